@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * liba71ch: speak to an NXP A71CH security chip, real or simulated.
+ *
+ * Model. A `a71ch` handle is one connection to one chip. a71ch_open() connects and selects the
+ * applet; every other call sends one or more command APDUs and waits for the answer. The address
+ * says which link is used:
+ *
+ *     tcp:HOST:PORT or HOST:PORT    socket link ("JRCP version 1"), as a71chd and NXP's tools speak it
+ *     unix:PATH                     the same over a Unix socket
+ *
+ * With a NULL address the environment decides: A71CH_ADDRESS, then RJCT_SERVER_ADDR ("host:port", or "host"
+ * alone which means port 8050, as NXP's engine reads it), then 127.0.0.1:8050.
+ *
+ * Results. Every call returns an a71ch_result: A71CH_OK or a negative code whose class says what a
+ * caller can do. The handle keeps a sentence about the last failure (a71ch_message), the chip's status
+ * word when there was one (a71ch_status_word), and errno where the system refused (a71ch_errno). Outputs are untouched after
+ * a failure unless said otherwise.
+ *
+ * Memory. The caller owns all buffers passed in. The handle is opaque; a71ch_close() frees it and
+ * takes NULL. After a failed a71ch_open() *out is still a handle (NULL only when memory is short): read its
+ * message, then close it.
+ *
+ * Threads. One handle may be used by one thread at a time. Different handles are independent. After fork() the
+ * child must not use the parent's handle except to a71ch_abandon() it.
+ *
+ * Curve is NIST P-256 throughout. Private keys never leave the chip: there is no call for it.
+ */
+#ifndef A71CH_H
+#define A71CH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define A71CH_VERSION_STRING "0.1.0"
+
+#if defined(__GNUC__)
+#define A71CH_API __attribute__((visibility("default")))
+#define A71CH_MUST_USE __attribute__((warn_unused_result))
+#else
+#define A71CH_API
+#define A71CH_MUST_USE
+#endif
+
+#define A71CH_HASH_LEN 32
+#define A71CH_POINT_LEN 65     /* 04 || X || Y */
+#define A71CH_SCALAR_LEN 32
+#define A71CH_SECRET_LEN 32    /* X coordinate of an ECDH */
+#define A71CH_SIGNATURE_MAX 72 /* DER ECDSA-Sig-Value */
+#define A71CH_UID_LEN 18
+#define A71CH_CERT_UID_LEN 10
+#define A71CH_ATR_MAX 60
+#define A71CH_MAP_MAX 203
+#define A71CH_APDU_RSP_MAX 258
+#define A71CH_PAIR_COUNT 4
+#define A71CH_PUB_COUNT 3
+
+typedef struct a71ch a71ch;
+
+typedef enum a71ch_result {
+    A71CH_OK = 0,
+    A71CH_ERR_ARG = -1,      /* usage: an argument is out of range; nothing was sent */
+    A71CH_ERR_ADDRESS = -2,  /* usage: the address has no known form */
+    A71CH_ERR_CONNECT = -3,  /* I/O: nobody listens there, or no permission */
+    A71CH_ERR_IO = -4,       /* I/O: the connection failed during an exchange */
+    A71CH_ERR_TIMEOUT = -5,  /* I/O: no answer in time */
+    A71CH_ERR_SELECT = -6,   /* chip status: the applet could not be selected */
+    A71CH_ERR_STATUS = -7,   /* chip status: see a71ch_status_word() */
+    A71CH_ERR_RESPONSE = -8, /* protocol: the answer has a wrong length or form */
+    A71CH_ERR_SPACE = -9,    /* resource: the caller's buffer is too small */
+    A71CH_ERR_MEMORY = -10   /* resource: out of memory */
+} a71ch_result;
+
+/* Options for a71ch_open(); zero-initialise, set what you need. NULL means all defaults. */
+typedef struct a71ch_options {
+    unsigned connect_timeout_ms; /* 0: 5000 */
+    unsigned answer_timeout_ms;  /* 0: 30000; one APDU */
+} a71ch_options;
+
+/* What the applet said of itself. SELECT and module info. */
+typedef struct a71ch_module_info {
+    uint16_t applet_version;    /* 0x0131: 1.3, bit 0 = debug commands available */
+    uint16_t securebox_version; /* from SELECT; 0 when the chip does not say */
+    int debug;                  /* 1 when debug commands are available */
+    int restricted_pair;        /* index, or -1 for none */
+    int transport_lock;         /* 3 open, 1 locked, 2 open for good */
+    int scp_state;              /* 2 no keys, 3 keys set, 1 mandatory */
+    int inject_lock;            /* 1 locked, 2 unlocked */
+    uint16_t gp_size;           /* bytes of general-purpose storage */
+} a71ch_module_info;
+
+/* Connect to the chip at `address` (NULL: from the environment) and select the applet. See above for *out. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_open(
+    const char *address, const a71ch_options *options, a71ch **out);
+A71CH_API void a71ch_close(a71ch *chip);
+/* As close, but sends nothing and closes only this process's descriptor: for a child after fork(). */
+A71CH_API void a71ch_abandon(a71ch *chip);
+
+/* About the last failure on this handle; never NULL, "" when none. Valid until the next call. */
+A71CH_API const char *a71ch_message(const a71ch *chip);
+A71CH_API uint16_t a71ch_status_word(const a71ch *chip); /* last status word received; 0 when none */
+A71CH_API int a71ch_errno(const a71ch *chip);            /* errno of the last system failure, or 0 */
+A71CH_API const char *a71ch_result_name(a71ch_result result); /* "A71CH_ERR_IO"; static */
+A71CH_API const char *a71ch_address(const a71ch *chip);       /* the address in use, normal form */
+A71CH_API const char *a71ch_version(void);
+
+/* The ATR the link delivered at open: copies up to cap bytes, *len is the full length (1..60). */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_atr(
+    const a71ch *chip, uint8_t *out, size_t cap, size_t *len);
+
+/*
+ * One raw APDU. `rsp` gets data and status word (2..258 bytes); *rsp_len is its capacity before and
+ * its length after. Any status word is A71CH_OK here: read it from the last two bytes.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_transceive(
+    a71ch *chip, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp, size_t *rsp_len);
+
+/* Module. SPEC a71ch 7.1. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_module_info(a71ch *chip, a71ch_module_info *out);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_unique_id(a71ch *chip, uint8_t out[A71CH_UID_LEN]);
+/* The 10 bytes of the unique id that NXP puts in certificates. SPEC a71ch 1.3; no chip traffic. */
+A71CH_API void a71ch_cert_uid(const uint8_t uid[A71CH_UID_LEN], uint8_t out[A71CH_CERT_UID_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_credential_map(
+    a71ch *chip, uint8_t out[A71CH_MAP_MAX], size_t *len);
+/* `len` random bytes, any length; more than 239 take several commands. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_random(a71ch *chip, uint8_t *out, size_t len);
+/* SHA-256 in the chip. `len` up to 239 bytes: one command; longer needs the multi-part form: A71CH_ERR_ARG. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sha256(
+    a71ch *chip, const uint8_t *data, size_t len, uint8_t out[A71CH_HASH_LEN]);
+/* Debug reset: wipes keys, certificates, counters and locks. Evaluation chips only. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_reset(a71ch *chip);
+
+/* Key pairs, index 0..3. SPEC a71ch 2.3. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_generate(a71ch *chip, unsigned index);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_set(a71ch *chip, unsigned index,
+    const uint8_t pub[A71CH_POINT_LEN], const uint8_t *priv, size_t priv_len /* 32, or 40 wrapped */);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_get_public(
+    a71ch *chip, unsigned index, uint8_t out[A71CH_POINT_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_erase(a71ch *chip, unsigned index);
+/*
+ * ECDSA over a 32-byte hash. `out` gets a strict DER signature (8..72 bytes): the chip's redundant leading
+ * zeros and trailing padding (SPEC a71ch 3.1) are removed.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_sign(a71ch *chip, unsigned index,
+    const uint8_t hash[A71CH_HASH_LEN], uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len);
+/* ECDH with the peer's point: the 32-byte X coordinate. The caller wipes it. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_ecdh(a71ch *chip, unsigned index,
+    const uint8_t peer[A71CH_POINT_LEN], uint8_t out[A71CH_SECRET_LEN]);
+
+/* Public keys, index 0..2. SPEC a71ch 2.4. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_set(
+    a71ch *chip, unsigned index, const uint8_t *pub, size_t len /* 65, or 72 wrapped */);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_get(
+    a71ch *chip, unsigned index, uint8_t out[A71CH_POINT_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_erase(a71ch *chip, unsigned index);
+/* *valid is 1 or 0. A wrong signature is A71CH_OK with *valid 0. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_verify(a71ch *chip, unsigned index,
+    const uint8_t hash[A71CH_HASH_LEN], const uint8_t *sig, size_t sig_len, int *valid);
+/* The same with a key that is not stored in the chip. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_verify_with_key(a71ch *chip,
+    const uint8_t pub[A71CH_POINT_LEN], const uint8_t hash[A71CH_HASH_LEN], const uint8_t *sig,
+    size_t sig_len, int *valid);
+
+/* Monotonic counter, index 0..1: the current value. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_counter_get(a71ch *chip, unsigned index, uint32_t *out);
+
+/* General-purpose storage: any offset and length inside it; long transfers take several commands. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_read(
+    a71ch *chip, unsigned offset, uint8_t *out, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_write(
+    a71ch *chip, unsigned offset, const uint8_t *data, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control plane: the part of the AWS IoT, IoT data and Lambda REST APIs that is built, on one port. SPEC aws-iot 1, 2.
+ *
+ * Every request's SigV4 signature is verified before anything else. An operation that is not built answers 501 with a sentence, never a
+ * pretended success. A reply leaves only after the registry committed what it confirms.
+ */
+#ifndef BM_API_API_H
+#define BM_API_API_H
+
+#include "http/http.h"
+#include "lambda/lambda.h"
+#include "pki/pki.h"
+#include "registry/registry.h"
+#include "rules/rules.h"
+
+struct api;
+
+/* One account; region and account go into ARNs. */
+struct api_options {
+    struct loop *loop;
+    struct registry *registry;
+    struct pki_authority *authority;
+    struct lambda *lambda;
+    struct rules *rules;
+    const char *host; /* listen address */
+    uint16_t port;
+    const char *region;
+    const char *account;
+    const char *access_key;
+    const char *secret_key;
+    const char *endpoint_address; /* DescribeEndpoint: the MQTT endpoint's host name */
+    /* iot-data Publish: hand the message to the broker and the rules. BM_ERR_IO: broker down. */
+    enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos, bool retain);
+    void *publish_arg;
+};
+enum bm_err api_open(const struct api_options *options, struct api **out, struct bm_msg *msg);
+void api_close(struct api *a); /* takes NULL */
+uint16_t api_port(const struct api *a);
+
+#endif

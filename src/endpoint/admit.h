@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control side of admission: who is this certificate, and may it be registered just in time? SPEC aws-iot 4.1.
+ *
+ * admit_decide runs inside the registry's open group. The caller sends the verdict only after registry_commit: a device
+ * that saw PENDING_ACTIVATION saw something durable.
+ */
+#ifndef BM_ENDPOINT_ADMIT_H
+#define BM_ENDPOINT_ADMIT_H
+
+#include "registry/registry.h"
+
+struct admit_request {
+    struct span leaf_der;
+    struct span client_id;
+    struct span peer;
+};
+
+/*
+ * CAUSE_ADMITTED: ACTIVE. CAUSE_REGISTERED_JITR: stored as PENDING_ACTIVATION now, event in the outbox. CAUSE_PENDING: event again.
+ * Any other cause: refuse. Writes the timeline record itself. BM_ERR_IO: the registry failed; refuse with CAUSE_CONTROL_DOWN.
+ */
+enum bm_err admit_decide(struct registry *r, const char *account, const struct admit_request *rq, enum cause *out, struct bm_msg *msg);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages between a TLS worker and the control process, over a SOCK_SEQPACKET socket pair: one message is one packet.
+ *
+ * Layout: type u8, request u32 (0 when no answer is expected; echoed in the answer), then the fields of the type in the order of the
+ * struct; byte strings are u32 length and bytes. Both ends are our own processes, but a parser never trusts a length.
+ */
+#ifndef BM_ENDPOINT_LINK_H
+#define BM_ENDPOINT_LINK_H
+
+#include "base/bytes.h"
+#include "timeline/timeline.h"
+
+enum link_type {
+    LINK_ADMIT = 1, /* worker: who is this certificate? Asked when the table does not say ACTIVE */
+    LINK_VERDICT,   /* control: the answer */
+    LINK_POLICY,    /* worker: give me policy set N */
+    LINK_DOCUMENTS, /* control: the documents of a set */
+    LINK_RECORD,    /* worker: a timeline record */
+    LINK_INGRESS,   /* worker: a message that entered and matches a rule's filter */
+    LINK_FILTERS,   /* control: the filters of all enabled rules; replaces what the worker had */
+    LINK_CHANGED,   /* control: this certificate changed, look at the table again for its connections */
+};
+
+enum { LINK_MESSAGE_MAX = 192 * 1024, LINK_CHAIN_MAX = 4, LINK_LIST_MAX = 1024 };
+
+struct link_msg {
+    enum link_type type;
+    uint32_t request;
+    union {
+        struct {
+            struct span client_id;
+            struct span peer;
+            struct span leaf_der;
+        } admit;
+        struct {
+            uint16_t cause; /* enum cause: CAUSE_ADMITTED: the table has it now; else refuse with it */
+        } verdict;
+        struct {
+            uint32_t set;
+        } policy;
+        struct {
+            uint32_t set;
+            uint8_t found; /* 0: no such set; refuse */
+            uint32_t count;
+            struct span docs[64]; /* JSON texts */
+        } documents;
+        struct timeline_record record;
+        struct {
+            uint8_t cert_id[32];
+            struct span client_id;
+            struct span topic;
+            struct span payload;
+        } ingress;
+        struct {
+            uint32_t count;
+            struct span filters[LINK_LIST_MAX];
+        } filters;
+        struct {
+            uint8_t cert_id[32];
+        } changed;
+    } u;
+};
+
+/* Parse one packet; spans borrow from it. BM_ERR_PROTO: not a message of ours. */
+enum bm_err link_parse(struct span packet, struct link_msg *out);
+/* Append one packet. BM_ERR_LIMIT: above LINK_MESSAGE_MAX or a list too long. */
+enum bm_err link_build(struct buf *out, const struct link_msg *msg);
+
+#endif

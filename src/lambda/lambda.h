@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Functions as ordinary processes against the Lambda Runtime API: no container engine. SPEC aws-iot 5.4, 5.5.
+ *
+ * Code is a zip, kept as DIR/functions/<sha256>.zip and unpacked beside it. A function has one process at a time, started at
+ * its first invocation and kept warm; invocations queue behind each other. Runtimes: provided, provided.al2, provided.al2023 (an executable `bootstrap`
+ * in the package root) and python3.* (our small runtime client). Asynchronous invocations live in the registry until they ran: at least
+ * once, with AWS's two retries. One thread: the control loop's.
+ */
+#ifndef BM_LAMBDA_LAMBDA_H
+#define BM_LAMBDA_LAMBDA_H
+
+#include "base/loop.h"
+#include "registry/registry.h"
+
+struct lambda;
+
+enum {
+    LAMBDA_ZIP_MAX = 50 * 1024 * 1024,
+    LAMBDA_UNZIPPED_MAX = 250 * 1024 * 1024,
+    LAMBDA_PAYLOAD_SYNC_MAX = 6 * 1024 * 1024,
+    LAMBDA_PAYLOAD_ASYNC_MAX = 256 * 1024,
+};
+
+struct lambda_options {
+    struct loop *loop;
+    struct registry *registry;
+    const char *dir;         /* state folder; functions/ below it */
+    const char *runtime_dir; /* where our runtime clients are (share/birthmark/runtimes) */
+    const char *python;      /* NULL: /usr/bin/python3 */
+    const char *region;
+    const char *account;
+    const char *access_key;  /* credentials the functions get */
+    const char *secret_key;
+};
+enum bm_err lambda_open(const struct lambda_options *options, struct lambda **out, struct bm_msg *msg);
+/* Ends the functions' processes (SIGTERM, then SIGKILL); what was running stays in the registry and runs again. Takes NULL. */
+void lambda_close(struct lambda *l);
+/* The API's URL for AWS_ENDPOINT_URL, known only once it listens; also starts the invocations left from the last run. */
+void lambda_set_endpoint(struct lambda *l, const char *url);
+
+/*
+ * Check and store a package: runtime known, handler given where needed, zip readable and within limits, no entry that leaves the folder (absolute, `..`, links out). BM_ERR_INPUT with the cause. `f` has name and
+ * config; code_sha256 is filled. The caller then stores `f` in the registry.
+ */
+enum bm_err lambda_put_code(struct lambda *l, struct registry_function *f, struct span zip, struct bm_msg *msg);
+/* The stored function changed or is gone: its process is ended after the invocation that it runs. */
+void lambda_forget(struct lambda *l, const char *name);
+
+struct lambda_result {
+    struct span payload;     /* what the function answered, or its error object */
+    const char *error;       /* NULL, "Unhandled" or "Handled" (X-Amz-Function-Error) */
+    struct span log_tail;    /* last 4 KB of its output */
+};
+typedef void (*lambda_done_fn)(void *arg, const struct lambda_result *result);
+/* RequestResponse. `fn` is called exactly once, from the loop. BM_ERR_NOT_FOUND, BM_ERR_LIMIT (payload, queue): it is not called. */
+enum bm_err lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_done_fn fn, void *arg, struct bm_msg *msg);
+/* Event. Durable with the caller's next registry_commit. cert_id (may be NULL): whose timeline it belongs to. */
+enum bm_err lambda_invoke_async(struct lambda *l, const char *name, struct span payload, const uint8_t *cert_id, struct bm_msg *msg);
+
+/* May `source_arn` of `account` invoke it as `principal` ("iot.amazonaws.com")? Looks at the function's permissions. SPEC 5.4. BM_ERR_DENIED has the cure. */
+enum bm_err lambda_permitted(struct lambda *l, const char *name, const char *principal, const char *source_arn, const char *account, struct bm_msg *msg);
+
+/* The name in "arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]", a partial ARN or a bare name; false when it is none. */
+bool lambda_name_of(const char *name_or_arn, char out[REGISTRY_NAME_MAX + 1]);
+
+#endif

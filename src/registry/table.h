@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The certificate table in shared memory: control writes, workers read, a change is visible at once. SPEC endpoint 6.
+ *
+ * Open addressing over 64-byte entries in a MAP_SHARED file; each entry is guarded by a sequence number (odd while
+ * it is written), so readers never lock and never see half an entry. The control process makes the table before it
+ * forks; when it must grow, a new file takes its place and the old header says so: readers map the new one at their next look-up.
+ */
+#ifndef BM_REGISTRY_TABLE_H
+#define BM_REGISTRY_TABLE_H
+
+#include "base/bytes.h"
+
+struct table;
+
+struct table_entry {
+    uint8_t id[32];
+    uint8_t status;      /* enum cert_status */
+    uint32_t policy_set; /* 0: no policy */
+    int64_t not_after_ms;
+};
+
+/* Writer: make DIR/certs.N anew with room for `expected` entries. */
+enum bm_err table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg);
+/* Reader: map the current table of DIR. */
+enum bm_err table_attach(const char *dir, struct table **out, struct bm_msg *msg);
+void table_close(struct table *t); /* takes NULL */
+
+/* Writer only: insert or replace; remove. Grows by itself. */
+enum bm_err table_put(struct table *t, const struct table_entry *e, struct bm_msg *msg);
+void table_remove(struct table *t, const uint8_t id[32]);
+
+/* Any process: copy the entry; false when there is none. Never blocks. */
+bool table_get(struct table *t, const uint8_t id[32], struct table_entry *out);
+size_t table_count(const struct table *t);
+
+#endif
