@@ -11,10 +11,10 @@
 #include "base/bytes.h"
 
 enum {
-    APDU_DATA_MAX = 255,                   /* command data in the clear */
-    APDU_CMD_MAX = 5 + APDU_DATA_MAX + 1,  /* header, Lc, data, Le */
-    APDU_RSP_MAX = 256 + 2,                /* data and status word */
-    APDU_CHUNK = 239,                      /* NXP's host splits long transfers here, SPEC 2.1 */
+    APDU_DATA_MAX = 255,                  /* command data in the clear */
+    APDU_CMD_MAX = 5 + APDU_DATA_MAX + 1, /* header, Lc, data, Le */
+    APDU_RSP_MAX = 256 + 2,               /* data and status word */
+    APDU_CHUNK = 239,                     /* NXP's host splits long transfers here, SPEC 2.1 */
 };
 
 /* Status words, SPEC a71ch 2.2. */
