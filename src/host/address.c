@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See address.h. */
+#include "host/address.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char default_port[] = "8050"; /* SPEC a71ch 6.2 */
+
+static bool
+starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool
+port_valid(const char *port)
+{
+    size_t len = strlen(port);
+
+    if (len == 0 || len >= ADDRESS_PORT_LEN || strspn(port, "0123456789") != len)
+        return false;
+    return atoi(port) >= 1 && atoi(port) <= 65535;
+}
+
+/* Printable ASCII without space: what else could not be looked up, and would garble messages. */
+static bool
+host_valid(const char *host)
+{
+    for (const char *c = host; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~')
+            return false;
+    }
+    return host[0] != '\0';
+}
+
+static enum bm_err
+finish_tcp(const char *text, struct address *a, struct bm_msg *msg)
+{
+    bool v6 = strchr(a->host, ':') != NULL;
+
+    if (!host_valid(a->host))
+        return bm_fail(msg, BM_ERR_INPUT,
+            "the address '%.64s' has no host name; write HOST:PORT, such as 127.0.0.1:8050", text);
+    if (!port_valid(a->port))
+        return bm_fail(msg, BM_ERR_INPUT,
+            "the address '%.64s' has no port from 1 to 65535; write HOST:PORT, such as "
+            "127.0.0.1:8050",
+            text);
+    a->kind = ADDRESS_TCP;
+    (void)snprintf(
+        a->text, sizeof a->text, v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", a->host, a->port);
+    return BM_OK;
+}
+
+/* HOST:PORT or [IPV6]:PORT; `text` is the whole address for messages. */
+static enum bm_err
+parse_tcp(const char *text, const char *rest, struct address *a, struct bm_msg *msg)
+{
+    bool bracket = rest[0] == '[';
+    const char *host = bracket ? &rest[1] : rest;
+    size_t host_len = strcspn(host, bracket ? "]" : ":");
+    const char *colon = &host[host_len];
+
+    if (bracket && *colon == ']')
+        colon = &colon[1];
+    if (*colon != ':')
+        return bm_fail(msg, BM_ERR_INPUT,
+            "'%.64s' is not an address of a chip; write HOST:PORT or unix:PATH, such as "
+            "127.0.0.1:8050",
+            text);
+    if (strchr(&colon[1], ':') != NULL)
+        return bm_fail(msg, BM_ERR_INPUT,
+            "the address '%.64s' has too many colons; write an IPv6 address in brackets, such as "
+            "[::1]:8050",
+            text);
+    if (host_len >= sizeof a->host || strlen(&colon[1]) >= sizeof a->port)
+        return bm_fail(msg, BM_ERR_INPUT, "the address '%.64s...' is too long", text);
+    memcpy(a->host, host, host_len);
+    a->host[host_len] = '\0';
+    (void)snprintf(a->port, sizeof a->port, "%s", &colon[1]);
+    return finish_tcp(text, a, msg);
+}
+
+static enum bm_err
+parse_unix(const char *path, struct address *a, struct bm_msg *msg)
+{
+    if (path[0] == '\0')
+        return bm_fail(msg, BM_ERR_INPUT, "the address 'unix:' has no path; write unix:PATH");
+    if (strlen(path) >= sizeof a->path)
+        return bm_fail(msg, BM_ERR_INPUT,
+            "the path '%.64s...' is longer than the %zu bytes a Unix socket can have; use a "
+            "shorter one",
+            path, sizeof a->path - 1);
+    a->kind = ADDRESS_UNIX;
+    (void)snprintf(a->path, sizeof a->path, "%s", path);
+    (void)snprintf(a->text, sizeof a->text, "unix:%s", path);
+    return BM_OK;
+}
+
+enum bm_err
+address_parse(const char *text, struct address *out, struct bm_msg *msg)
+{
+    struct address a = { 0 };
+    enum bm_err err;
+
+    if (starts_with(text, "i2c:"))
+        return bm_fail(msg, BM_ERR_INPUT,
+            "'%.64s': the I2C link is not built yet; run the chip behind a socket server and give "
+            "HOST:PORT",
+            text);
+    if (starts_with(text, "sim:"))
+        return bm_fail(msg, BM_ERR_INPUT,
+            "'%.64s': a simulated chip inside this process is not built yet; start "
+            "'a71chd --sim %.64s' and give the address it prints",
+            text, &text[strlen("sim:")]);
+    if (starts_with(text, "unix:"))
+        err = parse_unix(&text[strlen("unix:")], &a, msg);
+    else
+        err = parse_tcp(text, starts_with(text, "tcp:") ? &text[strlen("tcp:")] : text, &a, msg);
+    if (err == BM_OK)
+        *out = a;
+    return err;
+}
+
+/* As NXP's engine of 2018 and of 2022 write it: "host" or "host:port". SPEC a71ch 9.4. */
+static enum bm_err
+parse_rjct(const char *text, struct address *out, struct bm_msg *msg)
+{
+    char with_port[ADDRESS_TEXT_LEN];
+
+    if (strchr(text, ':') != NULL)
+        return address_parse(text, out, msg);
+    if (snprintf(with_port, sizeof with_port, "%s:%s", text, default_port) >=
+        (int)sizeof with_port)
+        return bm_fail(msg, BM_ERR_INPUT, "RJCT_SERVER_ADDR '%.64s...' is too long", text);
+    return address_parse(with_port, out, msg);
+}
+
+enum bm_err
+address_from_environment(struct address *out, struct bm_msg *msg)
+{
+    const char *ours = getenv("A71CH_ADDRESS");
+    const char *theirs = getenv("RJCT_SERVER_ADDR");
+
+    if (ours != NULL && ours[0] != '\0')
+        return address_parse(ours, out, msg);
+    if (theirs != NULL && theirs[0] != '\0')
+        return parse_rjct(theirs, out, msg);
+    return address_parse("127.0.0.1:8050", out, msg);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside liba71ch: the handle, and the one function through which every command goes.
+ */
+#ifndef BM_HOST_HOST_H
+#define BM_HOST_HOST_H
+
+#include "a71ch.h"
+#include "host/link.h"
+#include "wire/apdu.h"
+
+struct a71ch {
+    struct link link;
+    struct address address;
+    unsigned answer_timeout_ms;
+    uint8_t atr[A71CH_ATR_MAX];
+    size_t atr_len;
+    uint16_t applet_version; /* from SELECT */
+    uint16_t securebox_version;
+    uint16_t status_word; /* of the last answer in this call; 0: none */
+    int sys_errno;
+    struct bm_msg msg;
+};
+
+/* What is being done, for messages: "sign with key pair 0". */
+struct task {
+    const char *what;
+    int number; /* -1: none */
+};
+
+struct answer {
+    uint8_t bytes[A71CH_APDU_RSP_MAX];
+    size_t len;       /* with status word */
+    struct span data; /* without it; points into `bytes` */
+    uint16_t sw;
+};
+
+enum { ANY_LEN = -1 };
+
+/* Forget what the last call left: every public call that can fail begins with it. */
+void host_begin(a71ch *chip);
+
+/* Leave the sentence in the handle and give the code back. */
+a71ch_result host_fail(a71ch *chip, a71ch_result result, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The library's code for a failure below it. */
+a71ch_result host_result(enum bm_err err);
+
+/* One message of the link. */
+a71ch_result host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out);
+
+/*
+ * Send one command and take its answer, which must be 9000 with `want` bytes of data (or ANY_LEN).
+ * A71CH_ERR_STATUS, A71CH_ERR_RESPONSE, and what the link says.
+ */
+a71ch_result host_command(
+    a71ch *chip, struct task task, const struct apdu *cmd, int want, struct answer *out);
+
+/* A command without data in its answer. */
+a71ch_result host_order(a71ch *chip, struct task task, const struct apdu *cmd);
+
+/* A command whose answer is an uncompressed point. */
+a71ch_result host_point(
+    a71ch *chip, struct task task, const struct apdu *cmd, uint8_t out[A71CH_POINT_LEN]);
+
+/* A71CH_ERR_ARG unless index < count; also begins the call. */
+a71ch_result host_check_index(a71ch *chip, const char *what, unsigned index, unsigned count);
+
+#endif

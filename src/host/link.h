@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The socket link: one connection to a server that speaks JRCP version 1. It moves messages and
+ * knows no command. SPEC a71ch 6.1.
+ *
+ * After any failure but BM_ERR_ARG the stream may be out of step (a late answer would be taken for
+ * the next one), so the link closes itself; every later exchange fails and says so.
+ */
+#ifndef BM_HOST_LINK_H
+#define BM_HOST_LINK_H
+
+#include "host/address.h"
+#include "wire/jrcp.h"
+
+struct link {
+    int fd;                      /* -1: not connected */
+    int sys_errno;               /* why the system refused last, or 0 */
+    char name[ADDRESS_TEXT_LEN]; /* for messages */
+};
+
+/*
+ * Connect. BM_ERR_IO: nobody listens, no permission, unknown host. BM_ERR_TIMEOUT: no answer in
+ * time. Looking a host name up is the system's own affair and not bounded by `timeout_ms`.
+ */
+enum bm_err link_open(
+    struct link *l, const struct address *address, unsigned timeout_ms, struct bm_msg *msg);
+
+/*
+ * Send one message and wait for its answer, which borrows from `room`. MTY and NAD of the answer
+ * are not judged, as no client does (SPEC 6.1); an error message (MTY 03) is a BM_ERR_PROTO.
+ * BM_ERR_IO, BM_ERR_CLOSED, BM_ERR_TIMEOUT, BM_ERR_PROTO: see above; the link is closed then.
+ */
+enum bm_err link_exchange(struct link *l, const struct jrcp_msg *request, unsigned timeout_ms,
+    uint8_t room[JRCP_MESSAGE_MAX], struct jrcp_msg *answer, struct bm_msg *msg);
+
+/* End the connection for everybody who holds it; takes a closed link. */
+void link_close(struct link *l);
+/* Close this process's descriptor only. */
+void link_abandon(struct link *l);
+
+#endif
