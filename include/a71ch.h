@@ -2,27 +2,35 @@
 /*
  * liba71ch: speak to an NXP A71CH security chip, real or simulated.
  *
- * Model. A `a71ch` handle is one connection to one chip. a71ch_open() connects and selects the
- * applet; every other call sends one or more command APDUs and waits for the answer. The address
+ * Model. An `a71ch` handle is one connection to one chip. a71ch_open() connects and selects the
+ * applet; every other call sends one or more command APDUs and waits for the answers. The address
  * says which link is used:
  *
- *     tcp:HOST:PORT or HOST:PORT    socket link ("JRCP version 1"), as a71chd and NXP's tools speak it
+ *     tcp:HOST:PORT or HOST:PORT    socket link ("JRCP version 1"), as a71chd speaks it;
+ *                                   an IPv6 literal stands in brackets
  *     unix:PATH                     the same over a Unix socket
  *
- * With a NULL address the environment decides: A71CH_ADDRESS, then RJCT_SERVER_ADDR ("host:port", or "host"
- * alone which means port 8050, as NXP's engine reads it), then 127.0.0.1:8050.
+ * With a NULL address the environment decides: A71CH_ADDRESS; then RJCT_SERVER_ADDR ("host:port",
+ * or "host" alone, which means port 8050, as NXP's engine reads it); then 127.0.0.1:8050.
  *
  * Results. Every call returns an a71ch_result: A71CH_OK or a negative code whose class says what a
- * caller can do. The handle keeps a sentence about the last failure (a71ch_message), the chip's status
- * word when there was one (a71ch_status_word), and errno where the system refused (a71ch_errno). Outputs are untouched after
- * a failure unless said otherwise.
+ * caller can do. The handle keeps a sentence about the last failure (a71ch_message), the chip's
+ * status word when there was one (a71ch_status_word), and errno where the system refused
+ * (a71ch_errno). Outputs are untouched after a failure unless said otherwise.
+ *
+ * After A71CH_ERR_IO and A71CH_ERR_TIMEOUT, and when a server breaks the link's protocol, the
+ * connection is closed: a late answer could be taken for the next one. Every later call on the
+ * handle then fails with A71CH_ERR_IO; close it and open a new one. The library never connects
+ * again by itself, because the caller must know that volatile state of the chip may be gone.
  *
  * Memory. The caller owns all buffers passed in. The handle is opaque; a71ch_close() frees it and
- * takes NULL. After a failed a71ch_open() *out is still a handle (NULL only when memory is short): read its
- * message, then close it.
+ * takes NULL. After a failed a71ch_open() *out is still a handle (NULL only when memory is short):
+ * read its message, then close it. Private keys and shared secrets are wiped from the library's own
+ * buffers.
  *
- * Threads. One handle may be used by one thread at a time. Different handles are independent. After fork() the
- * child must not use the parent's handle except to a71ch_abandon() it.
+ * Threads. One handle may be used by one thread at a time. Different handles are independent. No
+ * signal is raised or handled. After fork() the child must not use the parent's handle except to
+ * a71ch_abandon() it.
  *
  * Curve is NIST P-256 throughout. Private keys never leave the chip: there is no call for it.
  */
@@ -47,7 +55,7 @@ extern "C" {
 #endif
 
 #define A71CH_HASH_LEN 32
-#define A71CH_POINT_LEN 65     /* 04 || X || Y */
+#define A71CH_POINT_LEN 65 /* 04 || X || Y */
 #define A71CH_SCALAR_LEN 32
 #define A71CH_SECRET_LEN 32    /* X coordinate of an ECDH */
 #define A71CH_SIGNATURE_MAX 72 /* DER ECDSA-Sig-Value */
@@ -65,7 +73,7 @@ typedef enum a71ch_result {
     A71CH_OK = 0,
     A71CH_ERR_ARG = -1,      /* usage: an argument is out of range; nothing was sent */
     A71CH_ERR_ADDRESS = -2,  /* usage: the address has no known form */
-    A71CH_ERR_CONNECT = -3,  /* I/O: nobody listens there, or no permission */
+    A71CH_ERR_CONNECT = -3,  /* I/O: nobody listens there, no permission, unknown host */
     A71CH_ERR_IO = -4,       /* I/O: the connection failed during an exchange */
     A71CH_ERR_TIMEOUT = -5,  /* I/O: no answer in time */
     A71CH_ERR_SELECT = -6,   /* chip status: the applet could not be selected */
@@ -93,28 +101,34 @@ typedef struct a71ch_module_info {
     uint16_t gp_size;           /* bytes of general-purpose storage */
 } a71ch_module_info;
 
-/* Connect to the chip at `address` (NULL: from the environment) and select the applet. See above for *out. */
+/*
+ * Connect to the chip at `address` (NULL: from the environment) and select the applet; see above
+ * for *out. A71CH_ERR_ADDRESS, A71CH_ERR_CONNECT, A71CH_ERR_TIMEOUT, A71CH_ERR_SELECT (with status
+ * word), or what an exchange can give. Looking up a host name is not bounded by the time-out.
+ */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_open(
     const char *address, const a71ch_options *options, a71ch **out);
 A71CH_API void a71ch_close(a71ch *chip);
-/* As close, but sends nothing and closes only this process's descriptor: for a child after fork(). */
+/* As close, but closes only this process's descriptor: for a child after fork(). Takes NULL. */
 A71CH_API void a71ch_abandon(a71ch *chip);
 
 /* About the last failure on this handle; never NULL, "" when none. Valid until the next call. */
 A71CH_API const char *a71ch_message(const a71ch *chip);
-A71CH_API uint16_t a71ch_status_word(const a71ch *chip); /* last status word received; 0 when none */
-A71CH_API int a71ch_errno(const a71ch *chip);            /* errno of the last system failure, or 0 */
+A71CH_API uint16_t a71ch_status_word(const a71ch *chip); /* last one of the last call; 0: none */
+A71CH_API int a71ch_errno(const a71ch *chip);            /* of the last call, or 0 */
 A71CH_API const char *a71ch_result_name(a71ch_result result); /* "A71CH_ERR_IO"; static */
 A71CH_API const char *a71ch_address(const a71ch *chip);       /* the address in use, normal form */
 A71CH_API const char *a71ch_version(void);
 
-/* The ATR the link delivered at open: copies up to cap bytes, *len is the full length (1..60). */
+/* The ATR the link delivered at open (1..60 bytes, 0 when open failed before it came): copies up to
+ * cap bytes, *len is the full length. A71CH_ERR_SPACE when it is longer than cap. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_atr(
     const a71ch *chip, uint8_t *out, size_t cap, size_t *len);
 
 /*
- * One raw APDU. `rsp` gets data and status word (2..258 bytes); *rsp_len is its capacity before and
- * its length after. Any status word is A71CH_OK here: read it from the last two bytes.
+ * One raw APDU of 4..261 bytes, not judged further. `rsp` gets data and status word (2..258 bytes);
+ * *rsp_len is its capacity before and its length after. Any status word is A71CH_OK here: read it
+ * from the last two bytes or a71ch_status_word(). A71CH_ERR_SPACE: the answer is lost.
  */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_transceive(
     a71ch *chip, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp, size_t *rsp_len);
@@ -126,24 +140,28 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_unique_id(a71ch *chip, uint8_t o
 A71CH_API void a71ch_cert_uid(const uint8_t uid[A71CH_UID_LEN], uint8_t out[A71CH_CERT_UID_LEN]);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_credential_map(
     a71ch *chip, uint8_t out[A71CH_MAP_MAX], size_t *len);
-/* `len` random bytes, any length; more than 239 take several commands. */
+/* `len` random bytes, any length; more than 239 take several commands, and a failure of a later one
+ * leaves the bytes before it in `out`. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_random(a71ch *chip, uint8_t *out, size_t len);
-/* SHA-256 in the chip. `len` up to 239 bytes: one command; longer needs the multi-part form: A71CH_ERR_ARG. */
+/* SHA-256 in the chip, of up to 239 bytes (one command); longer: A71CH_ERR_ARG, hash on the host.
+ */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_sha256(
     a71ch *chip, const uint8_t *data, size_t len, uint8_t out[A71CH_HASH_LEN]);
 /* Debug reset: wipes keys, certificates, counters and locks. Evaluation chips only. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_reset(a71ch *chip);
 
-/* Key pairs, index 0..3. SPEC a71ch 2.3. */
+/* Key pairs, index 0..3 (else A71CH_ERR_ARG). SPEC a71ch 2.3. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_generate(a71ch *chip, unsigned index);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_set(a71ch *chip, unsigned index,
-    const uint8_t pub[A71CH_POINT_LEN], const uint8_t *priv, size_t priv_len /* 32, or 40 wrapped */);
+    const uint8_t pub[A71CH_POINT_LEN], const uint8_t *priv,
+    size_t priv_len /* 32, or 40 wrapped */);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_get_public(
     a71ch *chip, unsigned index, uint8_t out[A71CH_POINT_LEN]);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_erase(a71ch *chip, unsigned index);
 /*
- * ECDSA over a 32-byte hash. `out` gets a strict DER signature (8..72 bytes): the chip's redundant leading
- * zeros and trailing padding (SPEC a71ch 3.1) are removed.
+ * ECDSA over a 32-byte hash. `out` gets a strict DER signature (8..72 bytes): the chip's redundant
+ * leading zeros and trailing padding (SPEC a71ch 3.1) are removed. A71CH_ERR_RESPONSE: the answer
+ * is no signature.
  */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_sign(a71ch *chip, unsigned index,
     const uint8_t hash[A71CH_HASH_LEN], uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len);
@@ -168,7 +186,8 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_verify_with_key(a71ch *chip,
 /* Monotonic counter, index 0..1: the current value. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_counter_get(a71ch *chip, unsigned index, uint32_t *out);
 
-/* General-purpose storage: any offset and length inside it; long transfers take several commands. */
+/* General-purpose storage: any offset and length inside it. More than 239 bytes take several
+ * commands; when a later one fails, those before it are done. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_read(
     a71ch *chip, unsigned offset, uint8_t *out, size_t len);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_write(

@@ -2,6 +2,7 @@
 /* See address.h. */
 #include "host/address.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +50,7 @@ finish_tcp(const char *text, struct address *a, struct bm_msg *msg)
             "127.0.0.1:8050",
             text);
     a->kind = ADDRESS_TCP;
-    (void)snprintf(
-        a->text, sizeof a->text, v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", a->host, a->port);
+    (void)snprintf(a->text, sizeof a->text, v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", a->host, a->port);
     return BM_OK;
 }
 
@@ -132,8 +132,7 @@ parse_rjct(const char *text, struct address *out, struct bm_msg *msg)
 
     if (strchr(text, ':') != NULL)
         return address_parse(text, out, msg);
-    if (snprintf(with_port, sizeof with_port, "%s:%s", text, default_port) >=
-        (int)sizeof with_port)
+    if (snprintf(with_port, sizeof with_port, "%s:%s", text, default_port) >= (int)sizeof with_port)
         return bm_fail(msg, BM_ERR_INPUT, "RJCT_SERVER_ADDR '%.64s...' is too long", text);
     return address_parse(with_port, out, msg);
 }

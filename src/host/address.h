@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a chip is: the address text of a71ch_open() taken apart. Pure, no I/O but getenv. SPEC a71ch 6.2.
+ * Where a chip is: the address text of a71ch_open() taken apart. Pure, no I/O but getenv. SPEC
+ * a71ch 6.2.
  */
 #ifndef BM_HOST_ADDRESS_H
 #define BM_HOST_ADDRESS_H
@@ -26,7 +27,8 @@ struct address {
 
 /*
  * Read `text`: tcp:HOST:PORT, HOST:PORT or unix:PATH; an IPv6 literal in brackets.
- * BM_ERR_INPUT: no such form; also `i2c:` and `sim:`, which are not built. The message has the cure.
+ * BM_ERR_INPUT: no such form; also `i2c:` and `sim:`, which are not built. The message has the
+ * cure.
  */
 enum bm_err address_parse(const char *text, struct address *out, struct bm_msg *msg);
 

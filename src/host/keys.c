@@ -81,9 +81,7 @@ a71ch_result
 a71ch_pair_sign(a71ch *chip, unsigned index, const uint8_t hash[A71CH_HASH_LEN],
     uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len)
 {
-    struct apdu cmd = {
-        CLA, INS_PAIR_SIGN, (uint8_t)index, 0, span_of(hash, A71CH_HASH_LEN), 256
-    };
+    struct apdu cmd = { CLA, INS_PAIR_SIGN, (uint8_t)index, 0, span_of(hash, A71CH_HASH_LEN), 256 };
     uint8_t strict[A71CH_SIGNATURE_MAX];
     struct wr w = wr_of(strict, sizeof strict);
     struct answer ans;
@@ -104,12 +102,11 @@ a71ch_pair_sign(a71ch *chip, unsigned index, const uint8_t hash[A71CH_HASH_LEN],
 }
 
 a71ch_result
-a71ch_pair_ecdh(a71ch *chip, unsigned index, const uint8_t peer[A71CH_POINT_LEN],
-    uint8_t out[A71CH_SECRET_LEN])
+a71ch_pair_ecdh(
+    a71ch *chip, unsigned index, const uint8_t peer[A71CH_POINT_LEN], uint8_t out[A71CH_SECRET_LEN])
 {
-    struct apdu cmd = {
-        CLA, INS_PAIR_ECDH, (uint8_t)index, 0, span_of(peer, A71CH_POINT_LEN), 256
-    };
+    struct apdu cmd = { CLA, INS_PAIR_ECDH, (uint8_t)index, 0, span_of(peer, A71CH_POINT_LEN),
+        256 };
     struct answer ans;
     a71ch_result res = host_check_index(chip, "key pair", index, A71CH_PAIR_COUNT);
 
@@ -204,6 +201,5 @@ a71ch_verify_with_key(a71ch *chip, const uint8_t pub[A71CH_POINT_LEN],
 
     host_begin(chip);
     return verify(chip, (struct task){ "verify with the given key", -1 }, cmd,
-        span_of(hash, A71CH_HASH_LEN), span_of(sig, sig_len), span_of(pub, A71CH_POINT_LEN),
-        valid);
+        span_of(hash, A71CH_HASH_LEN), span_of(sig, sig_len), span_of(pub, A71CH_POINT_LEN), valid);
 }

@@ -74,15 +74,14 @@ connect_failed(struct link *l, enum bm_err err, int cause, struct bm_msg *msg)
             "%s did not take the connection in time; is it overloaded, or behind a firewall?",
             l->name);
     if (cause == ECONNREFUSED || cause == ENOENT)
-        return bm_fail(msg, err,
-            "nobody listens at %s (%s); start a71chd, or set A71CH_ADDRESS", l->name,
-            strerror(cause));
+        return bm_fail(msg, err, "nobody listens at %s (%s); start a71chd, or set A71CH_ADDRESS",
+            l->name, strerror(cause));
     if (cause == EACCES || cause == EPERM)
         return bm_fail(msg, err,
             "no permission to connect to %s (%s); run as a user who may write to the socket",
             l->name, strerror(cause));
-    return bm_fail(msg, err, "cannot connect to %s (%s); check the address", l->name,
-        strerror(cause));
+    return bm_fail(
+        msg, err, "cannot connect to %s (%s); check the address", l->name, strerror(cause));
 }
 
 /* One address of a host. On failure *cause is the errno and the descriptor is gone. */
@@ -200,8 +199,8 @@ transfer_failed(struct link *l, enum bm_err err, int cause, unsigned timeout_ms,
             "%s closed the connection in the middle of an exchange; look at its log, then connect "
             "again",
             l->name);
-    return bm_fail(msg, err, "the connection to %s failed (%s); connect again", l->name,
-        strerror(cause));
+    return bm_fail(
+        msg, err, "the connection to %s failed (%s); connect again", l->name, strerror(cause));
 }
 
 /* The error of a socket call that gave `n`; BM_OK: try again after waiting. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands of liba71ch to the module as a whole, its counters and its storage. SPEC a71ch 1.3, 1.7, 2.6, 2.7.
+ * Commands of liba71ch to the module as a whole, its counters and its storage. SPEC
+ * a71ch 1.3, 1.7, 2.6, 2.7.
  */
 #include "host/host.h"
 
@@ -191,9 +192,8 @@ a71ch_gp_write(a71ch *chip, unsigned offset, const uint8_t *data, size_t len)
     while (res == A71CH_OK && rd_left(&r) > 0) {
         size_t at = offset + len - rd_left(&r);
         size_t now = rd_left(&r) < APDU_CHUNK ? rd_left(&r) : APDU_CHUNK;
-        struct apdu cmd = {
-            CLA, INS_GP_SET, (uint8_t)(at >> 8), (uint8_t)at, rd_span(&r, now), 256
-        };
+        struct apdu cmd = { CLA, INS_GP_SET, (uint8_t)(at >> 8), (uint8_t)at, rd_span(&r, now),
+            256 };
 
         res = host_order(chip, (struct task){ "write storage at offset", (int)at }, &cmd);
     }

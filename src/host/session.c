@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handle of liba71ch: open, close, what is known about a failure, raw APDUs. SPEC a71ch 1.1, 6.1.
+ * The handle of liba71ch: open, close, what is known about a failure, raw APDUs. SPEC
+ * a71ch 1.1, 6.1.
  */
 #include "host/host.h"
 
@@ -68,8 +69,8 @@ host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out)
 {
     uint8_t room[JRCP_MESSAGE_MAX];
     struct jrcp_msg reply;
-    a71ch_result res = host_result(link_exchange(
-        &chip->link, request, chip->answer_timeout_ms, room, &reply, &chip->msg));
+    a71ch_result res = host_result(
+        link_exchange(&chip->link, request, chip->answer_timeout_ms, room, &reply, &chip->msg));
 
     chip->sys_errno = chip->link.sys_errno;
     if (res == A71CH_OK && reply.payload.len > sizeof out->bytes)
@@ -198,8 +199,8 @@ host_check_index(a71ch *chip, const char *what, unsigned index, unsigned count)
     host_begin(chip);
     if (index < count)
         return A71CH_OK;
-    return host_fail(chip, A71CH_ERR_ARG, "there is no %s %u; the chip has 0 to %u", what, index,
-        count - 1);
+    return host_fail(
+        chip, A71CH_ERR_ARG, "there is no %s %u; the chip has 0 to %u", what, index, count - 1);
 }
 
 /* The server powers the chip and hands over its ATR. SPEC a71ch 6.1. */
@@ -233,8 +234,8 @@ select_applet(a71ch *chip)
     struct apdu cmd = { .ins = INS_SELECT, .p1 = 0x04, .data = SPAN(aid), .le = 256 };
     struct answer ans;
     struct rd r;
-    a71ch_result res = host_command(chip, (struct task){ "select the A71CH applet", -1 }, &cmd,
-        ANY_LEN, &ans);
+    a71ch_result res =
+        host_command(chip, (struct task){ "select the A71CH applet", -1 }, &cmd, ANY_LEN, &ans);
 
     if (res == A71CH_ERR_STATUS)
         return A71CH_ERR_SELECT;
@@ -253,8 +254,8 @@ select_applet(a71ch *chip)
 static a71ch_result
 connect_and_select(a71ch *chip, const char *address, const a71ch_options *o)
 {
-    unsigned connect_ms = o != NULL && o->connect_timeout_ms != 0 ? o->connect_timeout_ms
-                                                                   : DEFAULT_CONNECT_MS;
+    unsigned connect_ms =
+        o != NULL && o->connect_timeout_ms != 0 ? o->connect_timeout_ms : DEFAULT_CONNECT_MS;
     enum bm_err err = address != NULL ? address_parse(address, &chip->address, &chip->msg)
                                       : address_from_environment(&chip->address, &chip->msg);
     a71ch_result res;
