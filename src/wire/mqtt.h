@@ -71,49 +71,98 @@ struct mqtt_connect {
 enum bm_err mqtt_parse_connect(const struct mqtt_packet *p, struct mqtt_connect *out, struct bm_msg *msg);
 
 /*
- * The CONNECT that goes to the broker: as parsed, with keep_alive_s replaced, user name and password left out
- * and, when `client_id` is not empty, that client id. Appends to `out`.
+ * The CONNECT that goes to the broker: as parsed, with keep_alive_s replaced, user name and
+ * password left out and, when `client_id` is not empty, that client id. Appends to `out`.
  */
-enum bm_err mqtt_build_connect(struct buf *out, const struct mqtt_connect *c, struct span client_id, uint16_t keep_alive_s);
+enum bm_err mqtt_build_connect(
+    struct buf *out, const struct mqtt_connect *c, struct span client_id, uint16_t keep_alive_s);
 
 struct mqtt_publish {
     uint8_t qos;
     bool retain;
     bool dup;
-    struct span topic; /* may be empty at level 5 with a topic alias */
+    struct span topic;  /* may be empty at level 5 with a topic alias */
     uint16_t packet_id; /* 0 at QoS 0 */
     uint16_t topic_alias; /* level 5, 0 = none */
     struct span properties;
     struct span payload;
 };
-enum bm_err mqtt_parse_publish(const struct mqtt_packet *p, uint8_t level, struct mqtt_publish *out, struct bm_msg *msg);
+enum bm_err mqtt_parse_publish(
+    const struct mqtt_packet *p, uint8_t level, struct mqtt_publish *out, struct bm_msg *msg);
 
+/* SUBSCRIBE, and UNSUBSCRIBE with options and qos 0. */
 struct mqtt_subscribe {
     uint16_t packet_id;
-    size_t count; /* 1..MQTT_FILTERS_MAX */
+    struct span properties; /* raw, level 5 */
+    size_t count;           /* 1..MQTT_FILTERS_MAX */
     struct {
         struct span filter;
-        uint8_t qos; /* requested, 0..2 */
+        uint8_t qos;     /* requested, 0..2 */
+        uint8_t options; /* the whole byte; its low two bits are qos */
     } filters[MQTT_FILTERS_MAX];
 };
-/* BM_ERR_LIMIT: more than MQTT_FILTERS_MAX filters. */
-enum bm_err mqtt_parse_subscribe(const struct mqtt_packet *p, uint8_t level, struct mqtt_subscribe *out, struct bm_msg *msg);
+/* `p` is a SUBSCRIBE or an UNSUBSCRIBE. BM_ERR_LIMIT: more than MQTT_FILTERS_MAX filters. */
+enum bm_err mqtt_parse_subscribe(
+    const struct mqtt_packet *p, uint8_t level, struct mqtt_subscribe *out, struct bm_msg *msg);
+/* `type` is MQTT_SUBSCRIBE or MQTT_UNSUBSCRIBE. */
+void mqtt_build_subscribe(
+    struct buf *out, enum mqtt_type type, uint8_t level, const struct mqtt_subscribe *s);
 
-/* Session-present flag and return/reason code of a CONNACK. */
-enum bm_err mqtt_parse_connack(const struct mqtt_packet *p, bool *session_present, uint8_t *code);
+/* SUBACK: one code for each filter, at most MQTT_FILTERS_MAX. */
+struct mqtt_suback {
+    uint16_t packet_id;
+    struct span properties; /* raw, level 5 */
+    struct span codes;
+};
+enum bm_err mqtt_parse_suback(const struct mqtt_packet *p, uint8_t level, struct mqtt_suback *out);
+void mqtt_build_suback(struct buf *out, uint8_t level, const struct mqtt_suback *ack);
 
-void mqtt_build_connack(struct buf *out, uint8_t level, bool session_present, uint8_t code);
+/* Level 5 properties the endpoint reads or writes itself. OASIS MQTT 5.0, 2.2.2.2. */
+enum mqtt_property_id {
+    MQTT_PROP_SUBSCRIPTION_ID = 0x0b,
+    MQTT_PROP_ASSIGNED_CLIENT_ID = 0x12,
+    MQTT_PROP_SERVER_KEEP_ALIVE = 0x13,
+    MQTT_PROP_AUTH_METHOD = 0x15,
+    MQTT_PROP_TOPIC_ALIAS_MAX = 0x22,
+    MQTT_PROP_TOPIC_ALIAS = 0x23,
+    MQTT_PROP_MAXIMUM_QOS = 0x24,
+    MQTT_PROP_MAXIMUM_PACKET = 0x27,
+    MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE = 0x29,
+};
+struct mqtt_property {
+    uint8_t id;
+    uint32_t number;   /* of an integer property */
+    struct span data;  /* of a string or binary property; the name of a user property */
+    struct span whole; /* id and value as they stand */
+};
+/*
+ * Take one property off the front of a property list. BM_ERR_PROTO: an unknown id or a value that
+ * is cut short; BM_ERR_NOT_FOUND: the list is at its end.
+ */
+enum bm_err mqtt_next_property(struct rd *list, struct mqtt_property *out);
+
+/* Session-present flag, return/reason code and, at level 5, raw properties of a CONNACK. */
+struct mqtt_connack {
+    bool session_present;
+    uint8_t code;
+    struct span properties;
+};
+enum bm_err mqtt_parse_connack(
+    const struct mqtt_packet *p, uint8_t level, struct mqtt_connack *out);
+
+void mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connack *ack);
 void mqtt_build_puback(struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason);
-void mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason); /* level 4: empty body */
+/* Level 4 has no reason: the body is empty. */
+void mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason);
 void mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pub);
 
-/* Topic names and filters, OASIS 3.1.1 4.7: wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
+/* OASIS 3.1.1 4.7: wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
 bool mqtt_topic_valid(struct span topic);
 bool mqtt_filter_valid(struct span filter);
 
 /*
- * Does the filter match the topic? As AWS does it (SPEC aws-iot 6.4): `x/#` does not match `x`, and a wildcard
- * at the first level does not match a topic that begins with `$`.
+ * Does the filter match the topic? As AWS does it (SPEC aws-iot 6.4): `x/#` does not match `x`, and
+ * a wildcard at the first level does not match a topic that begins with `$`.
  */
 bool mqtt_match(struct span filter, struct span topic);
 
