@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages between a TLS worker and the control process, over a SOCK_SEQPACKET socket pair: one message is one packet.
+ * Messages between a TLS worker and the control process, over a SOCK_SEQPACKET socket pair: one
+ * message is one packet.
  *
- * Layout: type u8, request u32 (0 when no answer is expected; echoed in the answer), then the fields of the type in the order of the
- * struct; byte strings are u32 length and bytes. Both ends are our own processes, but a parser never trusts a length.
+ * Layout: type u8, request u32 (0 when no answer is expected; echoed in the answer), then the
+ * fields of the type in the order of the struct; byte strings are u32 length and bytes, lists are
+ * u32 count and byte strings. Both ends are our own processes, but a parser never trusts a length.
  */
 #ifndef BM_ENDPOINT_LINK_H
 #define BM_ENDPOINT_LINK_H
@@ -19,10 +21,14 @@ enum link_type {
     LINK_RECORD,    /* worker: a timeline record */
     LINK_INGRESS,   /* worker: a message that entered and matches a rule's filter */
     LINK_FILTERS,   /* control: the filters of all enabled rules; replaces what the worker had */
-    LINK_CHANGED,   /* control: this certificate changed, look at the table again for its connections */
+    LINK_CHANGED,   /* control: this certificate changed, look at the table again */
 };
 
-enum { LINK_MESSAGE_MAX = 192 * 1024, LINK_CHAIN_MAX = 4, LINK_LIST_MAX = 1024 };
+enum {
+    LINK_MESSAGE_MAX = 192 * 1024,
+    LINK_LIST_MAX = 1024,
+    LINK_DOCUMENTS_MAX = 64,
+};
 
 struct link_msg {
     enum link_type type;
@@ -34,7 +40,7 @@ struct link_msg {
             struct span leaf_der;
         } admit;
         struct {
-            uint16_t cause; /* enum cause: CAUSE_ADMITTED: the table has it now; else refuse with it */
+            uint16_t cause; /* enum cause: CAUSE_ADMITTED: the table has it now; else refuse */
         } verdict;
         struct {
             uint32_t set;
@@ -43,7 +49,7 @@ struct link_msg {
             uint32_t set;
             uint8_t found; /* 0: no such set; refuse */
             uint32_t count;
-            struct span docs[64]; /* JSON texts */
+            struct span docs[LINK_DOCUMENTS_MAX]; /* JSON texts */
         } documents;
         struct timeline_record record;
         struct {
@@ -64,7 +70,7 @@ struct link_msg {
 
 /* Parse one packet; spans borrow from it. BM_ERR_PROTO: not a message of ours. */
 enum bm_err link_parse(struct span packet, struct link_msg *out);
-/* Append one packet. BM_ERR_LIMIT: above LINK_MESSAGE_MAX or a list too long. */
+/* Append one packet. BM_ERR_LIMIT: above LINK_MESSAGE_MAX or a list too long; then as before. */
 enum bm_err link_build(struct buf *out, const struct link_msg *msg);
 
 #endif

@@ -91,7 +91,8 @@ properties_len(uint8_t level, struct span properties)
     return level == 5 ? varint_len((uint32_t)properties.len) + properties.len : 0;
 }
 
-/* Fixed header of a packet whose body has `len` bytes; false when there is no room for all of it. */
+/* Fixed header of a packet whose body has `len` bytes; false when there is no room for all of it.
+ */
 static bool
 put_header(struct buf *out, enum mqtt_type type, uint8_t flags, size_t len)
 {
@@ -154,7 +155,16 @@ string_read(struct rd *r)
 }
 
 /* Value types of MQTT 5.0 table 2-4. */
-enum property_type { PROP_NONE, PROP_U8, PROP_U16, PROP_U32, PROP_VAR, PROP_TEXT, PROP_BIN, PROP_PAIR };
+enum property_type {
+    PROP_NONE,
+    PROP_U8,
+    PROP_U16,
+    PROP_U32,
+    PROP_VAR,
+    PROP_TEXT,
+    PROP_BIN,
+    PROP_PAIR
+};
 
 static enum property_type
 property_type(uint8_t id)
@@ -349,7 +359,8 @@ connect_flags(uint8_t flags, struct mqtt_connect *c, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_PROTO, "CONNECT flags 0x%02x: will bits contradict", flags);
     }
     if (c->level == 4 && !c->has_username && (flags & CONNECT_PASSWORD) != 0) {
-        return bm_fail(msg, BM_ERR_PROTO, "CONNECT flags 0x%02x: password without user name", flags);
+        return bm_fail(
+            msg, BM_ERR_PROTO, "CONNECT flags 0x%02x: password without user name", flags);
     }
     return BM_OK;
 }
@@ -412,8 +423,8 @@ mqtt_parse_connect(const struct mqtt_packet *p, struct mqtt_connect *out, struct
     name = binary_read(&r);
     c.level = rd_u8(&r);
     if (r.failed || !span_eq(name, span_str("MQTT")) || (c.level != 4 && c.level != 5)) {
-        return bm_fail(msg, BM_ERR_PROTO, "CONNECT: protocol name or level %u is not MQTT 4 or 5",
-            c.level);
+        return bm_fail(
+            msg, BM_ERR_PROTO, "CONNECT: protocol name or level %u is not MQTT 4 or 5", c.level);
     }
     flags = rd_u8(&r);
     err = connect_flags(flags, &c, msg);
@@ -436,7 +447,7 @@ connect_len(const struct mqtt_connect *c, struct span client_id)
 
     if (c->has_will) {
         len += properties_len(c->level, c->will_properties) + 4 + c->will_topic.len +
-            c->will_payload.len;
+               c->will_payload.len;
     }
     return len;
 }
@@ -561,7 +572,7 @@ void
 mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pub)
 {
     size_t len = 2 + pub->topic.len + (pub->qos > 0 ? 2 : 0) +
-        properties_len(level, pub->properties) + pub->payload.len;
+                 properties_len(level, pub->properties) + pub->payload.len;
     unsigned flags = (pub->dup ? 8u : 0) | (unsigned)pub->qos << 1 | (pub->retain ? 1u : 0);
 
     if (!put_header(out, MQTT_PUBLISH, (uint8_t)flags, len)) {
@@ -684,8 +695,7 @@ mqtt_parse_suback(const struct mqtt_packet *p, uint8_t level, struct mqtt_suback
         a.properties = properties_read(&r);
     }
     a.codes = rd_rest(&r);
-    if (p->type != MQTT_SUBACK || r.failed || a.codes.len == 0 ||
-        a.codes.len > MQTT_FILTERS_MAX) {
+    if (p->type != MQTT_SUBACK || r.failed || a.codes.len == 0 || a.codes.len > MQTT_FILTERS_MAX) {
         return BM_ERR_PROTO;
     }
     *out = a;
@@ -719,7 +729,7 @@ bool
 mqtt_topic_valid(struct span topic)
 {
     return topic.len >= 1 && topic.len <= MQTT_TOPIC_MAX && !has_byte(topic, '+') &&
-        !has_byte(topic, '#') && utf8_valid(topic);
+           !has_byte(topic, '#') && utf8_valid(topic);
 }
 
 /* Take the bytes up to the next `/`, which is taken too; *last says that there was none. */
@@ -727,6 +737,7 @@ static struct span
 level_read(struct rd *r, bool *last)
 {
     struct rd scan = *r;
+    struct span level;
     size_t len = 0;
 
     *last = true;
@@ -737,12 +748,11 @@ level_read(struct rd *r, bool *last)
         }
         len++;
     }
-    *r = (struct rd){ r->pos, r->end, false };
-    struct span s = rd_span(r, len);
+    level = rd_span(r, len);
     if (!*last) {
         (void)rd_u8(r);
     }
-    return s;
+    return level;
 }
 
 bool

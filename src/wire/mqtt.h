@@ -33,7 +33,7 @@ enum {
     MQTT_PAYLOAD_MAX = 131072, /* SPEC aws-iot 6.3 */
     MQTT_TOPIC_MAX = 256,
     MQTT_CLIENT_ID_MAX = 128,
-    MQTT_FILTERS_MAX = 8,      /* per SUBSCRIBE, SPEC 6.4 */
+    MQTT_FILTERS_MAX = 8,                         /* per SUBSCRIBE, SPEC 6.4 */
     MQTT_REMAINING_MAX = MQTT_PAYLOAD_MAX + 4096, /* largest packet body taken from a peer */
 };
 
@@ -68,7 +68,8 @@ struct mqtt_connect {
     struct span username; /* AWS SDKs send metrics here; never a reason to refuse */
 };
 /* BM_ERR_PROTO: not a CONNECT of level 4 or 5 in good order; `msg` names the field. */
-enum bm_err mqtt_parse_connect(const struct mqtt_packet *p, struct mqtt_connect *out, struct bm_msg *msg);
+enum bm_err mqtt_parse_connect(
+    const struct mqtt_packet *p, struct mqtt_connect *out, struct bm_msg *msg);
 
 /*
  * The CONNECT that goes to the broker: as parsed, with keep_alive_s replaced, user name and
@@ -81,8 +82,8 @@ struct mqtt_publish {
     uint8_t qos;
     bool retain;
     bool dup;
-    struct span topic;  /* may be empty at level 5 with a topic alias */
-    uint16_t packet_id; /* 0 at QoS 0 */
+    struct span topic;    /* may be empty at level 5 with a topic alias */
+    uint16_t packet_id;   /* 0 at QoS 0 */
     uint16_t topic_alias; /* level 5, 0 = none */
     struct span properties;
     struct span payload;
