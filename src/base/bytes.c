@@ -320,7 +320,7 @@ base64_encode(struct buf *out, struct span in)
     for (size_t i = 0; i < in.len; i += 3) {
         size_t n = in.len - i < 3 ? in.len - i : 3;
         uint32_t v = (uint32_t)in.ptr[i] << 16 | (n > 1 ? (uint32_t)in.ptr[i + 1] << 8 : 0) |
-            (n > 2 ? (uint32_t)in.ptr[i + 2] : 0);
+                     (n > 2 ? (uint32_t)in.ptr[i + 2] : 0);
         char four[4] = { b64[v >> 18], b64[v >> 12 & 63], n > 1 ? b64[v >> 6 & 63] : '=',
             n > 2 ? b64[v & 63] : '=' };
 

@@ -11,24 +11,23 @@
 #ifndef BM_BASE_ERR_H
 #define BM_BASE_ERR_H
 
-enum [[nodiscard]] bm_err {
-    BM_OK = 0,
-    BM_ERR_ARG,       /* usage: the caller passed what the contract forbids */
-    BM_ERR_INPUT,     /* input: outside data is not what it must be */
-    BM_ERR_MORE,      /* input: a prefix of something valid; read on and call again */
-    BM_ERR_SPACE,     /* resource: the output does not fit */
-    BM_ERR_MEM,       /* resource: allocation failed */
-    BM_ERR_LIMIT,     /* resource: a stated limit is reached */
-    BM_ERR_IO,        /* I/O: the system refused; retry may help */
-    BM_ERR_TIMEOUT,   /* I/O: a deadline passed */
-    BM_ERR_CLOSED,    /* I/O: the peer went away */
-    BM_ERR_PROTO,     /* protocol: the peer broke its protocol */
-    BM_ERR_STATUS,    /* chip status: the chip answered a status word other than 9000 */
-    BM_ERR_DENIED,    /* denied: not allowed by policy, permission or signature */
-    BM_ERR_NOT_FOUND, /* state: the named thing does not exist */
-    BM_ERR_EXISTS,    /* state: the named thing exists already */
-    BM_ERR_CONFLICT,  /* state: the named thing is not in a state that allows this */
-    BM_ERR_INTERNAL,  /* internal: a bug here */
+enum [[nodiscard]] bm_err{
+    BM_OK = 0, BM_ERR_ARG, /* usage: the caller passed what the contract forbids */
+    BM_ERR_INPUT,          /* input: outside data is not what it must be */
+    BM_ERR_MORE,           /* input: a prefix of something valid; read on and call again */
+    BM_ERR_SPACE,          /* resource: the output does not fit */
+    BM_ERR_MEM,            /* resource: allocation failed */
+    BM_ERR_LIMIT,          /* resource: a stated limit is reached */
+    BM_ERR_IO,             /* I/O: the system refused; retry may help */
+    BM_ERR_TIMEOUT,        /* I/O: a deadline passed */
+    BM_ERR_CLOSED,         /* I/O: the peer went away */
+    BM_ERR_PROTO,          /* protocol: the peer broke its protocol */
+    BM_ERR_STATUS,         /* chip status: the chip answered a status word other than 9000 */
+    BM_ERR_DENIED,         /* denied: not allowed by policy, permission or signature */
+    BM_ERR_NOT_FOUND,      /* state: the named thing does not exist */
+    BM_ERR_EXISTS,         /* state: the named thing exists already */
+    BM_ERR_CONFLICT,       /* state: the named thing is not in a state that allows this */
+    BM_ERR_INTERNAL,       /* internal: a bug here */
 };
 
 enum { BM_MSG_LEN = 512 };

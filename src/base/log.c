@@ -55,8 +55,8 @@ log_line(enum log_level level, const char *fmt, ...)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gmtime_r(&now.tv_sec, &tm);
     len = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &tm);
-    len += (size_t)snprintf(line + len, sizeof line - len, ".%03ldZ %-5s %s: ",
-        now.tv_nsec / 1000000, level_names[level], sink.module);
+    len += (size_t)snprintf(line + len, sizeof line - len,
+        ".%03ldZ %-5s %s: ", now.tv_nsec / 1000000, level_names[level], sink.module);
     va_start(ap, fmt);
     n = vsnprintf(line + len, sizeof line - len - 1, fmt, ap);
     va_end(ap);

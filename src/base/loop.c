@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See loop.h. Timers live in a binary heap ordered by due time; `heap_at` is a timer's own place. */
+/* See loop.h. Timers live in a binary heap ordered by due time; `heap_at` is a timer's own place.
+ */
 #include "base/loop.h"
 
 #include "base/clock.h"

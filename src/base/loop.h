@@ -4,8 +4,9 @@
  *
  * A process has one loop and one thread. Callbacks run to completion and may add or remove
  * anything, themselves included: a removed watch or timer is not called again and its memory goes
- * only after the current round. A round is: ready descriptors, due timers, then the `settle` hooks in the order in
- * which they were added; the registry commits its group there, and replies that wait for the commit leave after it.
+ * only after the current round. A round is: ready descriptors, due timers, then the `settle` hooks
+ * in the order in which they were added; the registry commits its group there, and replies that
+ * wait for the commit leave after it.
  */
 #ifndef BM_BASE_LOOP_H
 #define BM_BASE_LOOP_H

@@ -84,9 +84,11 @@ static void
 base64_matches_rfc4648_and_refuses_the_rest(void **state)
 {
     /* RFC 4648, section 10 */
-    static const char *const cases[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" },
-        { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } };
-    static const char *const wrong[] = { "Zg=", "Zg", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm 8" };
+    static const char *const cases[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" },
+        { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" },
+        { "foobar", "Zm9vYmFy" } };
+    static const char *const wrong[] = { "Zg=", "Zg",
+        "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm 8" };
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the sub-commands of `birthmark` share: exit codes, the state folder, common options.
+ */
+#ifndef BM_BIRTHMARK_CMD_H
+#define BM_BIRTHMARK_CMD_H
+
+#include "base/bytes.h"
+
+/* Exit codes, listed in birthmark(1). */
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,    /* something went wrong while running; stderr says what */
+    EXIT_USAGE = 2,     /* the command line is wrong */
+    EXIT_NOT_FOUND = 3, /* the thing asked for does not exist */
+    EXIT_BUSY = 4,      /* the state folder or the address is in use */
+};
+
+/* Each gets its own argv, argv[0] being the sub-command's name. */
+int cmd_cloud(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+
+/*
+ * The state folder when --dir is absent: BIRTHMARK_DIR, else XDG_STATE_HOME/birthmark, else
+ * ~/.local/state/birthmark. False when none of them is set.
+ */
+bool cmd_default_dir(char *out, size_t cap);
+
+/* One line on stderr for misuse: what is wrong and where to read on. Returns EXIT_USAGE. */
+int cmd_misuse(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

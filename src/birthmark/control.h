@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control process: registry writer, API, rules, functions, event outbox, timeline. Design 9.
+ *
+ * The master forks it first and hands it one end of a SOCK_SEQPACKET pair. Over that pair control
+ * says "up" with its API port once it serves, and the master passes the control end of each
+ * worker's link (SCM_RIGHTS), also of workers that replace dead ones.
+ */
+#ifndef BM_BIRTHMARK_CONTROL_H
+#define BM_BIRTHMARK_CONTROL_H
+
+#include "base/bytes.h"
+
+enum { CONTROL_NAMES_MAX = 16 };
+
+struct control_options {
+    const char *dir;         /* state folder, absolute */
+    const char *broker_path; /* Unix socket, short: relative to the working directory */
+    const char *runtime_dir;
+    const char *api_host;
+    uint16_t api_port; /* 0: any */
+    const char *region;
+    const char *account;
+    const char *access_key;
+    const char *secret_key;
+    const char *names[CONTROL_NAMES_MAX]; /* of the server certificate */
+    size_t name_count;
+    int master_fd;
+};
+
+/* Returns on SIGTERM or when the master is gone; everything acknowledged is durable. */
+enum bm_err control_run(const struct control_options *options, struct bm_msg *msg);
+
+/* What control sends on master_fd when it serves. */
+struct control_up {
+    uint16_t api_port;
+};
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program `birthmark`: a table of sub-commands.
+ */
+#include "birthmark/cmd.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    { "cloud", cmd_cloud,
+        "the local cloud: AWS IoT control plane and MQTT endpoint, in the foreground" },
+    { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
+    { "version", cmd_version, "the version" },
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void
+print_help(FILE *to)
+{
+    fprintf(to, "usage: birthmark COMMAND [OPTION...]\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\n`birthmark COMMAND --help` says more; so does birthmark(1).\n");
+}
+
+bool
+cmd_default_dir(char *out, size_t cap)
+{
+    static const struct {
+        const char *variable;
+        const char *below;
+    } places[] = { { "BIRTHMARK_DIR", "" }, { "XDG_STATE_HOME", "/birthmark" },
+        { "HOME", "/.local/state/birthmark" } };
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const char *base = getenv(places[i].variable);
+
+        if (base != NULL && *base != '\0')
+            return snprintf(out, cap, "%s%s", base, places[i].below) < (int)cap;
+    }
+    return false;
+}
+
+int
+cmd_misuse(const char *command, const char *fmt, ...)
+{
+    char what[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "birthmark %s: %s; see `birthmark %s --help`\n", command, what, command);
+    return EXIT_USAGE;
+}
+
+int
+cmd_version(int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 1)
+        return cmd_misuse("version", "takes no arguments");
+    printf("birthmark %s\n", BIRTHMARK_VERSION);
+    return EXIT_DONE;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return cmd_version(1, argv);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    fprintf(
+        stderr, "birthmark: there is no command '%s'; `birthmark --help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}
