@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the cloud knows, durably: CAs, certificates, policies, rules, functions, the event outbox and the timeline. One writer.
+ * What the cloud knows, durably: CAs, certificates, policies, rules, functions, the event outbox
+ * and the timeline. One writer.
  *
- * Groups. Every mutating call runs in the open group (a transaction that the first mutation opens) and is a
- * savepoint of its own: it happens whole or not at all. registry_commit() makes the group durable (SQLite WAL,
- * synchronous=FULL), then brings the shared table (table.h) up to date and calls `changed` once for each certificate touched. Nothing may be acknowledged before
- * registry_commit() returned BM_OK; when it fails the whole group is gone and every waiter must be told so. Reads see
- * the open group.
+ * Groups. Every mutating call runs in the open group (a transaction that the first mutation opens)
+ * and is a savepoint of its own: it happens whole or not at all. registry_commit() makes the group
+ * durable (SQLite WAL, synchronous=FULL), then brings the shared table (table.h) up to date and
+ * calls `changed` once for each certificate touched. Nothing may be acknowledged before
+ * registry_commit() returned BM_OK; when it fails the whole group is gone and every waiter must be
+ * told so. Reads see the open group.
  *
- * Borrowing: a struct filled by a read owns its heap parts; free them with the matching _fini. Text in, text out is UTF-8.
- * Times are wall clock milliseconds. Errors: BM_ERR_NOT_FOUND, BM_ERR_EXISTS, BM_ERR_CONFLICT (a state or an
- * attachment forbids it), BM_ERR_LIMIT, BM_ERR_IO (SQLite's words are in the message).
+ * Borrowing: a struct filled by a read owns its heap parts; free them with the matching _fini. Text
+ * in, text out is UTF-8. Times are wall clock milliseconds. Errors: BM_ERR_NOT_FOUND,
+ * BM_ERR_EXISTS, BM_ERR_CONFLICT (a state or an attachment forbids it), BM_ERR_LIMIT, BM_ERR_IO
+ * (SQLite's words are in the message).
  */
 #ifndef BM_REGISTRY_REGISTRY_H
 #define BM_REGISTRY_REGISTRY_H
@@ -26,8 +29,8 @@ enum { REGISTRY_ID_LEN = 32, REGISTRY_NAME_MAX = 128 };
 typedef void (*registry_changed_fn)(void *arg, const uint8_t cert_id[REGISTRY_ID_LEN]);
 
 /*
- * Open DIR/registry.db, made when missing. `table` (may be NULL: explain, tests) is filled from the store and kept
- * up to date after each commit. `read_only` opens beside a running cloud.
+ * Open DIR/registry.db, made when missing. `table` (may be NULL: explain, tests) is filled from the
+ * store and kept up to date after each commit. `read_only` opens beside a running cloud.
  */
 struct registry_options {
     const char *dir;
@@ -36,14 +39,16 @@ struct registry_options {
     registry_changed_fn changed;
     void *changed_arg;
 };
-enum bm_err registry_open(const struct registry_options *options, struct registry **out, struct bm_msg *msg);
+enum bm_err registry_open(
+    const struct registry_options *options, struct registry **out, struct bm_msg *msg);
 void registry_close(struct registry *r); /* commits the open group; takes NULL */
 enum bm_err registry_commit(struct registry *r, struct bm_msg *msg);
 /* Group several mutations into one savepoint: all or none. Not nestable. */
 enum bm_err registry_begin(struct registry *r, struct bm_msg *msg);
 enum bm_err registry_end(struct registry *r, bool keep, struct bm_msg *msg);
 
-/* ---- registration code: 64 hex characters, made at first use, stable until deleted. SPEC aws-iot 3.1 ---- */
+/* ---- registration code: 64 hex characters, made at first use, stable until deleted. SPEC
+ * aws-iot 3.1 ---- */
 enum bm_err registry_code_get(struct registry *r, char out[65], struct bm_msg *msg);
 enum bm_err registry_code_delete(struct registry *r, struct bm_msg *msg); /* BM_ERR_NOT_FOUND */
 
@@ -68,7 +73,7 @@ struct registry_ca {
     enum cert_mode mode;
     int64_t created_ms, modified_ms;
     int64_t not_before_ms, not_after_ms;
-    int version; /* customerVersion */
+    int version;         /* customerVersion */
     char generation[37]; /* UUID */
     struct buf subject;  /* DER of the subject name */
     struct buf der;
@@ -76,15 +81,19 @@ struct registry_ca {
 };
 void registry_ca_fini(struct registry_ca *ca);
 
-/* Insert; fills created, modified, version 1, generation. BM_ERR_EXISTS; BM_ERR_LIMIT: an eleventh CA with one subject. */
+/* Insert; fills created, modified, version 1, generation. BM_ERR_EXISTS; BM_ERR_LIMIT: an eleventh
+ * CA with one subject. */
 enum bm_err registry_ca_insert(struct registry *r, struct registry_ca *ca, struct bm_msg *msg);
-enum bm_err registry_ca_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct registry_ca *out, struct bm_msg *msg);
+enum bm_err registry_ca_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
+    struct registry_ca *out, struct bm_msg *msg);
 /* All CAs with this subject name, at most 10, into out; *count. Free each. */
-enum bm_err registry_ca_by_subject(struct registry *r, struct span subject, struct registry_ca out[10], size_t *count, struct bm_msg *msg);
+enum bm_err registry_ca_by_subject(struct registry *r, struct span subject,
+    struct registry_ca out[10], size_t *count, struct bm_msg *msg);
 /* Change what is not NULL; version + 1, modified = now. */
-enum bm_err registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], const enum cert_status *status,
-    const bool *auto_registration, struct bm_msg *msg);
-enum bm_err registry_ca_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg); /* BM_ERR_CONFLICT while ACTIVE */
+enum bm_err registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
+    const enum cert_status *status, const bool *auto_registration, struct bm_msg *msg);
+enum bm_err registry_ca_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
+    struct bm_msg *msg); /* BM_ERR_CONFLICT while ACTIVE */
 
 struct registry_cert {
     uint8_t id[REGISTRY_ID_LEN];
@@ -101,21 +110,27 @@ struct registry_cert {
 };
 void registry_cert_fini(struct registry_cert *c);
 
-/* Insert; fills created, modified, version 1, generation. BM_ERR_EXISTS leaves the stored one as it was. */
+/* Insert; fills created, modified, version 1, generation. BM_ERR_EXISTS leaves the stored one as it
+ * was. */
 enum bm_err registry_cert_insert(struct registry *r, struct registry_cert *c, struct bm_msg *msg);
-enum bm_err registry_cert_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct registry_cert *out, struct bm_msg *msg);
+enum bm_err registry_cert_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
+    struct registry_cert *out, struct bm_msg *msg);
 /*
- * Move along a legal arrow of SPEC 3.5 (same status again is fine and changes nothing but version and date). BM_ERR_CONFLICT otherwise, with both
- * names in the message. *old (may be NULL) gets the status before.
+ * Move along a legal arrow of SPEC 3.5 (same status again is fine and changes nothing but version
+ * and date). BM_ERR_CONFLICT otherwise, with both names in the message. *old (may be NULL) gets the
+ * status before.
  */
-enum bm_err registry_cert_set_status(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], enum cert_status to,
-    enum cert_status *old, struct bm_msg *msg);
-/* BM_ERR_CONFLICT while ACTIVE (*attached false) or, unless force, with a policy attached (*attached true). */
-enum bm_err registry_cert_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], bool force, bool *attached, struct bm_msg *msg);
+enum bm_err registry_cert_set_status(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
+    enum cert_status to, enum cert_status *old, struct bm_msg *msg);
+/* BM_ERR_CONFLICT while ACTIVE (*attached false) or, unless force, with a policy attached
+ * (*attached true). */
+enum bm_err registry_cert_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], bool force,
+    bool *attached, struct bm_msg *msg);
 
 /*
- * Pages: items after `marker` ("" = from the start), newest first unless ascending, at most `limit`; next_marker is "" at the end.
- * Markers are opaque base64 text. The callback may not mutate; the item is borrowed for the call.
+ * Pages: items after `marker` ("" = from the start), newest first unless ascending, at most
+ * `limit`; next_marker is "" at the end. Markers are opaque base64 text. The callback may not
+ * mutate; the item is borrowed for the call.
  */
 struct registry_page {
     const char *marker;
@@ -125,9 +140,11 @@ struct registry_page {
 };
 typedef void (*registry_ca_fn)(void *arg, const struct registry_ca *ca);
 typedef void (*registry_cert_fn)(void *arg, const struct registry_cert *cert);
-enum bm_err registry_ca_list(struct registry *r, struct registry_page *page, registry_ca_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_ca_list(struct registry *r, struct registry_page *page, registry_ca_fn fn,
+    void *arg, struct bm_msg *msg);
 /* ca_id NULL: all. BM_ERR_INPUT: not a marker of ours. */
-enum bm_err registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_page *page, registry_cert_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_page *page,
+    registry_cert_fn fn, void *arg, struct bm_msg *msg);
 
 /* ---- policies. SPEC aws-iot 1.3.3. Targets are certificates (ids) for now. ---- */
 struct registry_policy {
@@ -139,23 +156,34 @@ struct registry_policy {
 };
 void registry_policy_fini(struct registry_policy *p);
 typedef void (*registry_policy_fn)(void *arg, const struct registry_policy *policy);
-enum bm_err registry_policy_create(struct registry *r, const char *name, struct span document, struct bm_msg *msg);
-enum bm_err registry_policy_get(struct registry *r, const char *name, struct registry_policy *out, struct bm_msg *msg);
-enum bm_err registry_policy_delete(struct registry *r, const char *name, struct bm_msg *msg); /* BM_ERR_CONFLICT: attached */
-enum bm_err registry_policy_list(struct registry *r, struct registry_page *page, registry_policy_fn fn, void *arg, struct bm_msg *msg);
-/* Attaching twice is fine. BM_ERR_NOT_FOUND names which; BM_ERR_LIMIT: an eleventh policy on one certificate. */
-enum bm_err registry_policy_attach(struct registry *r, const char *name, const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
-enum bm_err registry_policy_detach(struct registry *r, const char *name, const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
-enum bm_err registry_policy_attached(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN], registry_policy_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_policy_create(
+    struct registry *r, const char *name, struct span document, struct bm_msg *msg);
+enum bm_err registry_policy_get(
+    struct registry *r, const char *name, struct registry_policy *out, struct bm_msg *msg);
+enum bm_err registry_policy_delete(
+    struct registry *r, const char *name, struct bm_msg *msg); /* BM_ERR_CONFLICT: attached */
+enum bm_err registry_policy_list(struct registry *r, struct registry_page *page,
+    registry_policy_fn fn, void *arg, struct bm_msg *msg);
+/* Attaching twice is fine. BM_ERR_NOT_FOUND names which; BM_ERR_LIMIT: an eleventh policy on one
+ * certificate. */
+enum bm_err registry_policy_attach(struct registry *r, const char *name,
+    const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
+enum bm_err registry_policy_detach(struct registry *r, const char *name,
+    const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
+enum bm_err registry_policy_attached(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN],
+    registry_policy_fn fn, void *arg, struct bm_msg *msg);
 typedef void (*registry_id_fn)(void *arg, const uint8_t id[REGISTRY_ID_LEN]);
-enum bm_err registry_policy_targets(struct registry *r, const char *name, registry_id_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_policy_targets(
+    struct registry *r, const char *name, registry_id_fn fn, void *arg, struct bm_msg *msg);
 
 /*
- * Policy sets. The policies attached to a certificate, in their default versions, form a set with a number that stands for exactly these
- * documents for ever: other content gets another number. Workers compile a set once and cache it by number.
+ * Policy sets. The policies attached to a certificate, in their default versions, form a set with a
+ * number that stands for exactly these documents for ever: other content gets another number.
+ * Workers compile a set once and cache it by number.
  */
 typedef void (*registry_document_fn)(void *arg, const char *policy_name, struct span document);
-enum bm_err registry_policy_set(struct registry *r, uint32_t set, registry_document_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_policy_set(
+    struct registry *r, uint32_t set, registry_document_fn fn, void *arg, struct bm_msg *msg);
 
 /* ---- topic rules: the payload object as given, checked by the caller ---- */
 struct registry_rule {
@@ -166,28 +194,39 @@ struct registry_rule {
 };
 void registry_rule_fini(struct registry_rule *rule);
 typedef void (*registry_rule_fn)(void *arg, const struct registry_rule *rule);
-enum bm_err registry_rule_create(struct registry *r, const char *name, bool disabled, struct span payload, struct bm_msg *msg);
-enum bm_err registry_rule_replace(struct registry *r, const char *name, bool disabled, struct span payload, struct bm_msg *msg);
-enum bm_err registry_rule_get(struct registry *r, const char *name, struct registry_rule *out, struct bm_msg *msg);
+enum bm_err registry_rule_create(
+    struct registry *r, const char *name, bool disabled, struct span payload, struct bm_msg *msg);
+enum bm_err registry_rule_replace(
+    struct registry *r, const char *name, bool disabled, struct span payload, struct bm_msg *msg);
+enum bm_err registry_rule_get(
+    struct registry *r, const char *name, struct registry_rule *out, struct bm_msg *msg);
 enum bm_err registry_rule_delete(struct registry *r, const char *name, struct bm_msg *msg);
-enum bm_err registry_rule_list(struct registry *r, registry_rule_fn fn, void *arg, struct bm_msg *msg); /* by name */
+enum bm_err registry_rule_list(
+    struct registry *r, registry_rule_fn fn, void *arg, struct bm_msg *msg); /* by name */
 
-/* ---- functions: configuration as JSON (of SPEC 5.5), code as a file of the lambda room named by its SHA-256 ---- */
+/* ---- functions: configuration as JSON (of SPEC 5.5), code as a file of the lambda room named by
+ * its SHA-256 ---- */
 struct registry_function {
     char name[REGISTRY_NAME_MAX + 1];
     int64_t modified_ms;
     uint8_t code_sha256[32];
-    struct buf config;      /* JSON: Runtime, Handler, Role, Timeout, MemorySize, Environment, Description, CodeSize */
+    struct buf config;      /* JSON: Runtime, Handler, Role, Timeout, MemorySize, Environment,
+                               Description, CodeSize */
     struct buf permissions; /* JSON array of statements, "[]" when none */
 };
 void registry_function_fini(struct registry_function *f);
 typedef void (*registry_function_fn)(void *arg, const struct registry_function *f);
-/* Insert (BM_ERR_EXISTS) or replace (BM_ERR_NOT_FOUND) name, code, config and permissions as a whole. */
-enum bm_err registry_function_create(struct registry *r, const struct registry_function *f, struct bm_msg *msg);
-enum bm_err registry_function_replace(struct registry *r, const struct registry_function *f, struct bm_msg *msg);
-enum bm_err registry_function_get(struct registry *r, const char *name, struct registry_function *out, struct bm_msg *msg);
+/* Insert (BM_ERR_EXISTS) or replace (BM_ERR_NOT_FOUND) name, code, config and permissions as a
+ * whole. */
+enum bm_err registry_function_create(
+    struct registry *r, const struct registry_function *f, struct bm_msg *msg);
+enum bm_err registry_function_replace(
+    struct registry *r, const struct registry_function *f, struct bm_msg *msg);
+enum bm_err registry_function_get(
+    struct registry *r, const char *name, struct registry_function *out, struct bm_msg *msg);
 enum bm_err registry_function_delete(struct registry *r, const char *name, struct bm_msg *msg);
-enum bm_err registry_function_list(struct registry *r, registry_function_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_function_list(
+    struct registry *r, registry_function_fn fn, void *arg, struct bm_msg *msg);
 
 /* ---- outbox: events that must leave at least once, in order of id ---- */
 struct registry_event {
@@ -199,12 +238,15 @@ struct registry_event {
     struct buf payload;
 };
 void registry_event_fini(struct registry_event *e);
-enum bm_err registry_event_add(struct registry *r, const char *topic, struct span payload, const uint8_t *cert_id, struct bm_msg *msg);
+enum bm_err registry_event_add(struct registry *r, const char *topic, struct span payload,
+    const uint8_t *cert_id, struct bm_msg *msg);
 /* The first event with an id above `after`. BM_ERR_NOT_FOUND: none. */
-enum bm_err registry_event_next(struct registry *r, int64_t after, struct registry_event *out, struct bm_msg *msg);
+enum bm_err registry_event_next(
+    struct registry *r, int64_t after, struct registry_event *out, struct bm_msg *msg);
 enum bm_err registry_event_done(struct registry *r, int64_t id, struct bm_msg *msg);
 
-/* ---- asynchronous invocations that must run at least once; SPEC aws-iot 4.3: two more tries after 1 and 2 minutes ---- */
+/* ---- asynchronous invocations that must run at least once; SPEC aws-iot 4.3: two more tries after
+ * 1 and 2 minutes ---- */
 struct registry_invocation {
     int64_t id;
     int64_t created_ms;
@@ -218,20 +260,28 @@ struct registry_invocation {
 };
 void registry_invocation_fini(struct registry_invocation *i);
 /* Insert; fills id, created, request_id (UUID). */
-enum bm_err registry_invocation_add(struct registry *r, struct registry_invocation *i, struct bm_msg *msg);
+enum bm_err registry_invocation_add(
+    struct registry *r, struct registry_invocation *i, struct bm_msg *msg);
 /* All waiting ones, by due time, at most `limit`. */
 typedef void (*registry_invocation_fn)(void *arg, const struct registry_invocation *i);
-enum bm_err registry_invocation_list(struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg);
-enum bm_err registry_invocation_retry(struct registry *r, int64_t id, int64_t due_ms, struct bm_msg *msg); /* attempt + 1 */
+enum bm_err registry_invocation_list(
+    struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_invocation_retry(
+    struct registry *r, int64_t id, int64_t due_ms, struct bm_msg *msg); /* attempt + 1 */
 enum bm_err registry_invocation_done(struct registry *r, int64_t id, struct bm_msg *msg);
 
 /* ---- timeline ---- */
-enum bm_err registry_record(struct registry *r, const struct timeline_record *rec, struct bm_msg *msg);
+enum bm_err registry_record(
+    struct registry *r, const struct timeline_record *rec, struct bm_msg *msg);
 typedef void (*registry_record_fn)(void *arg, const struct timeline_record *rec);
-/* Records of one certificate, or of every certificate that used this client id, oldest first, the last `limit`. BM_ERR_NOT_FOUND: none. */
-enum bm_err registry_timeline_cert(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN], size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
-enum bm_err registry_timeline_client(struct registry *r, const char *client_id, size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
+/* Records of one certificate, or of every certificate that used this client id, oldest first, the
+ * last `limit`. BM_ERR_NOT_FOUND: none. */
+enum bm_err registry_timeline_cert(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN],
+    size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_timeline_client(struct registry *r, const char *client_id, size_t limit,
+    registry_record_fn fn, void *arg, struct bm_msg *msg);
 /* The newest `limit` records of all, oldest first. */
-enum bm_err registry_timeline_recent(struct registry *r, size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_timeline_recent(
+    struct registry *r, size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The certificate table in shared memory: control writes, workers read, a change is visible at once. SPEC endpoint 6.
+ * The certificate table in shared memory: control writes, workers read, a change is visible at
+ * once. SPEC endpoint 6.
  *
- * Open addressing over 64-byte entries in a MAP_SHARED file; each entry is guarded by a sequence number (odd while
- * it is written), so readers never lock and never see half an entry. The control process makes the table before it
- * forks; when it must grow, a new file takes its place and the old header says so: readers map the new one at their next look-up.
+ * Open addressing over 64-byte entries in a MAP_SHARED file; each entry is guarded by a sequence
+ * number (odd while it is written), so readers never lock and never see half an entry. The control
+ * process makes the table before it forks; when it must grow, a new file takes its place and the
+ * old header says so: readers map the new one at their next look-up.
  */
 #ifndef BM_REGISTRY_TABLE_H
 #define BM_REGISTRY_TABLE_H

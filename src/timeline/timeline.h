@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Why something was admitted, refused or changed, and the record of it: what happened to one certificate, in order.
+ * Why something was admitted, refused or changed, and the record of it: what happened to one
+ * certificate, in order.
  *
- * One table (cause.c) has for each cause an id that scripts may rely on, a sentence, a cure and a class. `birthmark explain`, the log and
- * later the console print from it. The store of records is the registry's business.
+ * One table (cause.c) has for each cause an id that scripts may rely on, a sentence, a cure and a
+ * class. `birthmark explain`, the log and later the console print from it. The store of records is
+ * the registry's business.
  */
 #ifndef BM_TIMELINE_TIMELINE_H
 #define BM_TIMELINE_TIMELINE_H
@@ -13,9 +15,10 @@
 enum cause {
     CAUSE_NONE = 0,
     /* changes of state */
-    CAUSE_REGISTERED_JITR,     /* unknown leaf of a registered CA: PENDING_ACTIVATION */
-    CAUSE_REGISTERED_API,      /* RegisterCertificate, CreateKeysAndCertificate, CreateCertificateFromCsr */
-    CAUSE_STATUS_CHANGED,      /* UpdateCertificate; facts: from=... to=... by=... */
+    CAUSE_REGISTERED_JITR, /* unknown leaf of a registered CA: PENDING_ACTIVATION */
+    CAUSE_REGISTERED_API, /* RegisterCertificate, CreateKeysAndCertificate, CreateCertificateFromCsr
+                           */
+    CAUSE_STATUS_CHANGED, /* UpdateCertificate; facts: from=... to=... by=... */
     CAUSE_CERTIFICATE_DELETED,
     CAUSE_POLICY_ATTACHED,
     CAUSE_POLICY_DETACHED,
@@ -25,38 +28,38 @@ enum cause {
     /* consequences */
     CAUSE_EVENT_PUBLISHED,
     CAUSE_RULE_MATCHED,
-    CAUSE_RULE_FAILED,         /* an action could not run; facts say why */
+    CAUSE_RULE_FAILED, /* an action could not run; facts say why */
     CAUSE_FUNCTION_INVOKED,
     CAUSE_FUNCTION_SUCCEEDED,
     CAUSE_FUNCTION_FAILED,
     /* connections */
     CAUSE_ADMITTED,
-    CAUSE_DISCONNECTED,        /* the client left or the connection ended */
-    CAUSE_TAKEN_OVER,          /* another connection uses the client id */
-    CAUSE_PENDING,             /* registered, not yet activated; the event is published again */
+    CAUSE_DISCONNECTED, /* the client left or the connection ended */
+    CAUSE_TAKEN_OVER,   /* another connection uses the client id */
+    CAUSE_PENDING,      /* registered, not yet activated; the event is published again */
     CAUSE_INACTIVE,
     CAUSE_REVOKED,
-    CAUSE_CA_UNKNOWN,          /* no registered CA has this issuer name */
+    CAUSE_CA_UNKNOWN, /* no registered CA has this issuer name */
     CAUSE_CA_INACTIVE,
     CAUSE_CA_NO_AUTO_REGISTRATION,
-    CAUSE_SIGNATURE_WRONG,     /* issuer name matches, signature does not */
+    CAUSE_SIGNATURE_WRONG, /* issuer name matches, signature does not */
     CAUSE_LEAF_EXPIRED,
     CAUSE_LEAF_NOT_YET_VALID,
-    CAUSE_LEAF_UNACCEPTABLE,   /* key or signature algorithm too weak, not parsable */
+    CAUSE_LEAF_UNACCEPTABLE, /* key or signature algorithm too weak, not parsable */
     CAUSE_NO_CERTIFICATE,
     CAUSE_NO_POLICY,
     CAUSE_CONNECT_DENIED,
     CAUSE_PUBLISH_DENIED,
     CAUSE_SUBSCRIBE_DENIED,
     CAUSE_RECEIVE_DENIED,
-    CAUSE_PROTOCOL,            /* malformed or unsupported MQTT; facts name the field */
+    CAUSE_PROTOCOL, /* malformed or unsupported MQTT; facts name the field */
     CAUSE_QOS2,
-    CAUSE_TOO_LARGE,           /* a limit of SPEC aws-iot 6 */
-    CAUSE_CONNECT_TIMEOUT,     /* TLS or CONNECT did not finish in time */
+    CAUSE_TOO_LARGE,       /* a limit of SPEC aws-iot 6 */
+    CAUSE_CONNECT_TIMEOUT, /* TLS or CONNECT did not finish in time */
     CAUSE_KEEP_ALIVE,
-    CAUSE_TLS,                 /* handshake failed; facts: OpenSSL's words */
+    CAUSE_TLS, /* handshake failed; facts: OpenSSL's words */
     CAUSE_BROKER_DOWN,
-    CAUSE_CONTROL_DOWN,        /* the registry writer did not answer */
+    CAUSE_CONTROL_DOWN, /* the registry writer did not answer */
     CAUSE_COUNT
 };
 
@@ -82,15 +85,17 @@ struct timeline_record {
     uint8_t cert_id[32];
     char client_id[TIMELINE_CLIENT_MAX + 1]; /* "" when unknown */
     char peer[TIMELINE_PEER_MAX + 1];        /* "127.0.0.1:40122", or "api" with the request id */
-    char status[24];                         /* certificate status after this, "" when it does not apply */
-    char facts[TIMELINE_FACTS_MAX + 1];      /* `key=value` pairs */
+    char status[24]; /* certificate status after this, "" when it does not apply */
+    char facts[TIMELINE_FACTS_MAX + 1]; /* `key=value` pairs */
 };
 
 /* Fill time and cause, copy what is not NULL (cut to fit). */
-void timeline_fill(struct timeline_record *r, enum cause cause, const uint8_t *cert_id, const char *client_id,
-    const char *peer, const char *status, const char *facts_fmt, ...) __attribute__((format(printf, 7, 8)));
+void timeline_fill(struct timeline_record *r, enum cause cause, const uint8_t *cert_id,
+    const char *client_id, const char *peer, const char *status, const char *facts_fmt, ...)
+    __attribute__((format(printf, 7, 8)));
 
-/* Append one record to `out`, for a person: time, status, sentence, facts, and the cure on a line of its own for refusals. */
+/* Append one record to `out`, for a person: time, status, sentence, facts, and the cure on a line
+ * of its own for refusals. */
 void timeline_text(const struct timeline_record *r, struct buf *out);
 /* As one JSON object without line end. */
 void timeline_json(const struct timeline_record *r, struct buf *out);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The causes table: id, sentence, cure and class of everything that happens to a certificate.
+ *
+ * Ids are stable: scripts compare them and the registry stores them, so a cause may get a better
+ * sentence but never another id. Where a command cures, the cure is that command with CERT_ID and
+ * CLIENT_ID in the places that record.c fills from the record. Region and account are the ones of
+ * `birthmark cloud` (design 3).
+ */
+#include "timeline/timeline.h"
+
+#include <string.h>
+
+#define CERT_ARN "arn:aws:iot:us-east-1:000000000000:cert/CERT_ID"
+
+static const struct cause_info causes[CAUSE_COUNT] = {
+    /* stored by a newer program; the facts carry the id as it was written */
+    [CAUSE_NONE] = { "unknown", "Something this version of the program has no words for.",
+        "use the program version that wrote the record", CAUSE_CHANGE },
+
+    [CAUSE_REGISTERED_JITR] = { "certificate.registered",
+        "Registered just in time: the CA that signed it is registered with auto-registration.", "",
+        CAUSE_CHANGE },
+    [CAUSE_REGISTERED_API] = { "certificate.created", "Registered by an API call.", "",
+        CAUSE_CHANGE },
+    [CAUSE_STATUS_CHANGED] = { "certificate.status", "The status was set by an API call.", "",
+        CAUSE_CHANGE },
+    [CAUSE_CERTIFICATE_DELETED] = { "certificate.deleted", "The certificate was deleted.", "",
+        CAUSE_CHANGE },
+    [CAUSE_POLICY_ATTACHED] = { "policy.attached", "A policy was attached.", "", CAUSE_CHANGE },
+    [CAUSE_POLICY_DETACHED] = { "policy.detached", "A policy was detached.", "", CAUSE_CHANGE },
+    [CAUSE_CA_REGISTERED] = { "ca.registered", "The CA certificate was registered.", "",
+        CAUSE_CHANGE },
+    [CAUSE_CA_CHANGED] = { "ca.changed",
+        "Status or auto-registration of the CA certificate was changed.", "", CAUSE_CHANGE },
+    [CAUSE_CA_DELETED] = { "ca.deleted", "The CA certificate was deleted.", "", CAUSE_CHANGE },
+
+    [CAUSE_EVENT_PUBLISHED] = { "event.published", "The registration event was published.", "",
+        CAUSE_EFFECT },
+    [CAUSE_RULE_MATCHED] = { "rule.matched", "A topic rule matched the event.", "", CAUSE_EFFECT },
+    [CAUSE_RULE_FAILED] = { "rule.failed", "A topic rule matched, but its action could not run.",
+        "read the facts; `aws lambda get-policy --function-name NAME` shows whether the rule may "
+        "invoke the function, `aws lambda add-permission` allows it",
+        CAUSE_REFUSE },
+    [CAUSE_FUNCTION_INVOKED] = { "function.invoked", "A function was started for it.", "",
+        CAUSE_EFFECT },
+    [CAUSE_FUNCTION_SUCCEEDED] = { "function.succeeded", "The function ended well.", "",
+        CAUSE_EFFECT },
+    [CAUSE_FUNCTION_FAILED] = { "function.failed", "The function ended with an error.",
+        "read the function's error in the facts, mend the code and put it in place with "
+        "`aws lambda update-function-code`; it is tried three times in all",
+        CAUSE_REFUSE },
+
+    [CAUSE_ADMITTED] = { "connect.admitted", "Connected: ACTIVE, and a policy allows it.", "",
+        CAUSE_ACCEPT },
+    [CAUSE_DISCONNECTED] = { "disconnect.client", "The connection ended.", "", CAUSE_END },
+    [CAUSE_TAKEN_OVER] = { "disconnect.taken_over",
+        "Disconnected: another connection uses the same client id.",
+        "give each device a client id of its own", CAUSE_END },
+    [CAUSE_PENDING] = { "connect.pending",
+        "Refused: the certificate is registered but not yet activated; the event was sent again.",
+        "a rule on the event should activate it; by hand: "
+        "`aws iot update-certificate --certificate-id CERT_ID --new-status ACTIVE`",
+        CAUSE_REFUSE },
+    [CAUSE_INACTIVE] = { "connect.inactive", "Refused: the certificate is INACTIVE.",
+        "`aws iot update-certificate --certificate-id CERT_ID --new-status ACTIVE`", CAUSE_REFUSE },
+    [CAUSE_REVOKED] = { "connect.revoked", "Refused: the certificate is REVOKED, which is final.",
+        "give the device another certificate", CAUSE_REFUSE },
+    [CAUSE_CA_UNKNOWN] = { "connect.ca_unknown",
+        "Refused: the certificate is unknown and no registered CA has the name of its issuer.",
+        "register the CA that signed it: `aws iot register-ca-certificate --ca-certificate "
+        "file://ca.pem --verification-cert file://verification.pem --set-as-active "
+        "--allow-auto-registration`",
+        CAUSE_REFUSE },
+    [CAUSE_CA_INACTIVE] = { "connect.ca_inactive",
+        "Refused: the certificate is unknown and the CA that signed it is INACTIVE.",
+        "`aws iot update-ca-certificate --certificate-id CA_ID --new-status ACTIVE`, with the id "
+        "from `aws iot list-ca-certificates`",
+        CAUSE_REFUSE },
+    [CAUSE_CA_NO_AUTO_REGISTRATION] = { "connect.ca_no_auto_registration",
+        "Refused: the certificate is unknown and its CA does not register devices by itself.",
+        "`aws iot update-ca-certificate --certificate-id CA_ID --new-auto-registration-status "
+        "ENABLE`, with the id from `aws iot list-ca-certificates`",
+        CAUSE_REFUSE },
+    [CAUSE_SIGNATURE_WRONG] = { "connect.signature_wrong",
+        "Refused: a registered CA has the issuer's name, but its key did not sign the certificate.",
+        "sign the device certificate with the key of the registered CA; compare with `openssl "
+        "verify -partial_chain -CAfile ca.pem device.pem`",
+        CAUSE_REFUSE },
+    [CAUSE_LEAF_EXPIRED] = { "connect.expired", "Refused: the certificate has expired.",
+        "give the device a certificate that is valid today: `openssl x509 -noout -dates -in "
+        "device.pem`",
+        CAUSE_REFUSE },
+    [CAUSE_LEAF_NOT_YET_VALID] = { "connect.not_yet_valid",
+        "Refused: the certificate is not valid yet.",
+        "compare the clocks of this machine and of the one that signed: `date -u`, `openssl x509 "
+        "-noout -dates -in device.pem`",
+        CAUSE_REFUSE },
+    [CAUSE_LEAF_UNACCEPTABLE] = { "connect.certificate_unacceptable",
+        "Refused: the certificate cannot be read, or its key or signature algorithm is too weak.",
+        "use P-256, P-384, P-521 or RSA with 2048 bits or more, signed with SHA-256 or better; "
+        "see `openssl x509 -noout -text -in device.pem`",
+        CAUSE_REFUSE },
+    [CAUSE_NO_CERTIFICATE] = { "connect.no_certificate", "Refused: the client sent no certificate.",
+        "pass one: `mosquitto_pub --cert device.pem --key device.key ...`", CAUSE_REFUSE },
+    [CAUSE_NO_POLICY] = { "connect.no_policy",
+        "Refused: the certificate is ACTIVE but has no policy attached.",
+        "`aws iot attach-policy --policy-name NAME --target " CERT_ARN "`", CAUSE_REFUSE },
+    [CAUSE_CONNECT_DENIED] = { "connect.denied",
+        "Refused: no attached policy allows iot:Connect for this client id.",
+        "connect with a client id that the policy names, or allow client/CLIENT_ID; the policies: "
+        "`aws iot list-attached-policies --target " CERT_ARN "`",
+        CAUSE_REFUSE },
+    [CAUSE_PUBLISH_DENIED] = { "publish.denied",
+        "Disconnected: no attached policy allows iot:Publish to this topic.",
+        "publish to a topic that the policy names; the policies: "
+        "`aws iot list-attached-policies --target " CERT_ARN "`",
+        CAUSE_REFUSE },
+    [CAUSE_SUBSCRIBE_DENIED] = { "subscribe.denied",
+        "Disconnected: no attached policy allows iot:Subscribe to this topic filter.",
+        "in a policy `a/#` is plain text of a topicfilter/ resource: allow topicfilter/a/*; the "
+        "policies: `aws iot list-attached-policies --target " CERT_ARN "`",
+        CAUSE_REFUSE },
+    [CAUSE_RECEIVE_DENIED] = { "receive.denied",
+        "Not delivered: no attached policy allows iot:Receive from this topic.",
+        "allow iot:Receive on topic/ besides iot:Subscribe on topicfilter/; the policies: "
+        "`aws iot list-attached-policies --target " CERT_ARN "`",
+        CAUSE_REFUSE },
+    [CAUSE_PROTOCOL] = { "mqtt.malformed",
+        "Disconnected: the client sent what MQTT or this endpoint does not allow.",
+        "the facts name the field; use MQTT 3.1.1 (`mosquitto_pub -V mqttv311`)", CAUSE_REFUSE },
+    [CAUSE_QOS2] = { "mqtt.qos2", "Disconnected: QoS 2 is not supported.", "use QoS 0 or 1: `-q 1`",
+        CAUSE_REFUSE },
+    [CAUSE_TOO_LARGE] = { "mqtt.too_large",
+        "Disconnected: a limit on the size of a message, topic or packet was passed.",
+        "the facts name the limit; a payload has at most 128 KB, a topic 256 bytes and 7 slashes",
+        CAUSE_REFUSE },
+    [CAUSE_CONNECT_TIMEOUT] = { "connect.timeout",
+        "Disconnected: TLS handshake or MQTT CONNECT did not finish in time.",
+        "see whether the client waits for its key (chip busy?) or is no MQTT client",
+        CAUSE_REFUSE },
+    [CAUSE_KEEP_ALIVE] = { "disconnect.keep_alive",
+        "Disconnected: nothing was heard for one and a half keep-alive periods.",
+        "let the client send PINGREQ, or ask for a longer keep-alive: `mosquitto_sub -k 60`",
+        CAUSE_END },
+    [CAUSE_TLS] = { "tls.failed", "Refused: the TLS handshake failed.",
+        "the facts have OpenSSL's words; try `openssl s_client -connect HOST:8883 -CAfile "
+        "root-ca.pem -cert device.pem -key device.key`",
+        CAUSE_REFUSE },
+    [CAUSE_BROKER_DOWN] = { "cloud.broker_down",
+        "Refused: the MQTT broker behind the endpoint does not answer.",
+        "it is started again by itself; see the log of `birthmark cloud`, and that `mosquitto` is "
+        "installed",
+        CAUSE_REFUSE },
+    [CAUSE_CONTROL_DOWN] = { "cloud.control_down",
+        "Refused: the registry did not answer, so a newcomer cannot be judged.",
+        "let the device try again; see the log of `birthmark cloud` (disk full?)", CAUSE_REFUSE },
+};
+
+const struct cause_info *
+cause_info(enum cause c)
+{
+    return &causes[(unsigned)c < CAUSE_COUNT ? c : CAUSE_NONE];
+}
+
+bool
+cause_by_id(const char *id, enum cause *out)
+{
+    for (unsigned c = CAUSE_NONE + 1; c < CAUSE_COUNT; c++) {
+        if (strcmp(causes[c].id, id) == 0) {
+            *out = (enum cause)c;
+            return true;
+        }
+    }
+    return false;
+}
