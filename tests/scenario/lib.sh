@@ -17,6 +17,7 @@ case $BUILD in /*) ;; *) BUILD=$root/$BUILD ;; esac
 bin=$BUILD/bin
 lib=$BUILD/lib
 work=$(mktemp -d "${TMPDIR:-/tmp}/birthmark-test.XXXXXX")
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH # the distribution's own programs, whatever else a machine has
 passed=0
 failed=0
 names=""
