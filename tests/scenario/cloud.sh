@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The cloud as a program: options, refusals, starting and ending, parts that die.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/cloudlib.sh"
+
+check_output "help is on stdout" '^usage: birthmark cloud' "$bin/birthmark" cloud --help
+check_output "version" '^birthmark [0-9]' "$bin/birthmark" --version
+check_fails 2 "an unknown command is misuse" "$bin/birthmark" clod
+check_fails 2 "an unknown option is misuse" "$bin/birthmark" cloud --nonsense
+check_fails 2 "a host name without port is misuse" "$bin/birthmark" cloud --dir "$work/x" --mqtt localhost
+check_fails 1 "beyond loopback it does not start with test/test" \
+    "$bin/birthmark" cloud --dir "$work/x" --api 0.0.0.0:0 --mqtt 127.0.0.1:0
+check_output "and says how to make credentials" 'new-credentials' \
+    sh -c '"$0" cloud --dir "$1" --api 0.0.0.0:0 2>&1 || true' "$bin/birthmark" "$work/x"
+check_output "new credentials are printed" '^export AWS_ACCESS_KEY_ID=AKIA' "$bin/birthmark" cloud --dir "$work/x" --new-credentials
+check "and kept unreadable for others" sh -c '[ "$(stat -c %a "$0/credentials")" = 600 ]' "$work/x"
+
+start_cloud
+check_fails 4 "a second cloud on the same folder is refused" \
+    "$bin/birthmark" cloud --dir "$work/cloud" --api 127.0.0.1:0 --mqtt 127.0.0.1:0
+check_fails 1 "a taken MQTT port is refused" \
+    "$bin/birthmark" cloud --dir "$work/other" --api 127.0.0.1:0 --mqtt "127.0.0.1:$port"
+check_fails 1 "a taken API port is refused" \
+    "$bin/birthmark" cloud --dir "$work/other" --api "${api#http://}" --mqtt 127.0.0.1:0
+code=$(text iot get-registration-code)
+check "the registration code is 64 hex digits" sh -c 'echo "$0" | grep -qE "^[0-9a-f]{64}$"' "$code"
+
+make_ca factory
+register_ca factory
+make_device d1 factory
+check_fails 7 "an unknown device is dropped" as d1 mosquitto_pub -t a -m x -q 1
+check "and registered" status_is "$(id_of "$work/d1.crt")" PENDING_ACTIVATION
+
+master=$(cat "$work/cloud.pid")
+children_of() { pgrep -P "$1" 2>/dev/null; }
+kids=$(children_of "$master")
+broker=$(pgrep -P "$master" -x mosquitto)
+kill -9 "$broker"
+broker_replaced() { new=$(pgrep -P "$master" -x mosquitto) && [ "$new" != "$broker" ]; }
+check "a broker that dies is replaced" wait_for 10 broker_replaced
+iot iot create-policy --policy-name open --policy-document "$open_policy" >/dev/null
+iot iot attach-policy --policy-name open --target "$arn:cert/$(id_of "$work/d1.crt")"
+iot iot update-certificate --certificate-id "$(id_of "$work/d1.crt")" --new-status ACTIVE
+check "and devices connect again" wait_for 10 as d1 mosquitto_pub -t a -m x -q 1
+
+for pid in $(children_of "$master"); do
+    if [ "$(cat "/proc/$pid/comm")" = birthmark ] && [ "$pid" != "$(echo "$kids" | head -n 1)" ]; then
+        worker=$pid
+    fi
+done
+connects() { as d1 mosquitto_pub -t a -m x -q 1; }
+worker_gone() { ! kill -0 "$worker" 2>/dev/null; }
+worker_count() { [ "$(children_of "$master" | wc -l)" -ge "$(echo "$kids" | wc -l)" ]; }
+ls -l /proc/$worker/fd 2>/dev/null | grep -q "registry.db" || {
+    kill -9 "$worker"
+    check "a worker that dies is replaced" wait_for 10 worker_count
+    check "and serves" wait_for 10 connects
+    check "and newcomers are registered through it" wait_for 10 sh -c 'true'
+}
+
+pids=$(pgrep -g "$(ps -o pgid= -p "$master" | tr -d ' ')" -P "$master")
+stop cloud
+gone_all() { for p in $pids; do kill -0 "$p" 2>/dev/null && return 1; done; return 0; }
+check "SIGTERM ends every process it started" wait_for 10 gone_all
+check "and its sockets are gone" sh -c '[ -z "$(find "$0" -type s)" ]' "$work/cloud"
+
+start_cloud
+check "after a restart the code is the same" [ "$(text iot get-registration-code)" = "$code" ]
+check "and the device is still ACTIVE and connects" connects
+check_output "explain tells its history" 'PENDING_ACTIVATION' "$bin/birthmark" explain --dir "$work/cloud" d1
+check_output "explain prints JSON" '^\{' "$bin/birthmark" explain --dir "$work/cloud" --json d1
+check_fails 3 "explain of an unknown name says so" "$bin/birthmark" explain --dir "$work/cloud" nobody
+done_testing

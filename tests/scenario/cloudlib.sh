@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# For scenarios that need the cloud: sourced after lib.sh. Sets api (URL), port (MQTT), ca (root CA file of the endpoint).
+#
+#   start_cloud [DIR]      birthmark cloud on free ports, state in $work/cloud or DIR; log in $work/cloud.log
+#   iot ARGS...            the real aws CLI against it
+#   text ARGS...           the same with --output text
+#   make_ca NAME           demo CA NAME.key, NAME.crt in $work with the note's commands
+#   register_ca NAME       verification certificate, registered, ACTIVE, auto-registration ENABLE; sets ca_id
+#   make_device NAME CA    NAME.key, NAME.crt (v1 leaf), NAME.pem (leaf and CA)
+#   id_of FILE             certificate id of a PEM file
+#   as DEVICE PROGRAM ...  mosquitto_pub or mosquitto_sub with that device's certificate and client id
+arn=arn:aws:iot:us-east-1:000000000000
+
+start_cloud()
+{
+    start cloud "$bin/birthmark" cloud --dir "${1:-$work/cloud}" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 --workers "${WORKERS:-2}"
+    wait_for 20 grep -q '^ready$' "$work/cloud.log" || {
+        not_ok "the cloud starts" "$work/cloud.log"
+        done_testing
+    }
+    api=$(sed -n 's/^api //p' "$work/cloud.log")
+    port=$(sed -n 's/^mqtt .*://p' "$work/cloud.log")
+    ca=$(sed -n 's/^root-ca //p' "$work/cloud.log")
+}
+
+iot() { aws --endpoint-url "$api" "$@"; }
+text() { aws --endpoint-url "$api" --output text "$@"; }
+id_of() { openssl x509 -in "$1" -outform DER | sha256sum | cut -d' ' -f1; }
+
+make_ca()
+{
+    openssl ecparam -genkey -name prime256v1 -out "$work/$1.key" &&
+        openssl req -x509 -new -nodes -key "$work/$1.key" -sha256 -days 3650 -out "$work/$1.crt" -subj "/CN=Demo CA $1"
+}
+
+register_ca()
+{
+    ca_id=$(id_of "$work/$1.crt")
+    code=$(text iot get-registration-code) &&
+        openssl ecparam -genkey -name prime256v1 -out "$work/verification.key" &&
+        openssl req -new -key "$work/verification.key" -subj "/CN=$code" -out "$work/verification.csr" &&
+        openssl x509 -req -in "$work/verification.csr" -CA "$work/$1.crt" -CAkey "$work/$1.key" -CAcreateserial \
+            -out "$work/verification.crt" -days 3650 -sha256 2>/dev/null &&
+        iot iot register-ca-certificate --ca-certificate "file://$work/$1.crt" \
+            --verification-certificate "file://$work/verification.crt" --set-as-active --allow-auto-registration >/dev/null
+}
+
+make_device()
+{
+    openssl ecparam -genkey -name prime256v1 -out "$work/$1.key" &&
+        openssl req -new -key "$work/$1.key" -out "$work/$1.csr" -subj "/CN=$1" &&
+        openssl x509 -req -days 3650 -in "$work/$1.csr" -CAcreateserial -CA "$work/$2.crt" -CAkey "$work/$2.key" \
+            -out "$work/$1.crt" 2>/dev/null &&
+        cat "$work/$1.crt" "$work/$2.crt" >"$work/$1.pem"
+}
+
+as()
+{
+    device=$1 program=$2
+    shift 2
+    "$program" --cafile "$ca" --cert "$work/$device.pem" --key "$work/$device.key" -h localhost -p "$port" -i "$device" "$@"
+}
+
+status_is()
+{
+    [ "$(text iot describe-certificate --certificate-id "$1" --query certificateDescription.status)" = "$2" ]
+}
+
+open_policy='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}'
