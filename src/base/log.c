@@ -22,6 +22,12 @@ log_setup(const char *module, enum log_level level)
     sink.level = level;
 }
 
+void
+log_rename(const char *module)
+{
+    log_setup(module, sink.level);
+}
+
 bool
 log_on(enum log_level level)
 {

@@ -15,6 +15,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
 /* Name that starts each line of this process ("a71chd", "control"); default level is LOG_INFO. */
 void log_setup(const char *module, enum log_level level);
+void log_rename(const char *module); /* a forked child keeps the level */
 bool log_on(enum log_level level);
 bool log_level_parse(const char *name, enum log_level *out);
 

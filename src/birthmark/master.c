@@ -70,11 +70,10 @@ child_prepare(const char *module)
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (module != NULL)
-        log_setup(module, log_on(LOG_TRACE)   ? LOG_TRACE
-                          : log_on(LOG_DEBUG) ? LOG_DEBUG
-                          : log_on(LOG_INFO)  ? LOG_INFO
-                                              : LOG_WARN);
+    if (module != NULL) {
+        (void)prctl(PR_SET_NAME, module); /* what ps and pgrep show */
+        log_rename(module);
+    }
 }
 
 static int
