@@ -9,8 +9,14 @@
 #include "host/link.h"
 #include "wire/apdu.h"
 
+/* link_exchange, or what a test puts in its place. */
+typedef enum bm_err (*host_exchange_fn)(struct link *l, const struct jrcp_msg *request,
+    unsigned timeout_ms, uint8_t room[JRCP_MESSAGE_MAX], struct jrcp_msg *answer,
+    struct bm_msg *msg);
+
 struct a71ch {
     struct link link;
+    host_exchange_fn exchange;
     struct address address;
     unsigned answer_timeout_ms;
     uint8_t atr[A71CH_ATR_MAX];

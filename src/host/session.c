@@ -70,7 +70,7 @@ host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out)
     uint8_t room[JRCP_MESSAGE_MAX];
     struct jrcp_msg reply;
     a71ch_result res = host_result(
-        link_exchange(&chip->link, request, chip->answer_timeout_ms, room, &reply, &chip->msg));
+        chip->exchange(&chip->link, request, chip->answer_timeout_ms, room, &reply, &chip->msg));
 
     chip->sys_errno = chip->link.sys_errno;
     if (res == A71CH_OK && reply.payload.len > sizeof out->bytes)
@@ -284,6 +284,7 @@ a71ch_open(const char *address, const a71ch_options *options, a71ch **out)
     if (chip == NULL)
         return A71CH_ERR_MEMORY;
     chip->link.fd = -1;
+    chip->exchange = link_exchange;
     (void)snprintf(chip->link.name, sizeof chip->link.name, "the chip");
     res = connect_and_select(chip, address, options);
     if (res != A71CH_OK)
