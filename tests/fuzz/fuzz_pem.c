@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fuzz reading of certificates (PEM and DER) and CSRs, and every question asked about them. */
+#include "pki/internal.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+ask_all(struct pki_cert *c)
+{
+    char text[PKI_CN_MAX];
+    struct buf pem = { 0 };
+    struct pki_cert *again = NULL;
+
+    (void)pki_cert_is_ca(c);
+    (void)pki_cert_common_name(c, text, sizeof text);
+    pki_cert_subject_text(c, text, sizeof text);
+    pki_cert_issuer_text(c, text, 7);
+    (void)pki_cert_acceptable(c, NULL);
+    (void)pki_cert_signed_by(c, c, NULL);
+    (void)pki_cert_valid_at(c, 0, NULL);
+    if (pki_cert_to_pem(c, &pem) != BM_OK ||
+        pki_cert_from_pem(buf_span(&pem), &again, NULL) != BM_OK ||
+        !span_eq(pki_cert_der(c), pki_cert_der(again)))
+        abort(); /* what was read must be written the same: its hash is the certificate's id */
+    pki_cert_free(again);
+    buf_fini(&pem);
+    pki_cert_free(c);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pki_cert *c;
+    X509_REQ *req;
+
+    if (pki_cert_from_pem(span_of(data, size), &c, NULL) == BM_OK)
+        ask_all(c);
+    if (pki_cert_from_der(span_of(data, size), &c, NULL) == BM_OK)
+        ask_all(c);
+    (void)pki_csr_read(span_of(data, size), &req, NULL);
+    X509_REQ_free(req);
+    return 0;
+}
