@@ -2,13 +2,19 @@
 /*
  * A simulated A71CH: command APDU in, response APDU out, state on disk.
  *
- * A chip is a folder. Its NVM is there before or after a command, never between: a mutating command is durable
- * before its status word is returned, whatever kills the process (SPEC design 6). Volatile state (SELECT, contexts)
- * lives in the handle and goes with chip_reset. The chip knows no transport and no clock. One process opens a folder at a time
- * (lock file); one thread uses a handle at a time. Several chips in one process are fine.
+ * A chip is a folder. Its NVM is there before or after a command, never between: a mutating command
+ * is durable before its status word is returned, whatever kills the process. Volatile state
+ * (SELECT, hash contexts) belongs to a session and goes with its reset; a session is one client,
+ * and clients do not disturb each other. The chip knows no transport and no clock. One process
+ * opens a folder at a time (lock file); one thread uses a chip at a time. Several chips in one
+ * process are fine.
  *
- * Not yet here: symmetric and config keys, counters other than read, HKDF/HMAC/PSK, SCP03, freezing, locks. Those commands answer
- * 6D00 as an applet without them would, and the credential map says "empty".
+ * It is a simulator: private keys lie in a file, readable for its owner. It protects nothing that
+ * the file's permissions do not protect.
+ *
+ * Not yet here: symmetric and config keys, counters other than read, HKDF/HMAC/PSK, SCP03,
+ * freezing, locks. Those commands answer 6D00 as an applet without them would, and the credential
+ * map says "empty". Choices where the specification is silent are in quirks.h.
  */
 #ifndef BM_CHIP_CHIP_H
 #define BM_CHIP_CHIP_H
@@ -19,7 +25,10 @@ struct chip;
 
 enum { CHIP_ATR_LEN = 29 };
 
-/* Counts since the chip was made, kept with its state. */
+/*
+ * Counts since the chip was made. They are written with every change of the NVM, by chip_save and
+ * by chip_close: a crash loses the counts since then and nothing else.
+ */
 struct chip_stats {
     uint64_t commands;
     uint64_t signatures; /* successful INS 15 */
@@ -30,11 +39,22 @@ struct chip_stats {
 
 /*
  * Open the chip in `dir`; a missing or empty folder becomes a fresh chip with a random unique id.
- * BM_ERR_CONFLICT: another process has it. BM_ERR_INPUT: the state is damaged or of an unknown version (message says
- * which file and what to do). BM_ERR_IO: the system refused. *out is NULL after an error.
+ * BM_ERR_CONFLICT: another process has it. BM_ERR_INPUT: the state is damaged or of an unknown
+ * version, or the folder holds something else (message says which file and what to do). BM_ERR_IO:
+ * the system refused. *out is NULL after an error.
  */
 enum bm_err chip_open(const char *dir, struct chip **out, struct bm_msg *msg);
-void chip_close(struct chip *c); /* takes NULL */
+void chip_close(struct chip *c); /* takes NULL; after all sessions are closed */
+
+/* The same on another medium (nvm.h), which is taken over, also after an error. */
+struct nvm_store;
+enum bm_err chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg);
+
+/* Bytes of an unfinished write that chip_open discarded, 0 after a clean end. */
+size_t chip_recovered(const struct chip *c);
+
+/* Write the counts when they have changed. BM_ERR_IO: they could not be written. */
+enum bm_err chip_save(struct chip *c);
 
 /* Power cycle: volatile state is lost, the applet must be selected again. */
 void chip_reset(struct chip *c);
@@ -43,11 +63,21 @@ void chip_reset(struct chip *c);
 void chip_atr(const struct chip *c, uint8_t out[CHIP_ATR_LEN]);
 
 /*
- * Run one command. Always answers: `rsp` gets 2..258 bytes, the return value is their count. Malformed commands
- * answer a status word, as a chip would.
+ * Run one command. Always answers: `rsp` gets 2..258 bytes, the return value is their count.
+ * Malformed commands answer a status word, as a chip would.
  */
 size_t chip_apdu(struct chip *c, struct span cmd, uint8_t rsp[APDU_RSP_MAX]);
 
 struct chip_stats chip_stats(const struct chip *c);
+
+/*
+ * One more client of the same chip, with volatile state of its own; chip_reset and chip_apdu are
+ * those of a session that comes with the chip. BM_ERR_MEM: *out is NULL.
+ */
+struct chip_session;
+enum bm_err chip_session_open(struct chip *c, struct chip_session **out);
+void chip_session_close(struct chip_session *s); /* takes NULL */
+void chip_session_reset(struct chip_session *s);
+size_t chip_session_apdu(struct chip_session *s, struct span cmd, uint8_t rsp[APDU_RSP_MAX]);
 
 #endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* a71chd: owns one chip and shares it among any number of clients. Options, start and end. */
+#include "a71chd/address.h"
+#include "a71chd/server.h"
+#include "base/log.h"
+#include "wire/jrcp.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, STATS_TIMEOUT_MS = 5000 };
+
+struct options {
+    const char *sim;
+    const char *i2c;
+    const char *stats;
+    const char *listen[SERVER_LISTENERS_MAX];
+    size_t listen_count;
+    enum log_level level;
+};
+
+static const char help[] =
+    "usage: a71chd --sim DIR --listen ADDRESS ...\n"
+    "       a71chd --stats ADDRESS\n"
+    "\n"
+    "Owns one A71CH chip and shares it among any number of clients (JRCP version 1).\n"
+    "\n"
+    "  --sim DIR         simulated chip with its state in DIR; made when missing\n"
+    "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable\n"
+    "  --stats ADDRESS   ask a running a71chd for its chip's counts, as JSON\n"
+    "  --i2c DEVICE      a real chip; not built yet\n"
+    "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
+    "  --trace           same as --log trace: APDUs as hex, secrets as their length\n"
+    "  --help, --version\n"
+    "\n"
+    "Prints `listening ADDRESS` for each listener, then `ready`, on stdout.\n";
+
+static int
+misuse(const char *sentence)
+{
+    fprintf(stderr, "a71chd: %s (see a71chd --help)\n", sentence);
+    return EXIT_USAGE;
+}
+
+static int
+failed(const struct bm_msg *msg)
+{
+    fprintf(stderr, "a71chd: %s\n", msg->text);
+    return EXIT_FAILED;
+}
+
+/* Receive until `in` holds one whole message. */
+static enum bm_err
+receive_message(int fd, struct buf *in, struct jrcp_msg *msg)
+{
+    enum bm_err err = BM_ERR_MORE;
+
+    while (err == BM_ERR_MORE) {
+        uint8_t *to = buf_reserve(in, JRCP_MESSAGE_MAX);
+        ssize_t n = to != NULL ? recv(fd, to, JRCP_MESSAGE_MAX, 0) : -1;
+        struct rd r;
+
+        if (n < 0 && to != NULL && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? BM_ERR_CLOSED : BM_ERR_IO;
+        in->len += (size_t)n;
+        r = rd_of(buf_span(in));
+        err = jrcp_parse(&r, msg);
+    }
+    return err;
+}
+
+static int
+print_stats(const char *text)
+{
+    static const uint8_t ask[] = { JRCP_DEBUG_INFO, 0, 0, 0 };
+    struct bm_msg msg = { "" };
+    struct address a;
+    struct buf in = { 0 };
+    struct jrcp_msg reply = { 0 };
+    int fd = -1;
+    enum bm_err err = address_parse(text, &a, &msg);
+
+    if (err != BM_OK)
+        return misuse(msg.text);
+    if (address_connect(&a, STATS_TIMEOUT_MS, &fd, &msg) != BM_OK)
+        return failed(&msg);
+    err = send(fd, ask, sizeof ask, MSG_NOSIGNAL) == (ssize_t)sizeof ask ? BM_OK : BM_ERR_IO;
+    if (err == BM_OK)
+        err = receive_message(fd, &in, &reply);
+    if (err == BM_OK && (reply.mty != JRCP_DEBUG_INFO || reply.payload.len == 0))
+        err = BM_ERR_PROTO;
+    if (err == BM_OK)
+        printf("%.*s\n", (int)reply.payload.len, (const char *)reply.payload.ptr);
+    (void)close(fd);
+    buf_fini(&in);
+    if (err == BM_OK)
+        return 0;
+    (void)bm_fail(
+        &msg, err, "%s gave no statistics (%s); is it an a71chd?", text, bm_err_name(err));
+    return failed(&msg);
+}
+
+static void
+on_signal(void *arg)
+{
+    log_info("ending on a signal");
+    loop_stop(arg);
+}
+
+static enum bm_err
+listen_all(struct server *s, const struct options *o, struct bm_msg *msg)
+{
+    for (size_t i = 0; i < o->listen_count; i++) {
+        enum bm_err err = server_listen(s, o->listen[i], msg);
+
+        if (err != BM_OK)
+            return err;
+    }
+    puts("ready");
+    return fflush(stdout) == 0 ? BM_OK : bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
+}
+
+static enum bm_err
+make_loop(struct loop **out, struct bm_msg *msg)
+{
+    enum bm_err err = loop_new(out);
+
+    if (err == BM_OK)
+        err = loop_signal(*out, SIGTERM, on_signal, *out);
+    if (err == BM_OK)
+        err = loop_signal(*out, SIGINT, on_signal, *out);
+    return err == BM_OK ? BM_OK : bm_fail(msg, err, "cannot make an event loop");
+}
+
+static int
+run(const struct options *o)
+{
+    struct bm_msg msg = { "" };
+    struct loop *loop = NULL;
+    struct chip *chip = NULL;
+    struct server *server = NULL;
+    enum bm_err err = make_loop(&loop, &msg);
+
+    if (err == BM_OK)
+        err = chip_open(o->sim, &chip, &msg);
+    if (err == BM_OK && chip_recovered(chip) > 0)
+        log_warn("discarded %zu bytes of an unfinished write in %s; the chip is as before it",
+            chip_recovered(chip), o->sim);
+    if (err == BM_OK && server_new(loop, chip, &server) != BM_OK)
+        err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
+    if (err == BM_OK)
+        err = listen_all(server, o, &msg);
+    if (err == BM_OK && loop_run(loop) != BM_OK)
+        err = bm_fail(&msg, BM_ERR_IO, "the event loop failed: %s", strerror(errno));
+    server_free(server);
+    chip_close(chip);
+    loop_free(loop);
+    return err == BM_OK ? 0 : failed(&msg);
+}
+
+enum { OPT_SIM = 1, OPT_I2C, OPT_LISTEN, OPT_STATS, OPT_LOG, OPT_TRACE, OPT_HELP, OPT_VERSION };
+
+/* Take one option over: -1 to go on, otherwise the exit code. */
+static int
+take_option(struct options *o, int opt, const char *value)
+{
+    switch (opt) {
+    case OPT_SIM:
+        o->sim = value;
+        return -1;
+    case OPT_I2C:
+        o->i2c = value;
+        return -1;
+    case OPT_STATS:
+        o->stats = value;
+        return -1;
+    case OPT_LISTEN:
+        if (o->listen_count == SERVER_LISTENERS_MAX)
+            return misuse("too many --listen, 8 at most");
+        o->listen[o->listen_count++] = value;
+        return -1;
+    case OPT_LOG:
+        if (!log_level_parse(value, &o->level))
+            return misuse("--log wants error, warn, info, debug or trace");
+        return -1;
+    case OPT_TRACE:
+        o->level = LOG_TRACE;
+        return -1;
+    case OPT_HELP:
+        fputs(help, stdout);
+        return 0;
+    case OPT_VERSION:
+        puts("a71chd " BIRTHMARK_VERSION);
+        return 0;
+    default: /* getopt_long has said what is wrong */
+        return EXIT_USAGE;
+    }
+}
+
+static int
+parse_options(struct options *o, int argc, char **argv)
+{
+    static const struct option known[] = {
+        { "sim", required_argument, NULL, OPT_SIM },
+        { "i2c", required_argument, NULL, OPT_I2C },
+        { "listen", required_argument, NULL, OPT_LISTEN },
+        { "stats", required_argument, NULL, OPT_STATS },
+        { "log", required_argument, NULL, OPT_LOG },
+        { "trace", no_argument, NULL, OPT_TRACE },
+        { "help", no_argument, NULL, OPT_HELP },
+        { "version", no_argument, NULL, OPT_VERSION },
+        { NULL, 0, NULL, 0 },
+    };
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        int code = take_option(o, opt, optarg);
+
+        if (code >= 0)
+            return code;
+    }
+    if (optind < argc)
+        return misuse("there are no arguments without an option; the folder goes after --sim");
+    return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct options o = { .level = LOG_INFO };
+    int code = parse_options(&o, argc, argv);
+
+    if (code >= 0)
+        return code;
+    log_setup("a71chd", o.level);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (o.stats != NULL)
+        return o.sim == NULL && o.i2c == NULL
+                   ? print_stats(o.stats)
+                   : misuse("--stats asks another a71chd: give it alone");
+    if (o.i2c != NULL)
+        return misuse("--i2c is not built yet: a real chip cannot be used; use --sim DIR");
+    if (o.sim == NULL)
+        return misuse("--sim DIR is missing: the folder of the simulated chip");
+    if (o.listen_count == 0)
+        return misuse("--listen is missing: where clients connect, as tcp:127.0.0.1:8050");
+    return run(&o);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See server.h. A client is a struct with one buffer for what it sent and one for the reply that
+ * its socket has not taken yet; while the latter is not empty the client is not read, so a client
+ * that does not read costs one message of memory and nobody's time.
+ */
+#include "a71chd/server.h"
+
+#include "a71chd/address.h"
+#include "a71chd/trace.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "wire/jrcp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { INPUT_MAX = 4 * JRCP_MESSAGE_MAX };
+
+struct listener {
+    struct server *server;
+    struct address address;
+    int fd;
+    struct loop_watch *watch;
+    dev_t dev; /* of the Unix socket's file, so that only our own is removed */
+    ino_t ino;
+};
+
+struct client {
+    struct server *server;
+    unsigned id;
+    int fd;
+    struct loop_watch *watch;
+    struct loop_timer *deadline; /* runs while a message or a reply is half done */
+    struct chip_session *session;
+    uint8_t in[INPUT_MAX];
+    size_t in_len;
+    uint8_t out[JRCP_MESSAGE_MAX];
+    size_t out_len;
+    size_t out_sent;
+    struct client *next;
+    struct client *prev;
+};
+
+struct server {
+    struct loop *loop;
+    struct chip *chip;
+    struct listener listeners[SERVER_LISTENERS_MAX];
+    size_t listener_count;
+    struct client *clients;
+    size_t client_count;
+    unsigned last_id;
+    struct loop_timer *save;
+};
+
+size_t
+server_stats(const struct chip *chip, char out[SERVER_STATS_LEN])
+{
+    struct chip_stats s = chip_stats(chip);
+    int len = snprintf(out, SERVER_STATS_LEN,
+        "{\"commands\":%llu,\"signatures\":%llu,\"ecdh\":%llu,\"generated\":%llu,"
+        "\"nvm_writes\":%llu}",
+        (unsigned long long)s.commands, (unsigned long long)s.signatures,
+        (unsigned long long)s.ecdh, (unsigned long long)s.generated,
+        (unsigned long long)s.nvm_writes);
+
+    return len > 0 ? (size_t)len : 0;
+}
+
+static void
+watch_listeners(struct server *s, uint32_t events)
+{
+    for (size_t i = 0; i < s->listener_count; i++)
+        loop_modify(s->loop, s->listeners[i].watch, events);
+}
+
+static void
+client_free(struct client *c)
+{
+    struct server *s = c->server;
+
+    loop_cancel(s->loop, c->deadline);
+    loop_remove(s->loop, c->watch);
+    (void)close(c->fd);
+    chip_session_close(c->session);
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        s->clients = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    if (s->client_count-- == SERVER_CLIENTS_MAX)
+        watch_listeners(s, EPOLLIN);
+    bm_wipe(c, sizeof *c); /* commands and replies may hold keys */
+    free(c);
+}
+
+static void
+client_drop(struct client *c, const char *cause)
+{
+    log_warn("closing client=%u: %s", c->id, cause);
+    client_free(c);
+}
+
+static void
+on_deadline(void *arg)
+{
+    struct client *c = arg;
+
+    c->deadline = NULL;
+    client_drop(c,
+        c->out_len > 0 ? "it has not taken its reply in time" : "its message did not end in time");
+}
+
+/*
+ * The deadline runs from the start of a half-done message or reply, and a whole message renews it;
+ * single bytes do not.
+ */
+static void
+update_deadline(struct client *c, bool finished_one)
+{
+    bool half = c->in_len > 0 || c->out_len > 0;
+
+    if (finished_one) {
+        loop_cancel(c->server->loop, c->deadline);
+        c->deadline = NULL;
+    }
+    if (half && c->deadline == NULL)
+        c->deadline = loop_after(c->server->loop, SERVER_DEADLINE_MS, on_deadline, c);
+    if (!half && c->deadline != NULL) {
+        loop_cancel(c->server->loop, c->deadline);
+        c->deadline = NULL;
+    }
+}
+
+/* Send what is pending: false when the client is gone. */
+static bool
+flush(struct client *c)
+{
+    while (c->out_sent < c->out_len) {
+        ssize_t n = send(
+            c->fd, &c->out[c->out_sent], c->out_len - c->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            loop_modify(c->server->loop, c->watch, EPOLLOUT);
+            return true;
+        }
+        if (n <= 0) {
+            log_debug("client=%u went away before its reply", c->id);
+            client_free(c);
+            return false;
+        }
+        c->out_sent += (size_t)n;
+    }
+    bm_wipe(c->out, c->out_len);
+    c->out_len = c->out_sent = 0;
+    return true;
+}
+
+/* Put the reply to one message into `out`, header and payload together: SPEC a71ch 6.3. */
+static void
+answer(struct client *c, const struct jrcp_msg *msg)
+{
+    uint8_t rsp[APDU_RSP_MAX];
+    uint8_t atr[CHIP_ATR_LEN];
+    char stats[SERVER_STATS_LEN];
+    struct jrcp_msg reply = { msg->mty, 0, { 0 } };
+    struct wr w = wr_of(c->out, sizeof c->out);
+
+    switch (msg->mty) {
+    case JRCP_WAIT_FOR_CARD:
+        chip_session_reset(c->session);
+        chip_atr(c->server->chip, atr);
+        reply.payload = SPAN(atr);
+        break;
+    case JRCP_APDU:
+        trace_command(c->id, msg->payload);
+        reply.payload = span_of(rsp, chip_session_apdu(c->session, msg->payload, rsp));
+        trace_response(c->id, msg->payload, reply.payload);
+        break;
+    case JRCP_DEBUG_INFO:
+        reply.payload = span_of(stats, server_stats(c->server->chip, stats));
+        break;
+    default: /* the peer's byte, not our enum; unknown types are answered empty, SPEC 6.1 */
+        break;
+    }
+    (void)jrcp_build(&w, &reply); /* fits: no payload above is longer than 258 bytes */
+    c->out_len = wr_len(&w);
+    bm_wipe(rsp, sizeof rsp);
+}
+
+/* Answer whole messages until one is missing or the socket is full. False: the client is gone. */
+static bool
+serve(struct client *c)
+{
+    struct rd r = rd_of(span_of(c->in, c->in_len));
+    struct jrcp_msg msg;
+    enum bm_err err = BM_ERR_MORE;
+    size_t used;
+
+    while (c->out_len == 0 && (err = jrcp_parse(&r, &msg)) == BM_OK) {
+        answer(c, &msg);
+        if (!flush(c))
+            return false;
+    }
+    if (err == BM_ERR_PROTO) {
+        client_drop(c, "its message has a length above 316 bytes, so the stream makes no sense");
+        return false;
+    }
+    used = c->in_len - rd_left(&r);
+    memmove(c->in, &c->in[used], c->in_len - used);
+    bm_wipe(&c->in[c->in_len - used], used);
+    c->in_len -= used;
+    update_deadline(c, used > 0);
+    return true;
+}
+
+/* Read once, so that one busy client does not keep the others waiting. False: the client is gone.
+ */
+static bool
+receive(struct client *c)
+{
+    ssize_t n = recv(c->fd, &c->in[c->in_len], sizeof c->in - c->in_len, MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return true;
+    if (n <= 0) {
+        log_debug("client=%u left%s", c->id, c->in_len > 0 ? " in the middle of a message" : "");
+        client_free(c);
+        return false;
+    }
+    c->in_len += (size_t)n;
+    return true;
+}
+
+static void
+on_client(void *arg, uint32_t events)
+{
+    struct client *c = arg;
+
+    if (c->out_len > 0) {
+        if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+            client_free(c);
+            return;
+        }
+        if (!flush(c))
+            return;
+        if (c->out_len > 0)
+            return;
+        loop_modify(c->server->loop, c->watch, EPOLLIN);
+    } else if (!receive(c)) {
+        return;
+    }
+    (void)serve(c); /* last thing: the client may be gone */
+}
+
+static void
+client_new(struct server *s, int fd)
+{
+    const int on = 1;
+    struct client *c = calloc(1, sizeof *c);
+
+    if (c == NULL || fd_prepare(fd) != BM_OK || chip_session_open(s->chip, &c->session) != BM_OK ||
+        (c->watch = loop_add(s->loop, fd, EPOLLIN, on_client, c)) == NULL) {
+        log_error("cannot take a client: out of memory");
+        if (c != NULL)
+            chip_session_close(c->session);
+        free(c);
+        (void)close(fd);
+        return;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets */
+    c->server = s;
+    c->fd = fd;
+    c->id = ++s->last_id;
+    c->next = s->clients;
+    if (c->next != NULL)
+        c->next->prev = c;
+    s->clients = c;
+    if (++s->client_count == SERVER_CLIENTS_MAX) {
+        log_warn("%d clients, more have to wait", SERVER_CLIENTS_MAX);
+        watch_listeners(s, 0);
+    }
+    log_debug("client=%u connected", c->id);
+}
+
+static void
+on_listener(void *arg, uint32_t events)
+{
+    struct listener *l = arg;
+    int fd;
+
+    (void)events;
+    while (l->server->client_count < SERVER_CLIENTS_MAX) {
+        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+                log_error("cannot accept a client: %s", strerror(errno));
+            return;
+        }
+        client_new(l->server, fd);
+    }
+}
+
+static void
+on_save(void *arg)
+{
+    struct server *s = arg;
+
+    if (chip_save(s->chip) != BM_OK)
+        log_error("cannot write the chip's counts; is the disk full?");
+    s->save = loop_after(s->loop, SERVER_SAVE_MS, on_save, s);
+}
+
+enum bm_err
+server_new(struct loop *loop, struct chip *chip, struct server **out)
+{
+    struct server *s = calloc(1, sizeof *s);
+
+    *out = NULL;
+    if (s == NULL)
+        return BM_ERR_MEM;
+    s->loop = loop;
+    s->chip = chip;
+    s->save = loop_after(loop, SERVER_SAVE_MS, on_save, s);
+    if (s->save == NULL) {
+        free(s);
+        return BM_ERR_MEM;
+    }
+    *out = s;
+    return BM_OK;
+}
+
+static void
+listener_close(struct server *s, struct listener *l)
+{
+    const char *path = address_path(&l->address);
+    struct stat st;
+
+    loop_remove(s->loop, l->watch);
+    if (path != NULL && lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+        (void)unlink(path);
+    (void)close(l->fd);
+}
+
+void
+server_free(struct server *s)
+{
+    if (s == NULL)
+        return;
+    while (s->clients != NULL)
+        client_free(s->clients);
+    for (size_t i = 0; i < s->listener_count; i++)
+        listener_close(s, &s->listeners[i]);
+    loop_cancel(s->loop, s->save);
+    free(s);
+}
+
+enum bm_err
+server_listen(struct server *s, const char *address, struct bm_msg *msg)
+{
+    struct listener *l = &s->listeners[s->listener_count];
+    char text[ADDRESS_TEXT_LEN];
+    struct stat st;
+    enum bm_err err;
+
+    if (s->listener_count == SERVER_LISTENERS_MAX)
+        return bm_fail(msg, BM_ERR_LIMIT, "--listen may be given %d times", SERVER_LISTENERS_MAX);
+    *l = (struct listener){ .server = s };
+    err = address_parse(address, &l->address, msg);
+    if (err == BM_OK)
+        err = address_listen(&l->address, &l->fd, msg);
+    if (err != BM_OK)
+        return err;
+    if (address_path(&l->address) != NULL && lstat(address_path(&l->address), &st) == 0) {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+    }
+    s->listener_count++; /* from here on server_free closes it */
+    l->watch = loop_add(s->loop, l->fd, EPOLLIN, on_listener, l);
+    if (l->watch == NULL)
+        return bm_fail(msg, BM_ERR_MEM, "out of memory");
+    address_text(text, &l->address);
+    if (!address_local(&l->address))
+        log_warn("%s is open to other machines: whoever reaches it can sign with the chip", text);
+    printf("listening %s\n", text);
+    return fflush(stdout) == 0 ? BM_OK : bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
+}

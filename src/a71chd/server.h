@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One chip, many clients: JRCP version 1 on any number of listening sockets. SPEC a71ch 6.
+ *
+ * Every client has a session of its own on the chip, so its reset (MTY 00) is its own. Commands run
+ * one at a time in the order in which they arrive, whole. A client is never closed first but for
+ * a broken stream or a passed deadline: NXP's 2018 client spins when its server goes.
+ */
+#ifndef BM_A71CHD_SERVER_H
+#define BM_A71CHD_SERVER_H
+
+#include "base/loop.h"
+#include "chip/chip.h"
+
+struct server;
+
+enum {
+    SERVER_CLIENTS_MAX = 256, /* more wait in the listen queue */
+    SERVER_LISTENERS_MAX = 8,
+    SERVER_DEADLINE_MS = 30000, /* for the rest of a message, and for taking a reply */
+    SERVER_SAVE_MS = 10000,     /* how often the chip's counts are written, when they change */
+};
+
+/* Both are borrowed until server_free. BM_ERR_MEM. */
+enum bm_err server_new(struct loop *loop, struct chip *chip, struct server **out);
+void server_free(struct server *s); /* takes NULL; closes sockets, removes its Unix sockets */
+
+/* Listen and print `listening ADDRESS` on stdout. */
+enum bm_err server_listen(struct server *s, const char *address, struct bm_msg *msg);
+
+/* The chip's counts as one JSON object; what MTY 07 answers. */
+enum { SERVER_STATS_LEN = 256 };
+size_t server_stats(const struct chip *chip, char out[SERVER_STATS_LEN]);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the chip: where each object lies in the NVM image, and the handles. For src/chip only.
+ *
+ * The image's gaps are kept for the objects of SPEC a71ch 1.4 that are still to come, so that the
+ * layout (NVM_VERSION) need not change with each of them.
+ */
+#ifndef BM_CHIP_STATE_H
+#define BM_CHIP_STATE_H
+
+#include "chip/chip.h"
+#include "chip/ec.h"
+#include "chip/nvm.h"
+
+/* Object counts of the product, SPEC a71ch 1.4. */
+enum {
+    CHIP_PAIRS = 4,
+    CHIP_PUBS = 3,
+    CHIP_CONFIG_KEYS = 3,
+    CHIP_SYM_KEYS = 8,
+    CHIP_COUNTERS = 2,
+    CHIP_GP_LEN = 4096,
+    CHIP_GP_SEGMENTS = 128,
+    CHIP_UID_LEN = 18,
+};
+
+enum {
+    IMG_UID = 0,
+    IMG_STATS = 64, /* five u64 */
+    IMG_STATS_LEN = 40,
+    IMG_RESET_FROM = 128, /* debug reset clears from here to the end */
+    IMG_PAIR = 128,       /* state, private key, public key */
+    IMG_PAIR_STEP = 128,
+    IMG_PUB = 640, /* state, public key */
+    IMG_PUB_STEP = 96,
+    IMG_COUNTER = 1408, /* u32 */
+    IMG_COUNTER_STEP = 16,
+    IMG_GP = 2048,
+    IMG_LEN = IMG_GP + CHIP_GP_LEN,
+};
+
+/* First byte of a key slot. */
+enum { SLOT_EMPTY = 0, SLOT_SET = 1 };
+
+/* What one client sees and loses at reset. */
+struct chip_session {
+    struct chip *chip;
+    bool selected;
+    EVP_MD_CTX *sha; /* SHA-256 in progress, or NULL */
+};
+
+struct chip {
+    struct nvm *nvm;
+    OSSL_LIB_CTX *lib; /* private: no configuration file of the process reaches the chip */
+    EVP_MD *sha256;
+    struct ec_key pairs[CHIP_PAIRS]; /* parsed; pkey NULL when the slot is empty */
+    struct ec_key pubs[CHIP_PUBS];
+    struct chip_stats stats;
+    struct chip_stats saved;     /* as in the NVM */
+    struct chip_session session; /* of chip_apdu */
+};
+
+/* Run a parsed command; appends the data of the response and returns the status word. */
+uint16_t applet_run(struct chip_session *s, const struct apdu *cmd, struct wr *out);
+
+/* Write changes and, in the same transaction, the counts. */
+enum bm_err chip_commit(
+    struct chip *c, const struct nvm_change *changes, size_t count, enum nvm_mode mode);
+
+/* Debug reset's write: everything but unique id and counts to zero, SPEC a71ch 2.7. */
+enum bm_err chip_commit_reset(struct chip *c);
+
+#endif
