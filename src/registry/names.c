@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Status names, and the arrows between the statuses of a certificate. SPEC aws-iot 3.5. */
-#include "registry/registry.h"
+#include "registry/store.h"
 
 #include <string.h>
 
@@ -27,6 +27,28 @@ cert_status_parse(struct span text, enum cert_status *out)
             *out = (enum cert_status)s;
             return true;
         }
+    }
+    return false;
+}
+
+/*
+ * SPEC aws-iot 3.5. The service alone makes PENDING_ACTIVATION; REGISTER_INACTIVE is deprecated as
+ * a target; PENDING_TRANSFER is left by the transfer operations. REVOKED is final here, which the
+ * specification leaves open.
+ */
+bool
+status_may_change(enum cert_status from, enum cert_status to)
+{
+    switch (to) {
+    case CERT_REVOKED:
+        return true;
+    case CERT_ACTIVE:
+    case CERT_INACTIVE:
+        return from != CERT_REVOKED && from != CERT_PENDING_TRANSFER;
+    case CERT_PENDING_TRANSFER:
+    case CERT_REGISTER_INACTIVE:
+    case CERT_PENDING_ACTIVATION:
+        return false;
     }
     return false;
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must still happen after a crash: events to publish, functions to run. Both at least once: a
+ * row goes only after its consequence is durable or sent.
+ */
+#include "registry/store.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+/* ---- events ---- */
+
+void
+registry_event_fini(struct registry_event *e)
+{
+    buf_fini(&e->topic);
+    buf_fini(&e->payload);
+}
+
+enum bm_err
+registry_event_add(struct registry *r, const char *topic, struct span payload,
+    const uint8_t *cert_id, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "INSERT INTO events(created, cert, topic, payload) VALUES(?1, ?2, ?3, ?4)";
+    struct op op;
+    enum bm_err err = op_begin(r, &op, msg);
+
+    if (err == BM_OK)
+        err = db_run(r, sql,
+            ARGS(a_int(clock_wall_ms()), a_id(cert_id), a_text(topic), a_blob(payload)), NULL, msg);
+    return op_end(&op, err, msg);
+}
+
+static enum bm_err
+event_row(sqlite3_stmt *st, struct registry_event *e, struct bm_msg *msg)
+{
+    enum bm_err err;
+
+    *e = (struct registry_event){ .id = sqlite3_column_int64(st, 0),
+        .created_ms = sqlite3_column_int64(st, 1),
+        .has_cert = sqlite3_column_type(st, 2) != SQLITE_NULL };
+    col_id(st, 2, e->cert_id);
+    err = col_buf(st, 3, &e->topic, msg);
+    return err == BM_OK ? col_buf(st, 4, &e->payload, msg) : err;
+}
+
+enum bm_err
+registry_event_next(
+    struct registry *r, int64_t after, struct registry_event *out, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT row, created, cert, topic, payload FROM events"
+                              " WHERE row > ?1 ORDER BY row LIMIT 1";
+    sqlite3_stmt *st;
+    bool row = false;
+    enum bm_err err = db_query(r, sql, ARGS(a_int(after)), &st, msg);
+
+    *out = (struct registry_event){ 0 };
+    if (err == BM_OK)
+        err = db_step(r, st, &row, msg);
+    if (err == BM_OK && row)
+        err = event_row(st, out, msg);
+    db_end(st);
+    if (err == BM_OK && !row)
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "no event above %lld", (long long)after);
+    return err;
+}
+
+static enum bm_err
+change_row(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    const char *what, int64_t id, struct bm_msg *msg)
+{
+    int changes = 0;
+    struct op op;
+    enum bm_err err = op_begin(r, &op, msg);
+
+    if (err == BM_OK)
+        err = db_run(r, sql, args, count, &changes, msg);
+    if (err == BM_OK && changes == 0)
+        err = bm_fail(msg, BM_ERR_NOT_FOUND, "no %s %lld", what, (long long)id);
+    return op_end(&op, err, msg);
+}
+
+enum bm_err
+registry_event_done(struct registry *r, int64_t id, struct bm_msg *msg)
+{
+    static const char sql[] = "DELETE FROM events WHERE row = ?1";
+
+    return change_row(r, sql, ARGS(a_int(id)), "event", id, msg);
+}
+
+/* ---- invocations ---- */
+
+void
+registry_invocation_fini(struct registry_invocation *i)
+{
+    buf_fini(&i->payload);
+}
+
+enum bm_err
+registry_invocation_add(struct registry *r, struct registry_invocation *i, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "INSERT INTO invocations(created, due, attempt, request, function, cert, payload)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    int64_t now = clock_wall_ms();
+    uint8_t uuid[UUID_LEN];
+    struct op op;
+    enum bm_err err = op_begin(r, &op, msg);
+
+    if (err == BM_OK)
+        err = uuid_make(uuid, msg);
+    if (err == BM_OK)
+        err = db_run(r, sql,
+            ARGS(a_int(now), a_int(i->due_ms), a_int(i->attempt), a_blob(SPAN(uuid)),
+                a_text(i->function), a_id(i->has_cert ? i->cert_id : NULL),
+                a_blob(buf_span(&i->payload))),
+            NULL, msg);
+    if (err == BM_OK) {
+        i->id = sqlite3_last_insert_rowid(r->db);
+        i->created_ms = now;
+        uuid_text(i->request_id, uuid);
+    }
+    return op_end(&op, err, msg);
+}
+
+static enum bm_err
+invocation_row(sqlite3_stmt *st, struct registry_invocation *i, struct bm_msg *msg)
+{
+    *i = (struct registry_invocation){ .id = sqlite3_column_int64(st, 0),
+        .created_ms = sqlite3_column_int64(st, 1),
+        .due_ms = sqlite3_column_int64(st, 2),
+        .attempt = sqlite3_column_int(st, 3),
+        .has_cert = sqlite3_column_type(st, 6) != SQLITE_NULL };
+    col_uuid(st, 4, i->request_id);
+    col_text(st, 5, i->function, sizeof i->function);
+    col_id(st, 6, i->cert_id);
+    return col_buf(st, 7, &i->payload, msg);
+}
+
+enum bm_err
+registry_invocation_list(
+    struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "SELECT row, created, due, attempt, request, function, cert, payload FROM invocations"
+        " ORDER BY due, row LIMIT ?1";
+    sqlite3_stmt *st;
+    enum bm_err err = db_query(r, sql, ARGS(a_int((int64_t)(limit & INT32_MAX))), &st, msg);
+
+    while (err == BM_OK) {
+        struct registry_invocation i;
+        bool row = false;
+
+        err = db_step(r, st, &row, msg);
+        if (err != BM_OK || !row)
+            break;
+        err = invocation_row(st, &i, msg);
+        if (err == BM_OK)
+            fn(arg, &i);
+        registry_invocation_fini(&i);
+    }
+    db_end(st);
+    return err;
+}
+
+enum bm_err
+registry_invocation_retry(struct registry *r, int64_t id, int64_t due_ms, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "UPDATE invocations SET attempt = attempt + 1, due = ?2 WHERE row = ?1";
+
+    return change_row(r, sql, ARGS(a_int(id), a_int(due_ms)), "invocation", id, msg);
+}
+
+enum bm_err
+registry_invocation_done(struct registry *r, int64_t id, struct bm_msg *msg)
+{
+    static const char sql[] = "DELETE FROM invocations WHERE row = ?1";
+
+    return change_row(r, sql, ARGS(a_int(id)), "invocation", id, msg);
+}

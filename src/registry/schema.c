@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables of registry.db. The version stands in user_version; a file of a newer version is
+ * refused.
+ *
+ * Certificates: a narrow row that every JITR writes and every start reads, found by a unique index
+ * over the SHA-256 (the one page at a random place that an insert dirties, SPEC endpoint 6); DER in
+ * a table of its own with the same row number. Row numbers grow with time, so lists page by them
+ * and new rows are appended. Ids of CAs in certificates are numbers into `issuers`, because a CA
+ * may be deleted while its certificates stay.
+ *
+ * Documents of policies are stored once by their hash and never changed. A policy set is a row
+ * of (policy name, document) pairs under the hash of them all; sets and documents are never
+ * deleted, since a worker may still hold the number.
+ */
+#include "registry/store.h"
+
+enum { SCHEMA_VERSION = 1 };
+
+static const char schema[] =
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+
+    "CREATE TABLE cas(row INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,"
+    " status INTEGER NOT NULL, auto INTEGER NOT NULL, mode INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, modified INTEGER NOT NULL,"
+    " not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, generation BLOB NOT NULL,"
+    " subject BLOB NOT NULL, der BLOB NOT NULL, config TEXT NOT NULL);"
+    "CREATE INDEX cas_subject ON cas(subject);"
+
+    "CREATE TABLE issuers(row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"
+
+    "CREATE TABLE certs(row INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,"
+    " status INTEGER NOT NULL, mode INTEGER NOT NULL,"
+    " issuer INTEGER REFERENCES issuers(row),"
+    " created INTEGER NOT NULL, modified INTEGER NOT NULL,"
+    " not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, generation BLOB NOT NULL,"
+    " policy_set INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX certs_issuer ON certs(issuer) WHERE issuer IS NOT NULL;"
+    "CREATE TABLE cert_der(row INTEGER PRIMARY KEY REFERENCES certs(row) ON DELETE CASCADE,"
+    " der BLOB NOT NULL);"
+
+    "CREATE TABLE documents(row INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE,"
+    " body TEXT NOT NULL);"
+    "CREATE TABLE policies(row INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+    " version INTEGER NOT NULL, created INTEGER NOT NULL, modified INTEGER NOT NULL,"
+    " generation BLOB NOT NULL, document INTEGER NOT NULL REFERENCES documents(row));"
+    "CREATE TABLE attachments(cert INTEGER NOT NULL REFERENCES certs(row) ON DELETE CASCADE,"
+    " policy INTEGER NOT NULL REFERENCES policies(row), PRIMARY KEY(cert, policy)) WITHOUT ROWID;"
+    "CREATE INDEX attachments_policy ON attachments(policy);"
+    "CREATE TABLE policy_sets(row INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " digest BLOB NOT NULL UNIQUE);"
+    "CREATE TABLE policy_set_members(policy_set INTEGER NOT NULL REFERENCES policy_sets(row),"
+    " name TEXT NOT NULL, document INTEGER NOT NULL REFERENCES documents(row),"
+    " PRIMARY KEY(policy_set, name)) WITHOUT ROWID;"
+
+    "CREATE TABLE rules(name TEXT PRIMARY KEY, disabled INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, payload TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE functions(name TEXT PRIMARY KEY, modified INTEGER NOT NULL,"
+    " code BLOB NOT NULL, config TEXT NOT NULL, permissions TEXT NOT NULL) WITHOUT ROWID;"
+
+    /* AUTOINCREMENT: no number twice, so a reader that asks for "above the last" misses nothing */
+    "CREATE TABLE events(row INTEGER PRIMARY KEY AUTOINCREMENT, created INTEGER NOT NULL,"
+    " cert BLOB, topic TEXT NOT NULL, payload BLOB NOT NULL);"
+    "CREATE TABLE invocations(row INTEGER PRIMARY KEY AUTOINCREMENT, created INTEGER NOT NULL,"
+    " due INTEGER NOT NULL, attempt INTEGER NOT NULL, request BLOB NOT NULL,"
+    " function TEXT NOT NULL, cert BLOB, payload BLOB NOT NULL);"
+    "CREATE INDEX invocations_due ON invocations(due);"
+
+    "CREATE TABLE timeline(row INTEGER PRIMARY KEY, time INTEGER NOT NULL, cause TEXT NOT NULL,"
+    " cert BLOB, client TEXT NOT NULL, peer TEXT NOT NULL, status TEXT NOT NULL,"
+    " facts TEXT NOT NULL);"
+    "CREATE INDEX timeline_cert ON timeline(substr(cert, 1, 8)) WHERE cert IS NOT NULL;"
+    "CREATE INDEX timeline_client ON timeline(client) WHERE client <> '';"
+
+    "PRAGMA user_version = 1;";
+
+static const char sql_version[] = "PRAGMA user_version";
+
+static enum bm_err
+schema_make(struct registry *r, struct bm_msg *msg)
+{
+    enum bm_err err;
+
+    if (sqlite3_exec(r->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return db_fail(r, msg, "cannot start making the tables");
+    if (sqlite3_exec(r->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+        return BM_OK;
+    err = db_fail(r, msg, "cannot make the tables");
+    (void)sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+    return err;
+}
+
+enum bm_err
+schema_open(struct registry *r, const char *path, struct bm_msg *msg)
+{
+    int64_t version = 0;
+    enum bm_err err = db_number(r, sql_version, NULL, 0, &version, msg);
+
+    if (err != BM_OK)
+        return err;
+    if (version > SCHEMA_VERSION)
+        return bm_fail(msg, BM_ERR_CONFLICT,
+            "%s has version %lld, this program knows version %d; use the newer program", path,
+            (long long)version, SCHEMA_VERSION);
+    if (version == SCHEMA_VERSION)
+        return BM_OK;
+    if (r->read_only)
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "%s is empty; start `birthmark cloud` once", path);
+    return schema_make(r, msg);
+}

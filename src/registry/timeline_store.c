@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The timeline's records. Causes are stored by their stable id, not by their number in the enum.
+ *
+ * The index over certificates holds the first 8 bytes of the id: enough to find the few rows, a
+ * quarter of the size.
+ */
+#include "registry/store.h"
+
+#include <stdio.h>
+
+enum bm_err
+registry_record(struct registry *r, const struct timeline_record *rec, struct bm_msg *msg)
+{
+    static const char sql[] = "INSERT INTO timeline(time, cause, cert, client, peer, status, facts)"
+                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    struct op op;
+    enum bm_err err = op_begin(r, &op, msg);
+
+    if (err == BM_OK)
+        err = db_run(r, sql,
+            ARGS(a_int(rec->time_ms), a_text(cause_info(rec->cause)->id),
+                a_id(rec->has_cert ? rec->cert_id : NULL), a_text(rec->client_id),
+                a_text(rec->peer), a_text(rec->status), a_text(rec->facts)),
+            NULL, msg);
+    return op_end(&op, err, msg);
+}
+
+static void
+record_row(sqlite3_stmt *st, struct timeline_record *rec)
+{
+    char cause[64];
+
+    *rec = (struct timeline_record){ .time_ms = sqlite3_column_int64(st, 1),
+        .has_cert = sqlite3_column_type(st, 3) != SQLITE_NULL };
+    col_text(st, 2, cause, sizeof cause);
+    col_id(st, 3, rec->cert_id);
+    col_text(st, 4, rec->client_id, sizeof rec->client_id);
+    col_text(st, 5, rec->peer, sizeof rec->peer);
+    col_text(st, 6, rec->status, sizeof rec->status);
+    col_text(st, 7, rec->facts, sizeof rec->facts);
+    if (!cause_by_id(cause, &rec->cause)) { /* of a newer program: show at least its id */
+        char facts[sizeof rec->facts];
+
+        (void)snprintf(facts, sizeof facts, "cause=%s %.180s", cause, rec->facts);
+        (void)snprintf(rec->facts, sizeof rec->facts, "%s", facts);
+    }
+}
+
+static enum bm_err
+read_records(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    registry_record_fn fn, void *arg, struct bm_msg *msg)
+{
+    sqlite3_stmt *st;
+    size_t n = 0;
+    enum bm_err err = db_query(r, sql, args, count, &st, msg);
+
+    for (; err == BM_OK; n++) {
+        struct timeline_record rec;
+        bool row = false;
+
+        err = db_step(r, st, &row, msg);
+        if (err != BM_OK || !row)
+            break;
+        record_row(st, &rec);
+        fn(arg, &rec);
+    }
+    db_end(st);
+    return err == BM_OK && n == 0 ? bm_fail(msg, BM_ERR_NOT_FOUND, "nothing is recorded") : err;
+}
+
+#define COLUMNS "row, time, cause, cert, client, peer, status, facts"
+/* the last ?2 of those chosen by WHERE, oldest first */
+#define LAST(where)                                                                                \
+    "SELECT * FROM (SELECT " COLUMNS " FROM timeline " where                                       \
+    " ORDER BY row DESC LIMIT ?2) ORDER BY row"
+
+static struct arg
+a_limit(size_t limit)
+{
+    return a_int(limit < INT32_MAX ? (int64_t)limit : INT32_MAX);
+}
+
+enum bm_err
+registry_timeline_cert(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN], size_t limit,
+    registry_record_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] =
+        LAST("WHERE cert IS NOT NULL AND substr(cert, 1, 8) = substr(?1, 1, 8) AND cert = ?1");
+
+    return read_records(r, sql, ARGS(a_id(cert_id), a_limit(limit)), fn, arg, msg);
+}
+
+enum bm_err
+registry_timeline_client(struct registry *r, const char *client_id, size_t limit,
+    registry_record_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] =
+        LAST("WHERE row IN (SELECT row FROM timeline WHERE client <> '' AND client = ?1"
+             " UNION SELECT t.row FROM (SELECT DISTINCT cert AS id FROM timeline"
+             " WHERE client <> '' AND client = ?1 AND cert IS NOT NULL) AS used"
+             " JOIN timeline AS t ON t.cert IS NOT NULL"
+             " AND substr(t.cert, 1, 8) = substr(used.id, 1, 8) AND t.cert = used.id)");
+
+    if (client_id[0] == '\0')
+        return bm_fail(msg, BM_ERR_ARG, "an empty client id");
+    return read_records(r, sql, ARGS(a_text(client_id), a_limit(limit)), fn, arg, msg);
+}
+
+enum bm_err
+registry_timeline_recent(
+    struct registry *r, size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] = LAST("WHERE ?1 IS NULL");
+
+    return read_records(
+        r, sql, ARGS((struct arg){ .kind = ARG_NULL }, a_limit(limit)), fn, arg, msg);
+}
