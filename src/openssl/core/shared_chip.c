@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See shared_chip.h.
+ *
+ * A fork may come while another thread holds the lock, and the child then owns a lock that nobody
+ * will ever open and a connection on which the parent still speaks. So each process is known by a
+ * mark, made of its pid and of the number of forks before it (a pid alone may come back). The
+ * first thread of a child that finds a foreign mark makes the lock anew and lets go of the
+ * inherited connection without sending anything; the others wait for it.
+ */
+#include "openssl/core/shared_chip.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RENEWING = 1 }; /* lowest bit of a mark */
+
+struct shared_chip {
+    _Atomic uint64_t owner; /* mark of the process that `lock` and `chip` belong to */
+    pthread_mutex_t lock;   /* guards `chip`; innermost: nothing else is locked under it */
+    a71ch *chip;            /* NULL: not connected */
+    char *address;          /* NULL: from the environment */
+};
+
+/* A fact about the process, not about a chip: how many forks lie before it. */
+static atomic_uint forks;
+static pthread_once_t forks_watched = PTHREAD_ONCE_INIT;
+
+static void
+count_fork(void)
+{
+    (void)atomic_fetch_add(&forks, 1);
+}
+
+static void
+watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, count_fork); /* without it the pid alone must do */
+}
+
+static uint64_t
+mark_of_process(void)
+{
+    return (uint64_t)atomic_load(&forks) << 32 | (uint64_t)(uint32_t)getpid() << 1;
+}
+
+static void
+make_mine(struct shared_chip *c)
+{
+    uint64_t mine = mark_of_process();
+    uint64_t seen = atomic_load(&c->owner);
+
+    while (seen != mine) {
+        if (seen == (mine | RENEWING)) {
+            (void)sched_yield();
+            seen = atomic_load(&c->owner);
+        } else if (atomic_compare_exchange_weak(&c->owner, &seen, mine | RENEWING)) {
+            (void)pthread_mutex_init(&c->lock, NULL);
+            a71ch_abandon(c->chip);
+            c->chip = NULL;
+            atomic_store(&c->owner, mine);
+            return;
+        }
+    }
+}
+
+struct shared_chip *
+shared_chip_new(const char *address)
+{
+    struct shared_chip *c = calloc(1, sizeof *c);
+
+    if (c == NULL)
+        return NULL;
+    if (address != NULL && (c->address = strdup(address)) == NULL) {
+        free(c);
+        return NULL;
+    }
+    (void)pthread_once(&forks_watched, watch_forks);
+    (void)pthread_mutex_init(&c->lock, NULL);
+    atomic_init(&c->owner, mark_of_process());
+    return c;
+}
+
+void
+shared_chip_free(struct shared_chip *c)
+{
+    if (c == NULL)
+        return;
+    make_mine(c); /* a child ends too: it must not close what it inherited in the usual way */
+    a71ch_close(c->chip);
+    (void)pthread_mutex_destroy(&c->lock);
+    free(c->address);
+    free(c);
+}
+
+static enum bm_err
+err_of(a71ch_result result)
+{
+    switch (result) {
+    case A71CH_OK:
+        return BM_OK;
+    case A71CH_ERR_ARG:
+        return BM_ERR_ARG;
+    case A71CH_ERR_ADDRESS:
+    case A71CH_ERR_CONNECT:
+    case A71CH_ERR_IO:
+        return BM_ERR_IO;
+    case A71CH_ERR_TIMEOUT:
+        return BM_ERR_TIMEOUT;
+    case A71CH_ERR_SELECT:
+    case A71CH_ERR_STATUS:
+        return BM_ERR_STATUS;
+    case A71CH_ERR_RESPONSE:
+        return BM_ERR_PROTO;
+    case A71CH_ERR_SPACE:
+        return BM_ERR_SPACE;
+    case A71CH_ERR_MEMORY:
+        return BM_ERR_MEM;
+    }
+    return BM_ERR_INTERNAL;
+}
+
+/* One private operation; all bytes borrowed from the caller. */
+struct task {
+    a71ch_result (*run)(a71ch *chip, const struct task *t);
+    unsigned index;
+    const uint8_t *in;
+    uint8_t *out;
+    size_t *out_len;
+};
+
+static a71ch_result
+run_sign(a71ch *chip, const struct task *t)
+{
+    return a71ch_pair_sign(chip, t->index, t->in, t->out, t->out_len);
+}
+
+static a71ch_result
+run_ecdh(a71ch *chip, const struct task *t)
+{
+    return a71ch_pair_ecdh(chip, t->index, t->in, t->out);
+}
+
+static void
+disconnect(struct shared_chip *c)
+{
+    a71ch_close(c->chip);
+    c->chip = NULL;
+}
+
+/* After these the next answer on the connection may belong to an earlier question, or none comes.
+ */
+static bool
+connection_spoilt(a71ch_result result)
+{
+    return result != A71CH_OK && result != A71CH_ERR_ARG && result != A71CH_ERR_STATUS;
+}
+
+static a71ch_result
+connect_and_run(struct shared_chip *c, const struct task *t, struct bm_msg *msg)
+{
+    a71ch_result result = c->chip != NULL ? A71CH_OK : a71ch_open(c->address, NULL, &c->chip);
+
+    if (result == A71CH_OK)
+        result = t->run(c->chip, t);
+    if (result != A71CH_OK)
+        (void)bm_fail(
+            msg, err_of(result), "%s", c->chip != NULL ? a71ch_message(c->chip) : "out of memory");
+    if (connection_spoilt(result))
+        disconnect(c);
+    return result;
+}
+
+static enum bm_err
+perform(struct shared_chip *c, const struct task *t, struct bm_msg *msg)
+{
+    a71ch_result result;
+    bool was_idle;
+
+    make_mine(c);
+    (void)pthread_mutex_lock(&c->lock);
+    was_idle = c->chip != NULL;
+    result = connect_and_run(c, t, msg);
+    /* A connection that lay idle may be of a server that was restarted since. Both operations
+     * leave the chip as it was, so asking a second time is safe whatever the first one reached. */
+    if (was_idle && result == A71CH_ERR_IO)
+        result = connect_and_run(c, t, msg);
+    (void)pthread_mutex_unlock(&c->lock);
+    return err_of(result);
+}
+
+enum bm_err
+shared_chip_sign(struct shared_chip *c, unsigned index, const uint8_t hash[A71CH_HASH_LEN],
+    uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len, struct bm_msg *msg)
+{
+    struct task t = { run_sign, index, hash, out, out_len };
+
+    return perform(c, &t, msg);
+}
+
+enum bm_err
+shared_chip_ecdh(struct shared_chip *c, unsigned index, const uint8_t peer[A71CH_POINT_LEN],
+    uint8_t out[A71CH_SECRET_LEN], struct bm_msg *msg)
+{
+    struct task t = { run_ecdh, index, peer, out, NULL };
+
+    return perform(c, &t, msg);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One chip for all threads of a process and for its children: what every way of bringing chip keys
+ * into OpenSSL needs between a reference key and an APDU. Knows no OpenSSL.
+ *
+ * Nothing is sent before the first private operation: programs read their keys long before they
+ * fork, drop their rights or have anything to sign (SPEC openssl 5). The connection then stays
+ * open. It is renewed once, silently, when the server was restarted between two operations.
+ *
+ * Threads. Any thread at any time; operations are served one after another. After fork() the child
+ * gets a connection of its own at its first operation and never speaks on the inherited one.
+ */
+#ifndef BM_OPENSSL_SHARED_CHIP_H
+#define BM_OPENSSL_SHARED_CHIP_H
+
+#include "a71ch.h"
+#include "base/err.h"
+
+struct shared_chip;
+
+/*
+ * `address` as a71ch_open() takes it, copied; NULL: the environment decides, when it connects.
+ * NULL: out of memory.
+ */
+struct shared_chip *shared_chip_new(const char *address);
+void shared_chip_free(struct shared_chip *c);
+
+/*
+ * Sign a hash, or agree on a secret, with the key pair in slot `index`. See a71ch_pair_sign() and
+ * a71ch_pair_ecdh(). BM_ERR_ARG: no such slot. BM_ERR_IO, BM_ERR_TIMEOUT: the chip cannot be
+ * reached. BM_ERR_STATUS: it refused. BM_ERR_PROTO: it answered nonsense.
+ */
+enum bm_err shared_chip_sign(struct shared_chip *c, unsigned index,
+    const uint8_t hash[A71CH_HASH_LEN], uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len,
+    struct bm_msg *msg);
+enum bm_err shared_chip_ecdh(struct shared_chip *c, unsigned index,
+    const uint8_t peer[A71CH_POINT_LEN], uint8_t out[A71CH_SECRET_LEN], struct bm_msg *msg);
+
+#endif
