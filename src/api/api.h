@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control plane: the part of the AWS IoT, IoT data and Lambda REST APIs that is built, on one port. SPEC aws-iot 1, 2.
+ * The control plane: the part of the AWS IoT, IoT data and Lambda REST APIs that is built, on one
+ * port. SPEC aws-iot 1, 2.
  *
- * Every request's SigV4 signature is verified before anything else. An operation that is not built answers 501 with a sentence, never a
- * pretended success. A reply leaves only after the registry committed what it confirms.
+ * Every request's SigV4 signature is verified before anything else. An operation that is not built
+ * answers 501 with a sentence, never a pretended success. A reply leaves only after the registry
+ * committed what it confirms.
  */
 #ifndef BM_API_API_H
 #define BM_API_API_H
