@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See code.h. A folder appears under its final name by one rename, after all its files are on disk,
+ * so a folder that is there is whole.
+ */
+#include "lambda/code.h"
+
+#include "base/file.h"
+#include "lambda/lambda.h"
+#include "lambda/package.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "DIR/functions/<sha256><suffix>" */
+static enum bm_err
+store_path(char out[PATH_MAX], const char *dir, const uint8_t sha256[32], const char *suffix)
+{
+    char hex[65];
+    int n;
+
+    hex_encode(hex, sha256, 32);
+    n = snprintf(out, PATH_MAX, "%s/functions/%s%s", dir, hex, suffix);
+    return n < PATH_MAX ? BM_OK : BM_ERR_SPACE;
+}
+
+static bool
+is_folder(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+enum bm_err
+code_open(const char *dir, struct bm_msg *msg)
+{
+    char path[PATH_MAX];
+    char left[PATH_MAX];
+    DIR *d;
+    const struct dirent *e;
+    enum bm_err err = BM_OK;
+
+    if (snprintf(path, sizeof path, "%s/functions", dir) >= (int)sizeof path)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    err = dir_make(path, 0700, msg);
+    if (err != BM_OK)
+        return err;
+    d = opendir(path);
+    if (d == NULL)
+        return bm_fail(msg, BM_ERR_IO, "cannot read folder %s: %s", path, strerror(errno));
+    while (err == BM_OK && (e = readdir(d)) != NULL) {
+        if (strncmp(e->d_name, "unpack.", 7) != 0)
+            continue;
+        if (snprintf(left, sizeof left, "%s/%s", path, e->d_name) < (int)sizeof left)
+            err = dir_remove(left, msg);
+    }
+    (void)closedir(d);
+    return err;
+}
+
+/* Unpack beside `folder` and rename; nothing is left behind when that fails. */
+static enum bm_err
+unpack_into(const char *dir, struct span zip, const char *folder, struct bm_msg *msg)
+{
+    char tmp[PATH_MAX];
+    enum bm_err err;
+
+    if (snprintf(tmp, sizeof tmp, "%s/functions/unpack.XXXXXX", dir) >= (int)sizeof tmp)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    if (mkdtemp(tmp) == NULL)
+        return bm_fail(msg, BM_ERR_IO, "cannot make folder %s: %s", tmp, strerror(errno));
+    err = package_unpack(zip, tmp, msg);
+    if (err == BM_OK && rename(tmp, folder) != 0)
+        err = bm_fail(msg, BM_ERR_IO, "cannot rename %s: %s", tmp, strerror(errno));
+    if (err != BM_OK)
+        (void)dir_remove(tmp, NULL);
+    return err;
+}
+
+/* ---- what the configuration asks of the package ---- */
+
+static enum bm_err
+check_bootstrap(int root, struct bm_msg *msg)
+{
+    struct stat st;
+
+    if (fstatat(root, "bootstrap", &st, 0) != 0 || !S_ISREG(st.st_mode))
+        return bm_fail(msg, BM_ERR_INPUT,
+            "the package has no file 'bootstrap' in its root; zip the files, not their folder");
+    if ((st.st_mode & 0100) == 0)
+        return bm_fail(msg, BM_ERR_INPUT, "bootstrap is not executable; chmod +x before zip");
+    return BM_OK;
+}
+
+/* Handler `pkg/module.function` or `pkg.module.function`: pkg/module.py or pkg/module/__init__.py. */
+static enum bm_err
+check_python_handler(int root, const char *handler, struct bm_msg *msg)
+{
+    char module[CONFIG_HANDLER_MAX + 1];
+    char path[CONFIG_HANDLER_MAX + 16];
+    char *dot;
+    struct stat st;
+
+    (void)snprintf(module, sizeof module, "%s", handler);
+    dot = strrchr(module, '.');
+    if (dot == NULL || dot == module || dot[1] == '\0' || strchr(dot, '/') != NULL)
+        return bm_fail(msg, BM_ERR_INPUT,
+            "Handler '%s': for Python it is module.function, as in lambda_function.lambda_handler",
+            handler);
+    *dot = '\0';
+    for (char *c = module; *c != '\0'; c++) {
+        if (*c == '.')
+            *c = '/';
+    }
+    if (!package_name_ok(module))
+        return bm_fail(msg, BM_ERR_INPUT, "Handler '%s' does not name a file in the package",
+            handler);
+    (void)snprintf(path, sizeof path, "%s.py", module);
+    if (fstatat(root, path, &st, 0) == 0 && S_ISREG(st.st_mode))
+        return BM_OK;
+    (void)snprintf(path, sizeof path, "%s/__init__.py", module);
+    if (fstatat(root, path, &st, 0) == 0 && S_ISREG(st.st_mode))
+        return BM_OK;
+    return bm_fail(msg, BM_ERR_INPUT,
+        "Handler '%s' needs a file %s.py in the package root, and the zip has none; zip the files, "
+        "not their folder",
+        handler, module);
+}
+
+static enum bm_err
+check_folder(const char *folder, const struct config *c, struct bm_msg *msg)
+{
+    int root = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum bm_err err = BM_ERR_INTERNAL;
+
+    if (root < 0)
+        return bm_fail(msg, BM_ERR_IO, "cannot open folder %s: %s", folder, strerror(errno));
+    switch (c->runtime) {
+    case RUNTIME_PROVIDED:
+        err = check_bootstrap(root, msg);
+        break;
+    case RUNTIME_PYTHON:
+        err = check_python_handler(root, c->handler, msg);
+        break;
+    }
+    (void)close(root);
+    return err;
+}
+
+/* ---- the store ---- */
+
+enum bm_err
+code_put(const char *dir, const struct config *c, struct span zip, uint8_t sha256[32],
+    struct bm_msg *msg)
+{
+    char folder[PATH_MAX];
+    char file[PATH_MAX];
+    bool had;
+    enum bm_err err;
+
+    if (zip.len > LAMBDA_ZIP_MAX)
+        return bm_fail(msg, BM_ERR_INPUT, "the zip has %zu bytes; at most %d are taken", zip.len,
+            LAMBDA_ZIP_MAX);
+    if (EVP_Digest(zip.ptr, zip.len, sha256, NULL, EVP_sha256(), NULL) != 1)
+        return bm_fail(msg, BM_ERR_INTERNAL, "SHA-256 failed");
+    if (store_path(folder, dir, sha256, "") != BM_OK ||
+        store_path(file, dir, sha256, ".zip") != BM_OK)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    had = is_folder(folder);
+    if (!had) {
+        err = unpack_into(dir, zip, folder, msg);
+        if (err != BM_OK)
+            return err;
+    }
+    err = check_folder(folder, c, msg);
+    if (err == BM_OK)
+        err = file_write(file, zip, 0600, msg);
+    if (err != BM_OK && !had)
+        (void)dir_remove(folder, NULL);
+    return err;
+}
+
+enum bm_err
+code_folder(const char *dir, const uint8_t sha256[32], struct buf *path, struct bm_msg *msg)
+{
+    char folder[PATH_MAX];
+    char file[PATH_MAX];
+    struct buf zip = { 0 };
+    enum bm_err err = BM_OK;
+
+    if (store_path(folder, dir, sha256, "") != BM_OK ||
+        store_path(file, dir, sha256, ".zip") != BM_OK)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    if (!is_folder(folder)) {
+        err = file_read(file, LAMBDA_ZIP_MAX, &zip, msg);
+        if (err == BM_OK)
+            err = unpack_into(dir, buf_span(&zip), folder, msg);
+        buf_fini(&zip);
+    }
+    if (err == BM_OK)
+        buf_addf(path, "%s", folder);
+    return err == BM_OK && path->failed ? BM_ERR_MEM : err;
+}
+
+enum bm_err
+code_check(
+    const char *dir, const struct config *c, const uint8_t sha256[32], struct bm_msg *msg)
+{
+    struct buf path = { 0 };
+    enum bm_err err = code_folder(dir, sha256, &path, msg);
+
+    if (err == BM_OK)
+        err = check_folder(buf_cstr(&path), c, msg);
+    buf_fini(&path);
+    return err;
+}
