@@ -40,32 +40,71 @@ is_folder(const char *path)
     return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-enum bm_err
-code_open(const char *dir, struct bm_msg *msg)
+/* ---- cleaning ---- */
+
+static void
+note_used(void *arg, const struct registry_function *f)
 {
-    char path[PATH_MAX];
-    char left[PATH_MAX];
-    DIR *d;
+    buf_add(arg, f->code_sha256, sizeof f->code_sha256);
+}
+
+/* Is this "<sha256>" or "<sha256>.zip" of a package that no function has, or a torn upload? */
+static bool
+is_waste(const char *name, const struct buf *used)
+{
+    uint8_t sha256[32];
+
+    if (strncmp(name, "unpack.", 7) == 0)
+        return true;
+    if (strlen(name) != 64 && (strlen(name) < 68 || strncmp(&name[64], ".zip", 4) != 0))
+        return false;
+    if (hex_decode(sha256, sizeof sha256, span_of(name, 64)) != BM_OK)
+        return false;
+    if (strlen(name) > 68)
+        return true; /* file_write's temporary file */
+    for (size_t i = 0; i < used->len; i += sizeof sha256) {
+        if (memcmp(&used->ptr[i], sha256, sizeof sha256) == 0)
+            return false;
+    }
+    return true;
+}
+
+static enum bm_err
+remove_waste(const char *path, const struct buf *used, struct bm_msg *msg)
+{
+    char name[PATH_MAX];
+    DIR *d = opendir(path);
     const struct dirent *e;
     enum bm_err err = BM_OK;
 
-    if (snprintf(path, sizeof path, "%s/functions", dir) >= (int)sizeof path)
-        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
-    err = dir_make(path, 0700, msg);
-    if (err != BM_OK)
-        return err;
-    d = opendir(path);
     if (d == NULL)
         return bm_fail(msg, BM_ERR_IO, "cannot read folder %s: %s", path, strerror(errno));
     while (err == BM_OK && (e = readdir(d)) != NULL) {
-        if (strncmp(e->d_name, "unpack.", 7) != 0)
-            continue;
-        if (snprintf(left, sizeof left, "%s/%s", path, e->d_name) < (int)sizeof left)
-            err = dir_remove(left, msg);
+        if (is_waste(e->d_name, used) &&
+            snprintf(name, sizeof name, "%s/%s", path, e->d_name) < (int)sizeof name)
+            err = dir_remove(name, msg);
     }
     (void)closedir(d);
     return err;
 }
+
+enum bm_err
+code_clean(const char *dir, struct registry *registry, struct bm_msg *msg)
+{
+    char path[PATH_MAX];
+    struct buf used = { 0 };
+    enum bm_err err;
+
+    if (snprintf(path, sizeof path, "%s/functions", dir) >= (int)sizeof path)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    err = registry_function_list(registry, note_used, &used, msg);
+    if (err == BM_OK)
+        err = used.failed ? BM_ERR_MEM : remove_waste(path, &used, msg);
+    buf_fini(&used);
+    return err;
+}
+
+/* ---- storing ---- */
 
 /* Unpack beside `folder` and rename; nothing is left behind when that fails. */
 static enum bm_err
@@ -101,7 +140,8 @@ check_bootstrap(int root, struct bm_msg *msg)
     return BM_OK;
 }
 
-/* Handler `pkg/module.function` or `pkg.module.function`: pkg/module.py or pkg/module/__init__.py. */
+/* Handler `pkg/module.function` or `pkg.module.function`: pkg/module.py or pkg/module/__init__.py.
+ */
 static enum bm_err
 check_python_handler(int root, const char *handler, struct bm_msg *msg)
 {
@@ -122,8 +162,8 @@ check_python_handler(int root, const char *handler, struct bm_msg *msg)
             *c = '/';
     }
     if (!package_name_ok(module))
-        return bm_fail(msg, BM_ERR_INPUT, "Handler '%s' does not name a file in the package",
-            handler);
+        return bm_fail(
+            msg, BM_ERR_INPUT, "Handler '%s' does not name a file in the package", handler);
     (void)snprintf(path, sizeof path, "%s.py", module);
     if (fstatat(root, path, &st, 0) == 0 && S_ISREG(st.st_mode))
         return BM_OK;
@@ -212,8 +252,7 @@ code_folder(const char *dir, const uint8_t sha256[32], struct buf *path, struct 
 }
 
 enum bm_err
-code_check(
-    const char *dir, const struct config *c, const uint8_t sha256[32], struct bm_msg *msg)
+code_check(const char *dir, const struct config *c, const uint8_t sha256[32], struct bm_msg *msg)
 {
     struct buf path = { 0 };
     enum bm_err err = code_folder(dir, sha256, &path, msg);

@@ -22,7 +22,8 @@ static const struct {
     { "python3.13", RUNTIME_PYTHON },
 };
 
-/* What the service sets itself; a function that could change these would not be the function it says. */
+/* What the service sets itself; a function that could change these would not be the function it
+ * says. */
 static const char *const reserved[] = {
     "_HANDLER",
     "_X_AMZN_TRACE_ID",

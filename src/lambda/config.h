@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration of a function (the JSON kept in the registry), read and checked. SPEC aws-iot 5.5.
+ * The configuration of a function (the JSON kept in the registry), read and checked. SPEC
+ * aws-iot 5.5.
  */
 #ifndef BM_LAMBDA_CONFIG_H
 #define BM_LAMBDA_CONFIG_H

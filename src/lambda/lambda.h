@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Functions as ordinary processes against the Lambda Runtime API: no container engine. SPEC aws-iot 5.4, 5.5.
+ * Functions as ordinary processes against the Lambda Runtime API: no container engine.
+ * SPEC aws-iot 5.4, 5.5.
  *
- * Code is a zip, kept as DIR/functions/<sha256>.zip and unpacked beside it. A function has one process at a time, started at
- * its first invocation and kept warm; invocations queue behind each other. Runtimes: provided, provided.al2, provided.al2023 (an executable `bootstrap`
- * in the package root) and python3.* (our small runtime client). Asynchronous invocations live in the registry until they ran: at least
- * once, with AWS's two retries. One thread: the control loop's.
+ * Code is a zip, kept as DIR/functions/<sha256>.zip and unpacked beside it. A function has one
+ * process at a time, started at its first invocation and kept warm; invocations queue behind each
+ * other. Runtimes: provided, provided.al2, provided.al2023 (an executable `bootstrap` in the
+ * package root) and python3.7 to python3.13, all of which run on the one python3 of this machine
+ * (our runtime client). Asynchronous invocations live in the registry until they ran: at least
+ * once, with the service's two retries. Output goes to DIR/functions/log/<name>.log. One thread:
+ * the control loop's.
+ *
+ * Not built: versions and aliases, layers, images, several processes per function, a memory limit
+ * (MemorySize is told to the function, not enforced). A function runs as the user of the cloud.
  */
 #ifndef BM_LAMBDA_LAMBDA_H
 #define BM_LAMBDA_LAMBDA_H
@@ -30,38 +37,74 @@ struct lambda_options {
     const char *python;      /* NULL: /usr/bin/python3 */
     const char *region;
     const char *account;
-    const char *access_key;  /* credentials the functions get */
+    const char *access_key; /* credentials the functions get */
     const char *secret_key;
+    /* 0: the standard value */
+    int64_t retry_ms[2]; /* waits after the first and second failure: 60 s, 120 s */
+    int64_t init_ms;     /* for a new process to ask for its first event: 10 s */
+    int64_t idle_ms;     /* after which a process without work is ended: 10 min */
 };
-enum bm_err lambda_open(const struct lambda_options *options, struct lambda **out, struct bm_msg *msg);
-/* Ends the functions' processes (SIGTERM, then SIGKILL); what was running stays in the registry and runs again. Takes NULL. */
+enum bm_err lambda_open(
+    const struct lambda_options *options, struct lambda **out, struct bm_msg *msg);
+/*
+ * Ends the functions' processes (SIGTERM, then SIGKILL). What ran asynchronously stays in the
+ * registry and runs again; for the others no `fn` is called any more. The loop must not run
+ * afterwards, because a hook cannot be taken from it. Takes NULL.
+ */
 void lambda_close(struct lambda *l);
-/* The API's URL for AWS_ENDPOINT_URL, known only once it listens; also starts the invocations left from the last run. */
+/*
+ * The API's URL for AWS_ENDPOINT_URL, known only once it listens; no function runs before. Also
+ * starts the invocations left from the last run. Call it after the hooks that commit the registry
+ * were added to the loop: ours has to come after them.
+ */
 void lambda_set_endpoint(struct lambda *l, const char *url);
 
 /*
- * Check and store a package: runtime known, handler given where needed, zip readable and within limits, no entry that leaves the folder (absolute, `..`, links out). BM_ERR_INPUT with the cause. `f` has name and
- * config; code_sha256 is filled. The caller then stores `f` in the registry.
+ * Check and store a package: runtime known, handler there, zip readable and within limits, no entry
+ * that leaves the folder (absolute, `..`, links out). BM_ERR_INPUT with the sentence for
+ * InvalidParameterValueException. `f` has name and config; code_sha256 is filled. The caller then
+ * stores `f` in the registry.
  */
-enum bm_err lambda_put_code(struct lambda *l, struct registry_function *f, struct span zip, struct bm_msg *msg);
-/* The stored function changed or is gone: its process is ended after the invocation that it runs. */
+enum bm_err lambda_put_code(
+    struct lambda *l, struct registry_function *f, struct span zip, struct bm_msg *msg);
+/* The same checks for a changed configuration (`f` has the new config and the code as stored). */
+enum bm_err lambda_check_config(
+    struct lambda *l, const struct registry_function *f, struct bm_msg *msg);
+/* The stored function changed or is gone: its process ends after the invocation that it runs. */
 void lambda_forget(struct lambda *l, const char *name);
 
 struct lambda_result {
-    struct span payload;     /* what the function answered, or its error object */
-    const char *error;       /* NULL, "Unhandled" or "Handled" (X-Amz-Function-Error) */
-    struct span log_tail;    /* last 4 KB of its output */
+    struct span payload;  /* what the function answered, or its error object */
+    const char *error;    /* NULL or "Unhandled" (X-Amz-Function-Error) */
+    struct span log_tail; /* last 4 KB of its output */
 };
 typedef void (*lambda_done_fn)(void *arg, const struct lambda_result *result);
-/* RequestResponse. `fn` is called exactly once, from the loop. BM_ERR_NOT_FOUND, BM_ERR_LIMIT (payload, queue): it is not called. */
-enum bm_err lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_done_fn fn, void *arg, struct bm_msg *msg);
-/* Event. Durable with the caller's next registry_commit. cert_id (may be NULL): whose timeline it belongs to. */
-enum bm_err lambda_invoke_async(struct lambda *l, const char *name, struct span payload, const uint8_t *cert_id, struct bm_msg *msg);
+/*
+ * RequestResponse. `fn` is called exactly once, from the loop, never from within this call.
+ * BM_ERR_NOT_FOUND, BM_ERR_LIMIT (payload, queue): it is not called.
+ */
+enum bm_err lambda_invoke(struct lambda *l, const char *name, struct span payload,
+    lambda_done_fn fn, void *arg, struct bm_msg *msg);
+/*
+ * Event. Durable with the caller's next registry_commit, and runs after it. cert_id (may be NULL):
+ * whose timeline it belongs to. BM_ERR_NOT_FOUND, BM_ERR_LIMIT (payload).
+ */
+enum bm_err lambda_invoke_async(struct lambda *l, const char *name, struct span payload,
+    const uint8_t *cert_id, struct bm_msg *msg);
 
-/* May `source_arn` of `account` invoke it as `principal` ("iot.amazonaws.com")? Looks at the function's permissions. SPEC 5.4. BM_ERR_DENIED has the cure. */
-enum bm_err lambda_permitted(struct lambda *l, const char *name, const char *principal, const char *source_arn, const char *account, struct bm_msg *msg);
+/*
+ * May `source_arn` of `account` invoke it as `principal` ("iot.amazonaws.com")? Looks at the
+ * function's permissions. SPEC aws-iot 5.4. BM_ERR_DENIED: the message is the command that allows
+ * it.
+ */
+enum bm_err lambda_permitted(struct lambda *l, const char *name, const char *principal,
+    const char *source_arn, const char *account, struct bm_msg *msg);
 
-/* The name in "arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]", a partial ARN or a bare name; false when it is none. */
+/*
+ * The name in "arn:aws:lambda:REGION:ACCOUNT:function:NAME[:$LATEST]", a partial ARN or a bare
+ * name; false when it is none. Another qualifier is refused too: versions and aliases are not
+ * built.
+ */
 bool lambda_name_of(const char *name_or_arn, char out[REGISTRY_NAME_MAX + 1]);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See package.h. Three passes: names and kinds of all entries (nothing is written before all of them
- * are fine), then folders and files, then links.
+ * See package.h. Three passes: names and kinds of all entries (nothing is written before all of
+ * them are fine), then folders and files, then links.
  */
 #include "lambda/package.h"
 
@@ -146,8 +146,9 @@ read_entry(struct reader *r, zip_uint64_t index)
     if (len > 0 && e->name[len - 1] == '/')
         e->name[len - 1] = '\0';
     if (!package_name_ok(e->name))
-        return refuse(r, raw, "names in a package are relative, with '/' between ordinary parts: "
-                              "no '..', no absolute path, no backslash, no control character");
+        return refuse(r, raw,
+            "names in a package are relative, with '/' between ordinary parts: "
+            "no '..', no absolute path, no backslash, no control character");
     return classify(r, e, raw);
 }
 
@@ -247,7 +248,8 @@ collect(void *arg, struct span data, struct bm_msg *msg)
     struct buf *b = arg;
 
     if (b->len + data.len > TARGET_MAX)
-        return bm_fail(msg, BM_ERR_INPUT, "a link in the zip has a target over %d bytes", TARGET_MAX);
+        return bm_fail(
+            msg, BM_ERR_INPUT, "a link in the zip has a target over %d bytes", TARGET_MAX);
     buf_add(b, data.ptr, data.len);
     return b->failed ? BM_ERR_MEM : BM_OK;
 }
@@ -361,8 +363,8 @@ static enum bm_err
 count_thing(struct disk *d, struct bm_msg *msg)
 {
     if (++d->things > PACKAGE_ENTRIES_MAX)
-        return bm_fail(msg, BM_ERR_INPUT, "the zip makes more than %d files and folders",
-            PACKAGE_ENTRIES_MAX);
+        return bm_fail(
+            msg, BM_ERR_INPUT, "the zip makes more than %d files and folders", PACKAGE_ENTRIES_MAX);
     return BM_OK;
 }
 

@@ -9,8 +9,8 @@
  * they are unpacked (never by what a header says), encryption, a wrong CRC, a broken archive.
  *
  * Links are made last, so no name is ever resolved through one, and a link's target may have `..`
- * only at its head. From a link's folder, which is a real one, such a target climbs real folders and
- * then goes down, so by induction a chain of links stays inside as well.
+ * only at its head. From a link's folder, which is a real one, such a target climbs real folders
+ * and then goes down, so by induction a chain of links stays inside as well.
  */
 #ifndef BM_LAMBDA_PACKAGE_H
 #define BM_LAMBDA_PACKAGE_H
@@ -19,7 +19,8 @@
 
 enum { PACKAGE_ENTRIES_MAX = 20000, PACKAGE_NAME_MAX = 1024, PACKAGE_DEPTH_MAX = 64 };
 
-/* Where the content goes. Called in this order: folders and files as the zip has them, then links. */
+/* Where the content goes. Called in this order: folders and files as the zip has them, then links.
+ */
 struct package_sink {
     void *arg;
     enum bm_err (*folder)(void *arg, const char *name, struct bm_msg *msg);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See process.h. A pidfd tells the loop that the child ended; before it is reaped its group is killed
- * (the zombie still holds the number, so the signal cannot hit a stranger). A failed exec comes back
- * over a pipe that closes when exec succeeds, so process_start knows the cause at once.
+ * See process.h. A pidfd tells the loop that the child ended; before it is reaped its group is
+ * killed (the zombie still holds the number, so the signal cannot hit a stranger). A failed exec
+ * comes back over a pipe that closes when exec succeeds, so process_start knows the cause at once.
  */
 #include "lambda/process.h"
 

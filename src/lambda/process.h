@@ -31,13 +31,14 @@ enum bm_err process_start(
 /* Kills what still runs and waits for it; `exited` is not called. Takes NULL. */
 void process_free(struct process *p);
 
-void process_signal(const struct process *p, int signo); /* to the whole group */
+void process_signal(const struct process *p, int signo);  /* to the whole group */
 bool process_wait(struct process *p, int64_t timeout_ms); /* true: it ended; does not reap */
 
 /* The tail starts again empty; a line of ours goes to log and tail. */
 void process_tail_reset(struct process *p);
 void process_note(struct process *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Read what the process has written until now, then the last PROCESS_TAIL_MAX bytes since the reset. */
+/* Read what the process has written until now, then the last PROCESS_TAIL_MAX bytes since the
+ * reset. */
 struct span process_tail(struct process *p);
 
 /* "exit status 1", "signal: killed"; "" for exit status 0. */
