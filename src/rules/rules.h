@@ -2,8 +2,9 @@
 /*
  * Topic rules: SQL over MQTT messages, and actions. SPEC aws-iot 5.
  *
- * Built: `SELECT * FROM 'topic filter'` (any case, white space, an optional constant-free WHERE is refused with a message), the lambda action. A statement or an action that is not built is refused when
- * the rule is created, never accepted and ignored. Evaluated in the control process for messages that a worker or the outbox hands in.
+ * Built: `SELECT * FROM 'topic filter'` and the lambda action, asynchronous. A statement or an
+ * action that is not built is refused when the rule is created, never accepted and ignored.
+ * Evaluated in the control process for messages that a worker or the outbox hands in.
  */
 #ifndef BM_RULES_RULES_H
 #define BM_RULES_RULES_H
@@ -13,6 +14,8 @@
 
 struct rules;
 
+enum { RULES_PAYLOAD_MAX = 256 * 1024, RULES_ACTIONS_MAX = 10 };
+
 struct rules_options {
     struct registry *registry;
     struct lambda *lambda;
@@ -21,19 +24,31 @@ struct rules_options {
     void (*changed)(void *arg); /* the set of filters changed; may be NULL */
     void *changed_arg;
 };
+/* No rule is known before the first rules_reload. */
 enum bm_err rules_open(const struct rules_options *options, struct rules **out, struct bm_msg *msg);
 void rules_close(struct rules *r); /* takes NULL */
 
-/* Check a topicRulePayload (JSON). BM_ERR_INPUT: the payload; BM_ERR_PROTO: the SQL (SqlParseException). `filter` gets the FROM filter. */
-enum bm_err rules_check(struct rules *r, struct span payload, struct buf *filter, bool *disabled, struct bm_msg *msg);
-/* Read all rules again from the registry (after a change). */
+/*
+ * Check a topicRulePayload (JSON). BM_ERR_INPUT: the payload (InvalidRequestException);
+ * BM_ERR_PROTO: the SQL (SqlParseException). Appends the FROM filter to `filter`.
+ */
+enum bm_err rules_check(
+    struct rules *r, struct span payload, struct buf *filter, bool *disabled, struct bm_msg *msg);
+/*
+ * Read all rules again from the registry (after a change). One that is not understood (stored by
+ * another version) is logged and left out.
+ */
 enum bm_err rules_reload(struct rules *r, struct bm_msg *msg);
 
 /* The FROM filters of all enabled rules, for the workers. Borrowed until the next reload. */
 size_t rules_filter_count(const struct rules *r);
 const char *rules_filter(const struct rules *r, size_t i);
 
-/* A message that entered. cert_id may be NULL. Runs the actions of every matching rule; failures go to the timeline and the log, never to the caller. */
+/*
+ * A message that entered. Runs the actions of every matching rule; failures go to the timeline and
+ * the log, never to the caller. The caller commits the registry: what the rules caused is in its
+ * group.
+ */
 struct rules_message {
     struct span topic;
     struct span payload;
