@@ -48,7 +48,7 @@ record(struct lambda *l, const struct invocation *inv, enum cause cause, const c
 static void
 record_failure(struct lambda *l, const struct invocation *inv, const char *why, int64_t wait_ms)
 {
-    char facts[TIMELINE_FACTS_MAX + 1];
+    char facts[TIMELINE_FACTS_MAX + WHY_MAX + 64]; /* timeline_fill cuts */
     char then[48];
 
     if (wait_ms < 0)
