@@ -120,6 +120,11 @@ A71CH_API const char *a71ch_result_name(a71ch_result result); /* "A71CH_ERR_IO";
 A71CH_API const char *a71ch_address(const a71ch *chip);       /* the address in use, normal form */
 A71CH_API const char *a71ch_version(void);
 
+/* What the applet answered to SELECT at open; 0 before. 0x0131 is version 1.3 with debug commands.
+ */
+A71CH_API uint16_t a71ch_applet_version(const a71ch *chip);
+A71CH_API uint16_t a71ch_securebox_version(const a71ch *chip); /* 0 when the chip does not say */
+
 /* The ATR the link delivered at open (1..60 bytes, 0 when open failed before it came): copies up to
  * cap bytes, *len is the full length. A71CH_ERR_SPACE when it is longer than cap. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_atr(

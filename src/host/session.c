@@ -334,6 +334,18 @@ a71ch_address(const a71ch *chip)
     return chip->address.text;
 }
 
+uint16_t
+a71ch_applet_version(const a71ch *chip)
+{
+    return chip->applet_version;
+}
+
+uint16_t
+a71ch_securebox_version(const a71ch *chip)
+{
+    return chip->securebox_version;
+}
+
 const char *
 a71ch_version(void)
 {

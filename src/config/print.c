@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Byte arrays as the vendor's tool prints them: 32 bytes a line, upper case. SPEC a71ch 8.4.
+ */
+#include "config/tool.h"
+
+#include <stdio.h>
+
+enum { LINE_LEN = 32 };
+
+static void
+print_bytes(const char *title, struct span bytes, bool colon)
+{
+    struct rd r = rd_of(bytes);
+
+    printf("%s (LEN=%zu):\n", title, bytes.len);
+    for (size_t column = 1; rd_left(&r) > 0; column++) {
+        bool full = column % LINE_LEN == 0;
+
+        printf("%02X", rd_u8(&r));
+        if (colon && (full || rd_left(&r) > 0)) /* a full line ends with a colon */
+            (void)putchar(':');
+        if (full || rd_left(&r) == 0)
+            (void)putchar('\n');
+    }
+}
+
+void
+print_bytes_colon(const char *title, struct span bytes)
+{
+    print_bytes(title, bytes, true);
+}
+
+void
+print_bytes_compact(const char *title, struct span bytes)
+{
+    print_bytes(title, bytes, false);
+}
+
+void
+print_hex(struct span bytes)
+{
+    struct rd r = rd_of(bytes);
+
+    while (rd_left(&r) > 0)
+        printf("%02X", rd_u8(&r));
+}

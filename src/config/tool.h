@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the commands of a71chConfig share: the tool's state, its exit codes, and reading options.
+ *
+ * stdout carries what the vendor's tool prints, to the byte (SPEC a71ch 8.4), or JSON; stderr
+ * carries our own sentences with cause and cure. Options stand in a fixed order (SPEC a71ch 8.2),
+ * so a command reads its words from left to right and getopt is of no use.
+ */
+#ifndef BM_CONFIG_TOOL_H
+#define BM_CONFIG_TOOL_H
+
+#include "a71ch.h"
+#include "base/bytes.h"
+
+/* Exit codes, SPEC a71ch 8.5. Those of parts that are not built are left out. */
+enum [[nodiscard]] code{
+    CODE_OK = 0,
+    CODE_FAILED = 1, /* with a status word: tool->sw */
+    CODE_SELECT = 12,
+    CODE_NOT_IMPLEMENTED = 20,
+    CODE_USAGE = 21,
+    CODE_FILE_OPEN = 23,
+    CODE_PEM_READ = 24,
+    CODE_PEM_WRITE = 25,
+    CODE_CURVE = 26,
+    CODE_MEMORY = 27,
+    CODE_HALTED = 28,
+    CODE_FILE_FORMAT = 29,
+    CODE_ARG_RANGE = 30,
+    CODE_ARG_OPTION = 32,
+    CODE_ARG_COUNT = 33,
+    CODE_ARG_VALUE = 34,
+};
+
+/* Host codes of the vendor's library where the chip gave no status word. SPEC a71ch 7.5. */
+enum {
+    HOST_SELECT_FAILED = 0x7002,
+    HOST_COMMUNICATION = 0x7003,
+    HOST_MEMORY = 0x7020,
+    HOST_WRONG_RESPONSE = 0x7022,
+    HOST_PARAMETER = 0x7023,
+    HOST_UNDEFINED_CHANNEL = 0x7041,
+};
+
+enum { CLASS_PAIR = 0x10, CLASS_PUB = 0x20 };
+
+struct tool {
+    a71ch *chip;
+    bool json;      /* JSON on stdout, no banner */
+    bool in_script; /* a script runs now */
+    bool reported;  /* the failure line of the running command is out */
+    uint16_t sw;    /* for the failure line of CODE_FAILED */
+};
+
+/* The words after the command's name that have not been read yet. */
+struct args {
+    char *const *words;
+    size_t count;
+    size_t next;
+};
+
+typedef enum code (*command_fn)(struct tool *t, struct args *a);
+
+struct sub {
+    const char *name;
+    command_fn run; /* NULL: in the vendor's tool, not built here */
+};
+
+/* main.c */
+enum code tool_run(struct tool *t, char *const *words, size_t count); /* also the failure line */
+void tool_usage(void);
+/* Run the sub-command that the next word names; the usual refusals otherwise. `subs` ends with a
+ * NULL name. */
+enum code tool_sub(struct tool *t, struct args *a, const char *command, const struct sub *subs);
+/* Leave the chip's message on stderr and its status word in the tool. */
+enum code tool_chip_failed(struct tool *t, a71ch_result result);
+uint16_t tool_host_code(const a71ch *chip, a71ch_result result);
+enum code tool_not_implemented(const char *what);
+
+/* options.c: each takes `name` and its value off the words, or says what is wrong. SPEC 8.2. */
+enum code opt_text(struct args *a, const char *name, const char **out);
+enum code opt_number(struct args *a, const char *name, unsigned min, unsigned max, unsigned *out);
+enum code opt_index(struct args *a, unsigned *out); /* -x 0..255 */
+enum code opt_hex(struct args *a, const char *name, size_t min, size_t max, uint8_t *out,
+    size_t *len);                                   /* `out` holds max bytes */
+enum code opt_class(struct args *a, unsigned *out); /* -c and one byte in hex */
+bool opt_ahead(const struct args *a, const char *name);
+
+/* print.c: SPEC 8.4. */
+void print_bytes_colon(const char *title, struct span bytes);
+void print_bytes_compact(const char *title, struct span bytes);
+void print_hex(struct span bytes); /* upper case, nothing else */
+
+/* One file each. */
+enum code cmd_apdu(struct tool *t, struct args *a);
+enum code cmd_debug(struct tool *t, struct args *a);
+enum code cmd_erase(struct tool *t, struct args *a);
+enum code cmd_gen(struct tool *t, struct args *a);
+enum code cmd_get(struct tool *t, struct args *a);
+enum code cmd_help(struct tool *t, struct args *a);
+enum code cmd_info(struct tool *t, struct args *a);
+enum code cmd_refpem(struct tool *t, struct args *a);
+enum code cmd_script(struct tool *t, struct args *a);
+enum code cmd_set(struct tool *t, struct args *a);
+
+#endif
