@@ -32,6 +32,7 @@ static const struct command commands[] = {
         "what the chip says of itself" },
     { "interactive", NULL, NULL, NULL },
     { "lock", NULL, NULL, NULL },
+    { "nc", NULL, NULL, NULL },
     { "obj", NULL, NULL, NULL },
     { "rcrt", NULL, NULL, NULL },
     { "refpem", cmd_refpem, "-c 10|20 -x N [-k FILE] -r FILE",
@@ -65,7 +66,8 @@ tool_usage(void)
            "ADDRESS: HOST:PORT or unix:PATH; without it A71CH_ADDRESS or 127.0.0.1:8050\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (commands[i].options != NULL)
-            printf("  %s %s\n      %s\n", commands[i].name, commands[i].options, commands[i].help);
+            printf("  %s%s%s\n      %s\n", commands[i].name,
+                commands[i].options[0] != '\0' ? " " : "", commands[i].options, commands[i].help);
     }
     printf("\nN is decimal; HEX, OFFSET, DATA and keys are hexadecimal without 0x; options stand "
            "in this "
