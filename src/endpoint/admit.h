@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control side of admission: who is this certificate, and may it be registered just in time? SPEC aws-iot 4.1.
+ * The control side of admission: who is this certificate, and may it be registered just in time?
+ * SPEC aws-iot 4.1.
  *
- * admit_decide runs inside the registry's open group. The caller sends the verdict only after registry_commit: a device
- * that saw PENDING_ACTIVATION saw something durable.
+ * admit_decide runs inside the registry's open group. The caller sends the verdict only after
+ * registry_commit: a device that saw PENDING_ACTIVATION saw something durable.
  */
 #ifndef BM_ENDPOINT_ADMIT_H
 #define BM_ENDPOINT_ADMIT_H
@@ -17,9 +18,12 @@ struct admit_request {
 };
 
 /*
- * CAUSE_ADMITTED: ACTIVE. CAUSE_REGISTERED_JITR: stored as PENDING_ACTIVATION now, event in the outbox. CAUSE_PENDING: event again.
- * Any other cause: refuse. Writes the timeline record itself. BM_ERR_IO: the registry failed; refuse with CAUSE_CONTROL_DOWN.
+ * CAUSE_ADMITTED: ACTIVE; the worker goes on and records the outcome. CAUSE_REGISTERED_JITR: stored
+ * as PENDING_ACTIVATION now, event in the outbox. CAUSE_PENDING: event again. Any other cause:
+ * refuse. Each but the first has its timeline record, in one savepoint with what it tells.
+ * BM_ERR_IO: the registry failed and nothing was stored; *out is CAUSE_CONTROL_DOWN.
  */
-enum bm_err admit_decide(struct registry *r, const char *account, const struct admit_request *rq, enum cause *out, struct bm_msg *msg);
+enum bm_err admit_decide(struct registry *r, const char *account, const struct admit_request *rq,
+    enum cause *out, struct bm_msg *msg);
 
 #endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See admit.h. The order of the checks is the order of what a person would ask: is it known, who
+ * signed it, is that CA open for newcomers, is the leaf itself acceptable. The first answer that
+ * refuses is the cause in the timeline.
+ */
+#include "endpoint/admit.h"
+
+#include "base/clock.h"
+#include "pki/pki.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SAME_SUBJECT_MAX = 10, NAME_MAX_TEXT = 160 };
+
+struct admission {
+    struct registry *r;
+    const char *account;
+    char client_id[TIMELINE_CLIENT_MAX + 1];
+    char peer[TIMELINE_PEER_MAX + 1];
+    struct pki_cert *leaf;
+    uint8_t id[REGISTRY_ID_LEN];
+    int64_t now_ms;
+    enum cause cause;
+};
+
+static void
+copy_text(char *out, size_t cap, struct span s)
+{
+    size_t len = s.len < cap ? s.len : cap - 1;
+
+    if (len > 0) {
+        memcpy(out, s.ptr, len);
+    }
+    out[len] = '\0';
+}
+
+/* Note the cause, with its record. `facts` is cut to what a record holds. */
+static enum bm_err
+conclude(struct admission *a, enum cause cause, const char *status, const char *facts,
+    struct bm_msg *msg)
+{
+    struct timeline_record rec;
+
+    a->cause = cause;
+    timeline_fill(
+        &rec, cause, a->leaf != NULL ? a->id : NULL, a->client_id, a->peer, status, "%s", facts);
+    return registry_record(a->r, &rec, msg);
+}
+
+/*
+ * The event of SPEC aws-iot 4.2. `registered_ms` is 0 for the first one, which carries null there;
+ * later ones carry the time of registration as a string.
+ */
+static enum bm_err
+publish_event(struct admission *a, const uint8_t ca_id[REGISTRY_ID_LEN], int64_t registered_ms,
+    struct bm_msg *msg)
+{
+    char cert[2 * REGISTRY_ID_LEN + 1];
+    char ca[2 * REGISTRY_ID_LEN + 1];
+    char registered[32] = "null";
+    char topic[sizeof "$aws/events/certificates/registered/" + 2 * REGISTRY_ID_LEN];
+    struct buf json = { 0 };
+    enum bm_err err;
+
+    hex_encode(cert, a->id, REGISTRY_ID_LEN);
+    hex_encode(ca, ca_id, REGISTRY_ID_LEN);
+    if (registered_ms != 0) {
+        (void)snprintf(registered, sizeof registered, "\"%" PRId64 "\"", registered_ms);
+    }
+    (void)snprintf(topic, sizeof topic, "$aws/events/certificates/registered/%s", ca);
+    buf_addf(&json,
+        "{\"certificateRegistrationTimestamp\":%s,\"certificateId\":\"%s\","
+        "\"caCertificateId\":\"%s\",\"timestamp\":%" PRId64 ","
+        "\"certificateStatus\":\"PENDING_ACTIVATION\",\"awsAccountId\":\"%s\"}",
+        registered, cert, ca, a->now_ms, a->account);
+    err = json.failed ? bm_fail(msg, BM_ERR_MEM, "no memory for an event")
+                      : registry_event_add(a->r, topic, buf_span(&json), a->id, msg);
+    buf_fini(&json);
+    return err;
+}
+
+/* Expired or not yet valid; CAUSE_NONE when the dates are fine. */
+static enum cause
+check_dates(const struct admission *a)
+{
+    if (pki_cert_not_after_ms(a->leaf) < a->now_ms) {
+        return CAUSE_LEAF_EXPIRED;
+    }
+    if (pki_cert_not_before_ms(a->leaf) > a->now_ms) {
+        return CAUSE_LEAF_NOT_YET_VALID;
+    }
+    return CAUSE_NONE;
+}
+
+static enum bm_err
+refuse_dates(struct admission *a, enum cause cause, const char *status, struct bm_msg *msg)
+{
+    char from[CLOCK_TEXT_LEN];
+    char to[CLOCK_TEXT_LEN];
+    char facts[TIMELINE_FACTS_MAX + 1];
+
+    clock_text(from, pki_cert_not_before_ms(a->leaf));
+    clock_text(to, pki_cert_not_after_ms(a->leaf));
+    (void)snprintf(facts, sizeof facts, "notBefore=%s notAfter=%s", from, to);
+    return conclude(a, cause, status, facts, msg);
+}
+
+/* A certificate that came again before somebody activated it: tell them again. SPEC aws-iot 4.1 */
+static enum bm_err
+admit_pending(struct admission *a, const struct registry_cert *c, struct bm_msg *msg)
+{
+    enum bm_err err;
+
+    if (!c->has_ca) {
+        return conclude(a, CAUSE_PENDING, cert_status_name(c->status), "event=none", msg);
+    }
+    err = publish_event(a, c->ca_id, c->created_ms, msg);
+    return err != BM_OK
+               ? err
+               : conclude(a, CAUSE_PENDING, cert_status_name(c->status), "event=again", msg);
+}
+
+static enum bm_err
+admit_known(struct admission *a, const struct registry_cert *c, struct bm_msg *msg)
+{
+    const char *status = cert_status_name(c->status);
+    enum cause dates = check_dates(a);
+
+    switch (c->status) {
+    case CERT_ACTIVE:
+        if (dates != CAUSE_NONE) {
+            return refuse_dates(a, dates, status, msg); /* SPEC aws-iot 3.4, last row */
+        }
+        a->cause = CAUSE_ADMITTED;
+        return BM_OK;
+    case CERT_PENDING_ACTIVATION:
+        return admit_pending(a, c, msg);
+    case CERT_REVOKED:
+        return conclude(a, CAUSE_REVOKED, status, "", msg);
+    case CERT_INACTIVE:
+    case CERT_PENDING_TRANSFER:
+    case CERT_REGISTER_INACTIVE:
+        return conclude(a, CAUSE_INACTIVE, status, "", msg);
+    }
+    return bm_fail(msg, BM_ERR_INTERNAL, "certificate status %d in the registry", (int)c->status);
+}
+
+/* What the CAs that carry the issuer's name have to say. */
+struct issuer {
+    bool found; /* one of them signed the leaf */
+    uint8_t id[REGISTRY_ID_LEN];
+    enum cert_status status;
+    bool auto_registration;
+    enum cert_mode mode;
+    size_t same_name; /* how many CAs were tried */
+};
+
+static unsigned
+openness(enum cert_status status, bool auto_registration)
+{
+    return (status == CERT_ACTIVE ? 2u : 0) + (auto_registration ? 1u : 0);
+}
+
+static void
+try_issuer(const struct admission *a, const struct registry_ca *ca, struct issuer *best)
+{
+    struct pki_cert *cert = NULL;
+
+    if (best->found && openness(best->status, best->auto_registration) >=
+                           openness(ca->status, ca->auto_registration)) {
+        return; /* spares a signature check that could not change the choice */
+    }
+    if (pki_cert_from_der(buf_span(&ca->der), &cert, NULL) == BM_OK &&
+        pki_cert_signed_by(a->leaf, cert, NULL) == BM_OK) {
+        best->found = true;
+        memcpy(best->id, ca->id, REGISTRY_ID_LEN);
+        best->status = ca->status;
+        best->auto_registration = ca->auto_registration;
+        best->mode = ca->mode;
+    }
+    pki_cert_free(cert);
+}
+
+/*
+ * Several CAs may share a name (SPEC aws-iot 3.2), so the signature decides; among those that
+ * signed, the one that is open for newcomers.
+ */
+static enum bm_err
+find_issuer(const struct admission *a, struct issuer *out, struct bm_msg *msg)
+{
+    struct registry_ca cas[SAME_SUBJECT_MAX] = { 0 };
+    size_t count = 0;
+    enum bm_err err = registry_ca_by_subject(a->r, pki_cert_issuer(a->leaf), cas, &count, msg);
+
+    memset(out, 0, sizeof *out);
+    if (err == BM_ERR_NOT_FOUND) {
+        return BM_OK;
+    }
+    if (err != BM_OK) {
+        return err;
+    }
+    out->same_name = count;
+    for (size_t i = 0; i < count; i++) {
+        try_issuer(a, &cas[i], out);
+        registry_ca_fini(&cas[i]);
+    }
+    return BM_OK;
+}
+
+static enum bm_err
+register_leaf(struct admission *a, const struct issuer *ca, struct bm_msg *msg)
+{
+    struct registry_cert c = {
+        .status = CERT_PENDING_ACTIVATION, .mode = ca->mode, .has_ca = true
+    };
+    struct span der = pki_cert_der(a->leaf);
+    char hex[2 * REGISTRY_ID_LEN + 1];
+    char facts[TIMELINE_FACTS_MAX + 1];
+    enum bm_err err;
+
+    memcpy(c.id, a->id, REGISTRY_ID_LEN);
+    memcpy(c.ca_id, ca->id, REGISTRY_ID_LEN);
+    c.not_before_ms = pki_cert_not_before_ms(a->leaf);
+    c.not_after_ms = pki_cert_not_after_ms(a->leaf);
+    buf_add(&c.der, der.ptr, der.len);
+    err = c.der.failed ? BM_ERR_MEM : registry_cert_insert(a->r, &c, msg);
+    registry_cert_fini(&c);
+    if (err != BM_OK) {
+        return err;
+    }
+    err = publish_event(a, ca->id, 0, msg);
+    if (err != BM_OK) {
+        return err;
+    }
+    hex_encode(hex, ca->id, REGISTRY_ID_LEN);
+    (void)snprintf(facts, sizeof facts, "ca=%s", hex);
+    return conclude(
+        a, CAUSE_REGISTERED_JITR, cert_status_name(CERT_PENDING_ACTIVATION), facts, msg);
+}
+
+static enum bm_err
+refuse_issuer(struct admission *a, enum cause cause, const struct issuer *ca, struct bm_msg *msg)
+{
+    char name[NAME_MAX_TEXT];
+    char hex[2 * REGISTRY_ID_LEN + 1] = "";
+    char facts[TIMELINE_FACTS_MAX + 1];
+
+    pki_cert_issuer_text(a->leaf, name, sizeof name);
+    if (ca->found) {
+        hex_encode(hex, ca->id, REGISTRY_ID_LEN);
+        (void)snprintf(facts, sizeof facts, "issuer=\"%s\" ca=%s", name, hex);
+    } else {
+        (void)snprintf(
+            facts, sizeof facts, "issuer=\"%s\" cas_of_that_name=%zu", name, ca->same_name);
+    }
+    return conclude(a, cause, NULL, facts, msg);
+}
+
+static enum bm_err
+admit_unknown(struct admission *a, struct bm_msg *msg)
+{
+    struct issuer ca;
+    struct bm_msg why = { "" };
+    enum cause dates;
+    enum bm_err err = find_issuer(a, &ca, msg);
+
+    if (err != BM_OK) {
+        return err;
+    }
+    if (ca.same_name == 0) {
+        return refuse_issuer(a, CAUSE_CA_UNKNOWN, &ca, msg);
+    }
+    if (!ca.found) {
+        return refuse_issuer(a, CAUSE_SIGNATURE_WRONG, &ca, msg);
+    }
+    if (ca.status != CERT_ACTIVE) {
+        return refuse_issuer(a, CAUSE_CA_INACTIVE, &ca, msg);
+    }
+    if (!ca.auto_registration) {
+        return refuse_issuer(a, CAUSE_CA_NO_AUTO_REGISTRATION, &ca, msg);
+    }
+    if (pki_cert_acceptable(a->leaf, &why) != BM_OK) {
+        return conclude(a, CAUSE_LEAF_UNACCEPTABLE, NULL, why.text, msg);
+    }
+    dates = check_dates(a);
+    if (dates != CAUSE_NONE) {
+        return refuse_dates(a, dates, NULL, msg);
+    }
+    return register_leaf(a, &ca, msg);
+}
+
+/* The registry sees its open group, so a leaf that a moment ago was new is known here. */
+static enum bm_err
+admit_leaf(struct admission *a, struct bm_msg *msg)
+{
+    struct registry_cert c = { 0 };
+    enum bm_err err = registry_cert_get(a->r, a->id, &c, msg);
+
+    if (err == BM_ERR_NOT_FOUND) {
+        return admit_unknown(a, msg);
+    }
+    if (err != BM_OK) {
+        return err;
+    }
+    err = admit_known(a, &c, msg);
+    registry_cert_fini(&c);
+    return err;
+}
+
+static enum bm_err
+admit_in_savepoint(struct admission *a, struct span leaf_der, struct bm_msg *msg)
+{
+    struct bm_msg why = { "" };
+    enum bm_err err = pki_cert_from_der(leaf_der, &a->leaf, &why);
+
+    if (err == BM_ERR_INPUT) {
+        return conclude(a, CAUSE_LEAF_UNACCEPTABLE, NULL, why.text, msg);
+    }
+    if (err != BM_OK) {
+        return err;
+    }
+    pki_cert_id(a->leaf, a->id);
+    return admit_leaf(a, msg);
+}
+
+enum bm_err
+admit_decide(struct registry *r, const char *account, const struct admit_request *rq,
+    enum cause *out, struct bm_msg *msg)
+{
+    struct admission a = { .r = r, .account = account, .now_ms = clock_wall_ms() };
+    enum bm_err err = registry_begin(r, msg);
+    enum bm_err ended;
+
+    *out = CAUSE_CONTROL_DOWN;
+    if (err != BM_OK) {
+        return BM_ERR_IO;
+    }
+    copy_text(a.client_id, sizeof a.client_id, rq->client_id);
+    copy_text(a.peer, sizeof a.peer, rq->peer);
+    err = admit_in_savepoint(&a, rq->leaf_der, msg);
+    ended = registry_end(r, err == BM_OK, err == BM_OK ? msg : NULL);
+    pki_cert_free(a.leaf);
+    if (err != BM_OK || ended != BM_OK) {
+        return BM_ERR_IO;
+    }
+    *out = a.cause;
+    return BM_OK;
+}
