@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One TLS worker: accepts, admits by the table, authorises, relays to the broker. Design 9; SPEC endpoint 9, 10, 11.
+ * One TLS worker: accepts, admits by the table, authorises, relays to the broker. Design 9; SPEC
+ * endpoint 9, 10, 11.
  *
- * worker_run is the whole life of a forked process: it takes over the listening socket and its end of the control link and
- * returns when told to end. Losing control closes newcomers with CAUSE_CONTROL_DOWN and keeps serving known certificates.
+ * worker_run is the whole life of a forked process: it takes over the listening socket and its end
+ * of the control link and returns when told to end. Losing control closes newcomers with
+ * CAUSE_CONTROL_DOWN and keeps serving known certificates whose policy set is in the cache.
  */
 #ifndef BM_ENDPOINT_WORKER_H
 #define BM_ENDPOINT_WORKER_H
@@ -14,7 +16,7 @@ struct worker_options {
     int listen_fd;           /* bound, listening, SO_REUSEPORT, non-blocking */
     int control_fd;          /* SOCK_SEQPACKET */
     const char *table_dir;   /* table_attach */
-    const char *broker_path; /* Unix socket of the broker; may be relative to the working directory */
+    const char *broker_path; /* Unix socket; may be relative to the working directory */
     const char *server_cert; /* PEM: leaf, then chain */
     const char *server_key;
     const char *region;
@@ -22,7 +24,10 @@ struct worker_options {
     unsigned handshake_timeout_ms; /* TLS and CONNECT together; 0: 10000 */
 };
 
-/* Returns on SIGTERM (open connections are closed, queued records sent) or when it cannot start. */
+/*
+ * Returns on SIGTERM (open connections are closed, queued records sent) or when it cannot start.
+ * Ends by SIGTERM when its parent dies. Ignores SIGINT and SIGPIPE.
+ */
 enum bm_err worker_run(const struct worker_options *options, struct bm_msg *msg);
 
 #endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The link to the control process: a bounded queue out, messages in.
+ *
+ * Records and messages for rules may fill only half of the queue, so that questions of newcomers
+ * still fit when control is slow. When control goes away, those who wait for an answer are refused,
+ * newcomers too, and records go to the log.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "endpoint/inside.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { MESSAGES_PER_ROUND = 64 };
+
+static void
+queue_clear(struct control *k)
+{
+    while (k->first != NULL) {
+        struct queued *q = k->first;
+
+        k->first = q->next;
+        buf_fini(&q->packet);
+        free(q);
+    }
+    k->last = &k->first;
+    k->queued_len = 0;
+}
+
+static void
+control_gone(struct worker *w, const char *why)
+{
+    if (w->control.fd < 0) {
+        return;
+    }
+    log_error("control process is gone (%s): only known certificates are served from here on", why);
+    loop_remove(w->loop, w->control.watch);
+    (void)close(w->control.fd);
+    w->control.watch = NULL;
+    w->control.fd = -1;
+    queue_clear(&w->control);
+    hello_control_down(w);
+    policies_control_down(w);
+}
+
+/* True when the packet left or can never leave. */
+static bool
+send_packet(struct worker *w, struct span packet)
+{
+    ssize_t len;
+
+    do {
+        len = send(w->control.fd, packet.ptr, packet.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (len < 0 && errno == EINTR);
+    if (len < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
+        return false;
+    }
+    if (len < 0) {
+        control_gone(w, strerror(errno));
+    }
+    return true;
+}
+
+static enum bm_err
+enqueue(struct control *k, struct buf *packet)
+{
+    struct queued *q = calloc(1, sizeof *q);
+
+    if (q == NULL) {
+        return BM_ERR_MEM;
+    }
+    q->packet = *packet;
+    *packet = (struct buf){ 0 };
+    *k->last = q;
+    k->last = &q->next;
+    k->queued_len += q->packet.len;
+    return BM_OK;
+}
+
+static void
+flush_queue(struct worker *w)
+{
+    struct control *k = &w->control;
+
+    while (k->fd >= 0 && k->first != NULL && send_packet(w, buf_span(&k->first->packet))) {
+        struct queued *q = k->first;
+
+        if (q == NULL) {
+            return; /* control went away meanwhile */
+        }
+        k->first = q->next;
+        if (k->first == NULL) {
+            k->last = &k->first;
+        }
+        k->queued_len -= q->packet.len;
+        buf_fini(&q->packet);
+        free(q);
+    }
+    if (k->fd >= 0 && k->first == NULL) {
+        loop_modify(w->loop, k->watch, EPOLLIN);
+    }
+}
+
+enum bm_err
+control_send(struct worker *w)
+{
+    struct control *k = &w->control;
+    bool question = w->tx.type == LINK_ADMIT || w->tx.type == LINK_POLICY;
+    size_t max = question ? CONTROL_QUEUE_MAX : CONTROL_QUEUE_MAX / 2;
+    struct buf packet = { 0 };
+    enum bm_err err;
+
+    if (k->fd < 0) {
+        return BM_ERR_CLOSED;
+    }
+    if (k->queued_len > max) {
+        return BM_ERR_LIMIT;
+    }
+    err = link_build(&packet, &w->tx);
+    if (err == BM_OK && (k->first != NULL || !send_packet(w, buf_span(&packet)))) {
+        if (k->first == NULL) {
+            loop_modify(w->loop, k->watch, EPOLLIN | EPOLLOUT);
+        }
+        err = enqueue(k, &packet);
+    }
+    buf_fini(&packet);
+    return err == BM_OK && k->fd < 0 ? BM_ERR_CLOSED : err;
+}
+
+uint32_t
+control_request(struct worker *w)
+{
+    w->control.last_request++;
+    if (w->control.last_request == 0) { /* 0 expects no answer */
+        w->control.last_request = 1;
+    }
+    return w->control.last_request;
+}
+
+void
+control_record(struct worker *w, const struct timeline_record *rec)
+{
+    enum bm_err err;
+
+    w->tx.type = LINK_RECORD;
+    w->tx.request = 0;
+    w->tx.u.record = *rec;
+    err = control_send(w);
+    if (err == BM_OK) {
+        return;
+    }
+    if (w->control.dropped++ % 1000 == 0) {
+        log_warn("record not stored (%s, %llu so far): %s client=%s peer=%s %s", bm_err_name(err),
+            (unsigned long long)w->control.dropped, cause_info(rec->cause)->id, rec->client_id,
+            rec->peer, rec->facts);
+    }
+}
+
+/* Takes the packet over: the filters borrow from it until the next list comes. */
+static void
+take_filters(struct worker *w, struct span packet)
+{
+    struct span *filters = calloc(LINK_LIST_MAX, sizeof *filters);
+    struct buf copy = { 0 };
+
+    buf_add(&copy, packet.ptr, packet.len);
+    if (filters == NULL || copy.failed || link_parse(buf_span(&copy), &w->rx) != BM_OK) {
+        log_error("out of memory: the rules' filters are as before");
+        free(filters);
+        buf_fini(&copy);
+        return;
+    }
+    memcpy(filters, w->rx.u.filters.filters, w->rx.u.filters.count * sizeof *filters);
+    free(w->filters);
+    buf_fini(&w->filters_packet);
+    w->filters = filters;
+    w->filter_count = w->rx.u.filters.count;
+    w->filters_packet = copy;
+}
+
+static void
+dispatch(struct worker *w, struct span packet)
+{
+    if (link_parse(packet, &w->rx) != BM_OK) {
+        log_error("control sent a packet that is not a message, %zu bytes", packet.len);
+        return;
+    }
+    switch (w->rx.type) {
+    case LINK_VERDICT:
+        hello_verdict(w, w->rx.request, (enum cause)w->rx.u.verdict.cause);
+        return;
+    case LINK_DOCUMENTS:
+        policies_documents(w, &w->rx);
+        return;
+    case LINK_FILTERS:
+        take_filters(w, packet);
+        return;
+    case LINK_CHANGED:
+        hello_changed(w, w->rx.u.changed.cert_id);
+        return;
+    case LINK_ADMIT:
+    case LINK_POLICY:
+    case LINK_RECORD:
+    case LINK_INGRESS:
+        break;
+    }
+    log_error("control sent message type %d, which only workers send", (int)w->rx.type);
+}
+
+static void
+receive(struct worker *w)
+{
+    for (unsigned i = 0; i < MESSAGES_PER_ROUND && w->control.fd >= 0; i++) {
+        ssize_t len = recv(w->control.fd, w->link_in, sizeof w->link_in, MSG_DONTWAIT);
+
+        if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
+        if (len <= 0) {
+            control_gone(w, len == 0 ? "closed" : strerror(errno));
+            return;
+        }
+        dispatch(w, span_of(w->link_in, (size_t)len));
+    }
+}
+
+static void
+on_control(void *arg, uint32_t events)
+{
+    struct worker *w = arg;
+
+    if ((events & EPOLLOUT) != 0) {
+        flush_queue(w);
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        receive(w);
+    }
+}
+
+enum bm_err
+control_open(struct worker *w)
+{
+    const int room = 4 * LINK_MESSAGE_MAX;
+    struct control *k = &w->control;
+
+    k->fd = w->o->control_fd;
+    k->last = &k->first;
+    (void)setsockopt(k->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+    k->watch = loop_add(w->loop, k->fd, EPOLLIN, on_control, w);
+    return k->watch == NULL ? BM_ERR_IO : BM_OK;
+}
+
+void
+control_drain(struct worker *w, int64_t deadline_ms)
+{
+    struct control *k = &w->control;
+
+    while (k->fd >= 0 && k->first != NULL && clock_mono_ms() < deadline_ms) {
+        struct pollfd p = { .fd = k->fd, .events = POLLOUT };
+
+        (void)poll(&p, 1, (int)(deadline_ms - clock_mono_ms()));
+        flush_queue(w);
+    }
+}
+
+void
+control_fini(struct worker *w)
+{
+    queue_clear(&w->control);
+    if (w->control.fd >= 0) {
+        loop_remove(w->loop, w->control.watch);
+        (void)close(w->control.fd);
+        w->control.fd = -1;
+    }
+    free(w->filters);
+    buf_fini(&w->filters_packet);
+    w->filters = NULL;
+    w->filter_count = 0;
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of a worker: what its files share. Not for other rooms.
+ *
+ *   worker.c    start, accept, end                 tls.c      OpenSSL, one step at a time
+ *   conn.c      one connection: I/O, deadlines     state.c    its states as a pure table
+ *   hello.c     CONNECT: who, may it, to the broker
+ *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
+ *   control.c   the link to the control process    policies.c compiled policy sets by number
+ *   index.c     find connections by client id, certificate, request
+ *
+ * Rules. Everything runs on one thread in one loop. A handler of a packet or message may close its
+ * own connection: afterwards `state` is CONN_CLOSED and the memory stays until the end of the
+ * round. Handlers only fill buffers; the callback at the top calls conn_settle once at its end,
+ * which writes, resumes what was held back, and sets what epoll waits for.
+ */
+#ifndef BM_ENDPOINT_INSIDE_H
+#define BM_ENDPOINT_INSIDE_H
+
+#include "base/loop.h"
+#include "endpoint/link.h"
+#include "endpoint/worker.h"
+#include "policy/policy.h"
+#include "registry/table.h"
+#include "wire/mqtt.h"
+
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+
+enum {
+    SCRATCH_LEN = 64 * 1024,
+    HOLD_MAX = 256 * 1024,       /* above this much unsent, the other side is not read */
+    READ_BUDGET = 256 * 1024,    /* bytes taken from one client before others get their turn */
+    CONNECT_MAX = 80 * 1024,     /* body of a CONNECT: a will of 64 KB and the rest */
+    HANDSHAKES_MAX = 128,        /* TLS handshakes in flight; beyond, accepting waits */
+    ADMITS_MAX = 1024,           /* questions to control in flight */
+    CONTROL_QUEUE_MAX = 8 << 20, /* bytes waiting for control; half of it for records */
+    CONTROL_WAIT_MS = 10000,
+    BROKER_WAIT_MS = 5000,
+    FLUSH_WAIT_MS = 5000,
+    DENIALS_RECORDED = 16,   /* per connection, of those that do not end it */
+    ANONYMOUS_RECORDS = 100, /* per second and worker: peers that proved no certificate */
+    KEEP_ALIVE_MIN_S = 30,   /* SPEC aws-iot 6.2 */
+    KEEP_ALIVE_MAX_S = 1200,
+    SLASHES_MAX = 7, /* SPEC aws-iot 6.3 */
+    PEER_TEXT = TIMELINE_PEER_MAX + 1,
+};
+
+/* MQTT 5 reason codes the endpoint gives itself. OASIS MQTT 5.0, 2.4. */
+enum reason {
+    REASON_MALFORMED = 0x81,
+    REASON_PROTOCOL = 0x82,
+    REASON_CLIENT_ID = 0x85,
+    REASON_NOT_AUTHORIZED = 0x87,
+    REASON_SHUTTING_DOWN = 0x8b,
+    REASON_AUTH_METHOD = 0x8c,
+    REASON_KEEP_ALIVE = 0x8d,
+    REASON_TAKEN_OVER = 0x8e,
+    REASON_ADMINISTRATIVE = 0x98,
+    REASON_TOPIC_INVALID = 0x90,
+    REASON_ALIAS_INVALID = 0x94,
+    REASON_TOO_LARGE = 0x95,
+    REASON_QOS = 0x9b,
+    REASON_SUBSCRIPTION_ID = 0xa1,
+};
+
+/* ---- state.c ---- */
+
+enum conn_state {
+    CONN_TLS,     /* handshake */
+    CONN_HELLO,   /* waits for CONNECT */
+    CONN_VERDICT, /* waits for control: who is it */
+    CONN_POLICY,  /* waits for the documents of its policy set */
+    CONN_BROKER,  /* waits for a place at the broker's socket */
+    CONN_CONNACK, /* CONNECT is on its way, waits for the broker's answer */
+    CONN_RELAY,
+    CONN_CLOSING, /* reads nothing more, ends when everything is written */
+    CONN_CLOSED,
+};
+enum { CONN_STATES = CONN_CLOSED + 1 };
+
+enum conn_event {
+    EV_TLS_DONE,
+    EV_ASK,      /* the table does not say ACTIVE */
+    EV_KNOWN,    /* ACTIVE */
+    EV_ALLOWED,  /* iot:Connect is granted */
+    EV_SENT,     /* CONNECT went to the broker */
+    EV_ACCEPTED, /* the broker's CONNACK */
+    EV_FLUSH,    /* end once everything is written */
+    EV_END,
+};
+enum { CONN_EVENTS = EV_END + 1 };
+
+/* The state after the event; false when the event cannot happen there (a bug here). */
+bool conn_next(enum conn_state from, enum conn_event event, enum conn_state *to);
+
+/* ---- index.c ---- */
+
+enum index_kind { BY_CLIENT, BY_CERT, BY_REQUEST };
+enum { INDEX_KINDS = BY_REQUEST + 1 };
+
+struct conn;
+
+struct index {
+    enum index_kind kind;
+    struct conn **slots;
+    size_t cap;
+    size_t count;
+};
+struct index_link {
+    struct conn *next;
+    uint64_t key;
+    bool linked;
+};
+
+void index_fini(struct index *ix);
+enum bm_err index_add(struct index *ix, struct conn *c, uint64_t key);
+void index_remove(struct index *ix, struct conn *c);
+struct conn *index_first(const struct index *ix, uint64_t key);
+struct conn *index_again(const struct index *ix, const struct conn *c); /* next with c's key */
+uint64_t index_hash(uint64_t seed, struct span bytes);
+
+/* ---- policies.c ---- */
+
+enum set_state { SET_LOADING, SET_READY, SET_MISSING };
+
+struct policy_set {
+    uint32_t number;
+    enum set_state state;
+    unsigned refs;
+    struct policy **list;
+    size_t count;
+    struct conn *waiting; /* chained by wait_next */
+    struct policy_set *next;
+};
+
+struct worker;
+
+/*
+ * The set with this number, with a reference for the caller. Asks control when it is new: then it
+ * is SET_LOADING. BM_ERR_CLOSED, BM_ERR_LIMIT: control cannot be asked.
+ */
+enum bm_err policies_get(struct worker *w, uint32_t number, struct policy_set **out);
+void policies_put(struct policy_set *set); /* takes NULL */
+void policies_wait(struct policy_set *set, struct conn *c);
+void policies_stop_waiting(struct conn *c);
+void policies_documents(struct worker *w, const struct link_msg *m);
+void policies_control_down(struct worker *w);
+void policies_fini(struct worker *w);
+
+/* ---- connections ---- */
+
+/* A SUBSCRIBE of which some filters were denied, until its SUBACK comes. Level 5 only. */
+struct partial_sub {
+    struct partial_sub *next;
+    uint16_t packet_id;
+    uint8_t count;
+    uint8_t denied; /* bit i: filter i was denied and did not go to the broker */
+};
+
+struct conn {
+    struct worker *w;
+    struct conn *next;
+    struct conn *prev;
+    struct index_link links[INDEX_KINDS];
+
+    enum conn_state state;
+    int fd;
+    int up_fd; /* -1: none */
+    struct loop_watch *watch;
+    struct loop_watch *up_watch;
+    uint32_t events;
+    uint32_t up_events;
+    struct loop_timer *deadline; /* of the present state; while relaying: keep-alive */
+    struct loop_timer *retry;
+    SSL *ssl;
+    bool ssl_wants_write;
+    bool stalled;      /* client input may wait in OpenSSL or in `in`, epoll will not tell */
+    struct buf in;     /* from the client, not yet a whole packet */
+    struct buf out;    /* to the client */
+    struct buf up_in;  /* from the broker, not yet a whole packet */
+    struct buf up_out; /* to the broker */
+
+    char source_ip[INET6_ADDRSTRLEN];
+    uint16_t source_port;
+    bool has_cert;
+    uint8_t cert_id[32];
+    char cert_hex[65];
+    uint8_t status; /* enum cert_status as last seen in the table, 0: not there */
+
+    struct buf connect; /* the held CONNECT, body only */
+    uint8_t level;
+    bool assigned_id; /* the endpoint chose the client id */
+    bool superseded;  /* a newer connection has our client id */
+    char *client_id;
+    uint16_t keep_alive_asked_s;
+    uint16_t keep_alive_s;
+    int64_t heard_ms;
+    unsigned broker_tries;
+    int64_t broker_deadline_ms;
+    unsigned denials;
+    struct policy_set *policies;      /* that decides */
+    struct policy_set *next_policies; /* that is being fetched to take its place */
+    struct policy_set *waits_for;
+    struct conn *wait_next;
+    struct partial_sub *partials;
+};
+
+struct queued {
+    struct queued *next;
+    struct buf packet;
+};
+
+struct control {
+    int fd; /* -1: gone */
+    struct loop_watch *watch;
+    uint32_t last_request;
+    size_t admits;
+    struct queued *first;
+    struct queued **last;
+    size_t queued_len;
+    uint64_t dropped;
+};
+
+struct worker {
+    const struct worker_options *o;
+    struct loop *loop;
+    SSL_CTX *tls;
+    struct table *table;
+    uint64_t seed;
+    struct loop_watch *listen_watch;
+    bool listening;
+    struct loop_timer *accept_retry;
+    size_t conns_max;
+    size_t conn_count;
+    size_t handshakes;
+    struct conn *conns;
+    struct conn *closed; /* freed at the end of the round, chained by next */
+    struct index by_client;
+    struct index by_cert;
+    struct index by_request;
+    struct control control;
+    struct policy_set *sets;
+    size_t set_count;
+    struct buf filters_packet; /* owns what filters borrow */
+    struct span *filters;
+    size_t filter_count;
+    int64_t anonymous_second;
+    unsigned anonymous_count;
+    uint64_t generated_ids;
+    struct link_msg tx; /* too large for a stack frame of every record */
+    struct link_msg rx;
+    uint8_t scratch[SCRATCH_LEN];
+    uint8_t link_in[LINK_MESSAGE_MAX + 1];
+};
+
+/* worker.c */
+void worker_accepting(struct worker *w); /* look again whether to accept */
+
+/* tls.c */
+enum tls_io { TLS_OK, TLS_AGAIN, TLS_CLOSED, TLS_FAILED };
+enum bm_err tls_context(const struct worker_options *o, SSL_CTX **out, struct bm_msg *msg);
+enum tls_io tls_accept(struct conn *c, enum cause *cause, char *facts, size_t cap);
+enum tls_io tls_read(struct conn *c, void *out, size_t cap, size_t *len);
+enum tls_io tls_write(struct conn *c, struct span in, size_t *len);
+/* SHA-256 of the peer's certificate; false when there is none. */
+bool tls_peer_id(const struct conn *c, uint8_t id[32]);
+enum bm_err tls_peer_der(const struct conn *c, struct buf *out);
+
+/* conn.c */
+enum bm_err conn_open(struct worker *w, int fd, const struct sockaddr_storage *address);
+void conn_settle(struct conn *c);
+void conn_go(struct conn *c, enum conn_event event);
+void conn_deadline(struct conn *c, int64_t delay_ms); /* replaces the present one */
+void conn_peer(const struct conn *c, char out[PEER_TEXT]);
+/* A record without an end of the connection. */
+void conn_record(struct conn *c, enum cause cause, const char *facts_fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Record the cause and close at once; upstream without DISCONNECT, so that a will fires. */
+void conn_end(struct conn *c, enum cause cause, const char *facts_fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same, but a level 5 client is told the reason first: CONNACK before RELAY, else DISCONNECT.
+ */
+void conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *facts_fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Without a record: somebody else has written it. */
+void conn_drop(struct conn *c);
+void conns_free_closed(struct worker *w);
+
+/* hello.c */
+void hello_packet(struct conn *c, const struct mqtt_packet *p);
+void hello_verdict(struct worker *w, uint32_t request, enum cause cause);
+void hello_control_down(struct worker *w);
+void hello_policies_ready(struct conn *c);
+void hello_connack(struct conn *c, const struct mqtt_packet *p);
+void hello_changed(struct worker *w, const uint8_t cert_id[32]);
+
+/* relay.c */
+void relay_packet(struct conn *c, const struct mqtt_packet *p);
+void relay_delivery(struct conn *c, const struct mqtt_packet *p);
+enum policy_verdict relay_decide(const struct conn *c, enum policy_action action, struct span name);
+/* May a client publish there at all? SPEC aws-iot 6.3, 6.7. NULL when it may, else why not. */
+const char *relay_topic_reserved(struct span topic);
+bool relay_depth_fits(struct span topic);
+const char *relay_verdict_name(enum policy_verdict v);
+
+/* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
+void fact_text(char *out, size_t cap, struct span s);
+
+/* broker.c */
+void broker_connect(struct conn *c);
+void broker_flush(struct conn *c);
+void broker_watch(struct conn *c);
+void broker_close(struct conn *c);
+
+/* control.c */
+enum bm_err control_open(struct worker *w);
+void control_fini(struct worker *w);
+/* Send w->tx. BM_ERR_CLOSED: control is gone. BM_ERR_LIMIT: the queue is full. */
+enum bm_err control_send(struct worker *w);
+uint32_t control_request(struct worker *w);
+void control_record(struct worker *w, const struct timeline_record *rec);
+void control_drain(struct worker *w, int64_t deadline_ms); /* before ending */
+
+#endif

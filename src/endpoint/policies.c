@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compiled policy sets by number. A number stands for the same documents for ever, so a set is
+ * fetched and compiled once for all connections that use it, and dropped when none does and the
+ * cache is full. A set with a document that does not compile is not usable at all: leaving one
+ * document out could leave a Deny out.
+ */
+#include "base/log.h"
+#include "endpoint/inside.h"
+
+#include <stdlib.h>
+
+enum { SETS_MAX = 256 };
+
+static void
+set_free(struct policy_set *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        policy_free(s->list[i]);
+    }
+    free(s->list);
+    free(s);
+}
+
+static void
+forget_unused(struct worker *w)
+{
+    struct policy_set **at = &w->sets;
+
+    while (*at != NULL) {
+        struct policy_set *s = *at;
+
+        if (s->refs > 0) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        w->set_count--;
+        set_free(s);
+    }
+}
+
+static enum bm_err
+ask(struct worker *w, uint32_t number)
+{
+    w->tx.type = LINK_POLICY;
+    w->tx.request = control_request(w);
+    w->tx.u.policy.set = number;
+    return control_send(w);
+}
+
+enum bm_err
+policies_get(struct worker *w, uint32_t number, struct policy_set **out)
+{
+    struct policy_set *s = w->sets;
+    enum bm_err err;
+
+    *out = NULL;
+    while (s != NULL && s->number != number) {
+        s = s->next;
+    }
+    if (s == NULL) {
+        err = ask(w, number);
+        if (err != BM_OK) {
+            return err;
+        }
+        if (w->set_count >= SETS_MAX) {
+            forget_unused(w);
+        }
+        s = calloc(1, sizeof *s);
+        if (s == NULL) {
+            return BM_ERR_MEM;
+        }
+        s->number = number;
+        s->next = w->sets;
+        w->sets = s;
+        w->set_count++;
+    }
+    s->refs++;
+    *out = s;
+    return BM_OK;
+}
+
+void
+policies_put(struct policy_set *set)
+{
+    if (set != NULL) {
+        set->refs--;
+    }
+}
+
+void
+policies_wait(struct policy_set *set, struct conn *c)
+{
+    c->waits_for = set;
+    c->wait_next = set->waiting;
+    set->waiting = c;
+}
+
+void
+policies_stop_waiting(struct conn *c)
+{
+    struct conn **at;
+
+    if (c->waits_for == NULL) {
+        return;
+    }
+    for (at = &c->waits_for->waiting; *at != c; at = &(*at)->wait_next) {
+    }
+    *at = c->wait_next;
+    c->waits_for = NULL;
+    c->wait_next = NULL;
+}
+
+static bool
+compile(struct policy_set *s, const struct link_msg *m)
+{
+    struct bm_msg msg = { "" };
+
+    s->list = calloc(m->u.documents.count + 1, sizeof *s->list);
+    if (s->list == NULL || m->u.documents.found == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < m->u.documents.count; i++) {
+        if (policy_parse(m->u.documents.docs[i], &s->list[i], &msg) != BM_OK) {
+            log_error("policy set %u: document %u: %s", s->number, i + 1, msg.text);
+            return false;
+        }
+        s->count++;
+    }
+    return true;
+}
+
+/* One at a time: serving a waiter may close it or others. */
+static void
+serve(struct policy_set *s)
+{
+    while (s->waiting != NULL) {
+        struct conn *c = s->waiting;
+
+        policies_stop_waiting(c);
+        hello_policies_ready(c);
+        conn_settle(c);
+    }
+}
+
+void
+policies_documents(struct worker *w, const struct link_msg *m)
+{
+    struct policy_set *s = w->sets;
+
+    while (s != NULL && s->number != m->u.documents.set) {
+        s = s->next;
+    }
+    if (s == NULL || s->state != SET_LOADING) {
+        return;
+    }
+    s->refs++;
+    s->state = compile(s, m) ? SET_READY : SET_MISSING;
+    serve(s);
+    s->refs--;
+    if (s->state == SET_MISSING) {
+        s->number = 0; /* asked again by the next one who needs it */
+    }
+}
+
+void
+policies_control_down(struct worker *w)
+{
+    for (struct policy_set *s = w->sets; s != NULL; s = s->next) {
+        while (s->waiting != NULL) {
+            struct conn *c = s->waiting;
+
+            policies_stop_waiting(c);
+            if (c->state == CONN_POLICY) {
+                conn_end(c, CAUSE_CONTROL_DOWN, "asked=policies");
+            } else { /* it was told to change and cannot learn to what */
+                conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_NOT_AUTHORIZED, "asked=policies");
+                conn_settle(c);
+            }
+        }
+        if (s->state == SET_LOADING) {
+            s->number = 0;
+        }
+    }
+}
+
+void
+policies_fini(struct worker *w)
+{
+    while (w->sets != NULL) {
+        struct policy_set *s = w->sets;
+
+        w->sets = s->next;
+        set_free(s);
+    }
+    w->set_count = 0;
+}

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Packets of an admitted client, both ways: what it publishes, subscribes to and gets is decided
+ * here. SPEC aws-iot 6.3 to 6.7, 7.2; SPEC endpoint 9.
+ *
+ * A filter `x/#` goes to the broker as `x/+/#`: the service does not match it with `x` (SPEC
+ * aws-iot 6.4), a broker by the standard does, and `x/+/#` of the standard is exactly the
+ * service's `x/#`. Denials close a 3.1.1 client; a level 5 client is told where the protocol has a
+ * place for it.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "endpoint/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOPIC_FACT = 120, PARTIALS_MAX = 16 };
+
+enum policy_verdict
+relay_decide(const struct conn *c, enum policy_action action, struct span name)
+{
+    struct policy_subject who = {
+        .region = c->w->o->region,
+        .account = c->w->o->account,
+        .client_id = span_str(c->client_id),
+        .cert_id = c->cert_hex,
+        .source_ip = c->source_ip,
+    };
+
+    if (c->policies == NULL || c->policies->state != SET_READY) {
+        return POLICY_DENIED_IMPLICIT;
+    }
+    return policy_decide(
+        (const struct policy *const *)c->policies->list, c->policies->count, action, name, &who);
+}
+
+const char *
+relay_verdict_name(enum policy_verdict v)
+{
+    switch (v) {
+    case POLICY_ALLOWED:
+        return "allowed";
+    case POLICY_DENIED_EXPLICIT:
+        return "explicit_deny";
+    case POLICY_DENIED_IMPLICIT:
+        return "no_allow";
+    }
+    return "unknown";
+}
+
+static bool
+begins(struct span s, const char *with)
+{
+    struct span w = span_str(with);
+
+    return s.len >= w.len && memcmp(s.ptr, w.ptr, w.len) == 0;
+}
+
+const char *
+relay_topic_reserved(struct span topic)
+{
+    if (!begins(topic, "$") || begins(topic, "$aws/things/") || begins(topic, "$aws/rules/")) {
+        return NULL;
+    }
+    return begins(topic, "$aws/events/") ? "events are published by the service only"
+                                         : "a reserved topic";
+}
+
+/* At most 7 slashes, not counting the three levels of Basic Ingest. SPEC aws-iot 6.3 */
+bool
+relay_depth_fits(struct span topic)
+{
+    size_t max = SLASHES_MAX + (begins(topic, "$aws/rules/") ? 3 : 0);
+    size_t slashes = 0;
+
+    for (size_t i = 0; i < topic.len; i++) {
+        slashes += topic.ptr[i] == '/';
+    }
+    return slashes <= max;
+}
+
+/* ---- PUBLISH from the client ---- */
+
+static bool
+check_publish(struct conn *c, const struct mqtt_publish *m)
+{
+    char topic[TOPIC_FACT];
+    const char *why = NULL;
+
+    fact_text(topic, sizeof topic, m->topic);
+    if (m->topic_alias != 0) { /* CONNACK offered none */
+        conn_dismiss(
+            c, CAUSE_PROTOCOL, REASON_ALIAS_INVALID, "field=\"topic alias\" topic=\"%s\"", topic);
+        return false;
+    }
+    if (m->qos == 2) {
+        conn_dismiss(c, CAUSE_QOS2, REASON_QOS, "topic=\"%s\"", topic);
+        return false;
+    }
+    if (m->topic.len > MQTT_TOPIC_MAX || !relay_depth_fits(m->topic)) {
+        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOPIC_INVALID,
+            "topic=\"%s\" topic_bytes=%zu max=%d slashes_max=%d", topic, m->topic.len,
+            MQTT_TOPIC_MAX, SLASHES_MAX);
+        return false;
+    }
+    if (m->payload.len > MQTT_PAYLOAD_MAX) {
+        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOO_LARGE, "topic=\"%s\" payload_bytes=%zu max=%d",
+            topic, m->payload.len, MQTT_PAYLOAD_MAX);
+        return false;
+    }
+    why = mqtt_topic_valid(m->topic) ? NULL : "wildcards in a topic name";
+    if (why != NULL) {
+        conn_dismiss(
+            c, CAUSE_PROTOCOL, REASON_TOPIC_INVALID, "topic=\"%s\" error=\"%s\"", topic, why);
+    }
+    return why == NULL;
+}
+
+static void
+deny_publish(struct conn *c, const struct mqtt_publish *m, const char *action, const char *decision)
+{
+    char topic[TOPIC_FACT];
+
+    fact_text(topic, sizeof topic, m->topic);
+    if (c->level == 5 && m->qos == 1) { /* SPEC aws-iot 6.3: the client is told and stays */
+        if (c->denials++ < DENIALS_RECORDED) {
+            conn_record(c, CAUSE_PUBLISH_DENIED, "action=%s resource=\"topic/%s\" decision=%s",
+                action, topic, decision);
+        }
+        mqtt_build_puback(&c->out, 5, m->packet_id, REASON_NOT_AUTHORIZED);
+        return;
+    }
+    conn_dismiss(c, CAUSE_PUBLISH_DENIED, REASON_NOT_AUTHORIZED,
+        "action=%s resource=\"topic/%s\" decision=%s", action, topic, decision);
+}
+
+static bool
+publish_allowed(struct conn *c, const struct mqtt_publish *m)
+{
+    const char *reserved = relay_topic_reserved(m->topic);
+    enum policy_action action = POLICY_PUBLISH;
+    enum policy_verdict v;
+
+    if (reserved != NULL) {
+        deny_publish(c, m, "iot:Publish", "reserved_topic");
+        return false;
+    }
+    v = relay_decide(c, action, m->topic);
+    if (v == POLICY_ALLOWED && m->retain) {
+        action = POLICY_RETAIN_PUBLISH;
+        v = relay_decide(c, action, m->topic);
+    }
+    if (v != POLICY_ALLOWED) {
+        deny_publish(c, m, policy_action_name(action), relay_verdict_name(v));
+    }
+    return v == POLICY_ALLOWED;
+}
+
+/* Rules see a message where it enters; once is enough, whatever number of filters match. */
+static void
+tell_rules(struct conn *c, const struct mqtt_publish *m)
+{
+    struct worker *w = c->w;
+
+    for (size_t i = 0; i < w->filter_count; i++) {
+        if (!mqtt_match(w->filters[i], m->topic)) {
+            continue;
+        }
+        w->tx.type = LINK_INGRESS;
+        w->tx.request = 0;
+        memcpy(w->tx.u.ingress.cert_id, c->cert_id, sizeof c->cert_id);
+        w->tx.u.ingress.client_id = span_str(c->client_id);
+        w->tx.u.ingress.topic = m->topic;
+        w->tx.u.ingress.payload = m->payload;
+        if (control_send(w) != BM_OK) {
+            log_warn("a message for the rules was lost: control is gone or its queue is full "
+                     "client=%s",
+                c->client_id);
+        }
+        return;
+    }
+}
+
+static void
+client_publish(struct conn *c, const struct mqtt_packet *p)
+{
+    struct mqtt_publish m;
+    struct bm_msg msg = { "" };
+
+    if (mqtt_parse_publish(p, c->level, &m, &msg) != BM_OK) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+        return;
+    }
+    if (!check_publish(c, &m) || !publish_allowed(c, &m)) {
+        return;
+    }
+    buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    tell_rules(c, &m);
+}
+
+/* ---- SUBSCRIBE and UNSUBSCRIBE ---- */
+
+/* The filter of `$share/name/filter`, which is what policies and limits mean. */
+static struct span
+plain_filter(struct span filter)
+{
+    struct rd r = rd_of(filter);
+    size_t slashes = 0;
+
+    if (!begins(filter, "$share/")) {
+        return filter;
+    }
+    while (rd_left(&r) > 0 && slashes < 2) {
+        slashes += rd_u8(&r) == '/';
+    }
+    return rd_rest(&r);
+}
+
+static bool
+check_filter(struct conn *c, struct span whole)
+{
+    struct span filter = plain_filter(whole);
+    char text[TOPIC_FACT];
+
+    if (mqtt_filter_valid(filter) && relay_depth_fits(filter)) {
+        return true;
+    }
+    fact_text(text, sizeof text, whole);
+    if (filter.len > MQTT_TOPIC_MAX || !relay_depth_fits(filter)) {
+        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOPIC_INVALID,
+            "filter=\"%s\" filter_bytes=%zu max=%d slashes_max=%d", text, filter.len,
+            MQTT_TOPIC_MAX, SLASHES_MAX);
+    } else {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_TOPIC_INVALID,
+            "filter=\"%s\" error=\"not a topic filter\"", text);
+    }
+    return false;
+}
+
+/* Level 5 grants less than was asked; 3.1.1 gets no SUBACK from the service. SPEC aws-iot 6.4 */
+static bool
+check_subscribe(struct conn *c, struct mqtt_subscribe *s)
+{
+    struct rd list = rd_of(s->properties);
+    struct mqtt_property p;
+
+    while (mqtt_next_property(&list, &p) == BM_OK) {
+        if (p.id == MQTT_PROP_SUBSCRIPTION_ID) {
+            conn_dismiss(
+                c, CAUSE_PROTOCOL, REASON_SUBSCRIPTION_ID, "field=\"subscription identifier\"");
+            return false;
+        }
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        char text[TOPIC_FACT];
+
+        if (!check_filter(c, s->filters[i].filter)) {
+            return false;
+        }
+        if (s->filters[i].qos == 2 && c->level == 4) {
+            fact_text(text, sizeof text, s->filters[i].filter);
+            conn_dismiss(c, CAUSE_QOS2, REASON_QOS, "filter=\"%s\"", text);
+            return false;
+        }
+        if (s->filters[i].qos == 2) {
+            s->filters[i].qos = 1;
+            s->filters[i].options = (uint8_t)((s->filters[i].options & ~3u) | 1);
+        }
+    }
+    return true;
+}
+
+/* False: denied, and the record is written. */
+static bool
+filter_allowed(struct conn *c, struct span whole)
+{
+    struct span filter = plain_filter(whole);
+    bool reserved = (begins(filter, "$") && !begins(filter, "$aws/")) ||
+                    begins(filter, "$aws/rules/"); /* SPEC aws-iot 6.7 */
+    enum policy_verdict v =
+        reserved ? POLICY_DENIED_EXPLICIT : relay_decide(c, POLICY_SUBSCRIBE, filter);
+    char text[TOPIC_FACT];
+
+    if (v == POLICY_ALLOWED) {
+        return true;
+    }
+    fact_text(text, sizeof text, filter);
+    if (c->level == 5) {
+        if (c->denials++ < DENIALS_RECORDED) {
+            conn_record(c, CAUSE_SUBSCRIBE_DENIED,
+                "action=iot:Subscribe resource=\"topicfilter/%s\" decision=%s", text,
+                reserved ? "reserved_topic" : relay_verdict_name(v));
+        }
+    } else {
+        conn_dismiss(c, CAUSE_SUBSCRIBE_DENIED, REASON_NOT_AUTHORIZED,
+            "action=iot:Subscribe resource=\"topicfilter/%s\" decision=%s", text,
+            reserved ? "reserved_topic" : relay_verdict_name(v));
+    }
+    return false;
+}
+
+/* Forget which filters were denied before; for a SUBSCRIBE the broker did not get in full. */
+static bool
+note_partial(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
+{
+    struct partial_sub *p;
+    size_t held = 0;
+
+    for (p = c->partials; p != NULL; p = p->next) {
+        held++;
+    }
+    p = held < PARTIALS_MAX ? calloc(1, sizeof *p) : NULL;
+    if (p == NULL) {
+        return false;
+    }
+    *p = (struct partial_sub){ c->partials, s->packet_id, (uint8_t)s->count, denied };
+    c->partials = p;
+    return true;
+}
+
+static void
+suback_denied(struct conn *c, const struct mqtt_subscribe *s)
+{
+    uint8_t codes[MQTT_FILTERS_MAX];
+    struct mqtt_suback a = { .packet_id = s->packet_id, .codes = span_of(codes, s->count) };
+
+    memset(codes, REASON_NOT_AUTHORIZED, sizeof codes);
+    mqtt_build_suback(&c->out, c->level, &a);
+}
+
+/*
+ * The filter as the broker must get it (see the head of this file), from `room`, which must not
+ * move while the result is used.
+ */
+static struct span
+broker_filter(struct span filter, struct wr *room)
+{
+    struct span plain = plain_filter(filter);
+    uint8_t *start = room->pos;
+
+    if (plain.len < 3 || !span_eq(span_of(plain.ptr + plain.len - 2, 2), span_str("/#"))) {
+        return filter;
+    }
+    wr_bytes(room, filter.ptr, filter.len - 1);
+    wr_bytes(room, "+/#", 3);
+    return room->failed ? filter : span_of(start, filter.len + 2);
+}
+
+/* Send on what is not denied, with the filters as the broker must get them. */
+static void
+forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe *s, uint8_t denied)
+{
+    uint8_t space[MQTT_FILTERS_MAX * 1024];
+    struct wr room = wr_of(space, sizeof space);
+    struct mqtt_subscribe up = { .packet_id = s->packet_id, .properties = s->properties };
+
+    for (size_t i = 0; i < s->count; i++) {
+        if ((denied >> i & 1) == 0) {
+            up.filters[up.count] = s->filters[i];
+            up.filters[up.count].filter = broker_filter(s->filters[i].filter, &room);
+            up.count++;
+        }
+    }
+    mqtt_build_subscribe(&c->up_out, type, c->level, &up);
+}
+
+static void
+client_subscribe(struct conn *c, const struct mqtt_packet *p)
+{
+    struct mqtt_subscribe s;
+    struct bm_msg msg = { "" };
+    uint8_t denied = 0;
+    enum bm_err err = mqtt_parse_subscribe(p, c->level, &s, &msg);
+
+    if (err != BM_OK) {
+        bool many = err == BM_ERR_LIMIT;
+
+        conn_dismiss(c, many ? CAUSE_TOO_LARGE : CAUSE_PROTOCOL,
+            many ? REASON_ADMINISTRATIVE : REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+        return;
+    }
+    if (!check_subscribe(c, &s)) {
+        return;
+    }
+    for (size_t i = 0; i < s.count; i++) {
+        if (!filter_allowed(c, s.filters[i].filter)) {
+            denied |= (uint8_t)(1u << i);
+        }
+        if (c->state != CONN_RELAY) {
+            return;
+        }
+    }
+    if (denied == (1u << s.count) - 1) {
+        suback_denied(c, &s);
+    } else if (denied != 0 && !note_partial(c, &s, denied)) {
+        conn_dismiss(
+            c, CAUSE_TOO_LARGE, REASON_ADMINISTRATIVE, "subscribes_in_flight=%d", PARTIALS_MAX);
+    } else {
+        forward_filters(c, MQTT_SUBSCRIBE, &s, denied);
+    }
+}
+
+static void
+client_unsubscribe(struct conn *c, const struct mqtt_packet *p)
+{
+    struct mqtt_subscribe s;
+    struct bm_msg msg = { "" };
+
+    if (mqtt_parse_subscribe(p, c->level, &s, &msg) != BM_OK) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+        return;
+    }
+    for (size_t i = 0; i < s.count; i++) {
+        if (!check_filter(c, s.filters[i].filter)) {
+            return;
+        }
+    }
+    forward_filters(c, MQTT_UNSUBSCRIBE, &s, 0);
+}
+
+/* ---- the rest from the client ---- */
+
+static void
+client_disconnect(struct conn *c, const struct mqtt_packet *p)
+{
+    buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    conn_record(c, CAUSE_DISCONNECTED, "by=client how=DISCONNECT");
+    conn_go(c, EV_FLUSH);
+}
+
+void
+relay_packet(struct conn *c, const struct mqtt_packet *p)
+{
+    c->heard_ms = clock_mono_ms();
+    switch (p->type) {
+    case MQTT_PUBLISH:
+        client_publish(c, p);
+        return;
+    case MQTT_SUBSCRIBE:
+        client_subscribe(c, p);
+        return;
+    case MQTT_UNSUBSCRIBE:
+        client_unsubscribe(c, p);
+        return;
+    case MQTT_PUBACK:
+        buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+        return;
+    case MQTT_PINGREQ: /* keep-alive is the endpoint's; see broker.c */
+        buf_add(&c->out, "\xd0\x00", 2);
+        return;
+    case MQTT_DISCONNECT:
+        client_disconnect(c, p);
+        return;
+    case MQTT_PUBREC: /* QoS 2 is neither taken nor delivered */
+    case MQTT_PUBREL:
+    case MQTT_PUBCOMP:
+    case MQTT_CONNECT: /* a second one */
+    case MQTT_CONNACK:
+    case MQTT_SUBACK:
+    case MQTT_UNSUBACK:
+    case MQTT_PINGRESP:
+    case MQTT_AUTH:
+        break;
+    }
+    conn_dismiss(
+        c, CAUSE_PROTOCOL, REASON_PROTOCOL, "error=\"packet type %u from a client\"", p->type);
+}
+
+/* ---- from the broker ---- */
+
+static void
+broker_publish(struct conn *c, const struct mqtt_packet *p)
+{
+    struct mqtt_publish m;
+    char topic[TOPIC_FACT];
+
+    if (mqtt_parse_publish(p, c->level, &m, NULL) != BM_OK || m.qos == 2) {
+        conn_end(c, CAUSE_BROKER_DOWN, "broker=\"sent a malformed or QoS 2 message\"");
+        return;
+    }
+    if (relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {
+        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        return;
+    }
+    if (c->denials++ < DENIALS_RECORDED) {
+        fact_text(topic, sizeof topic, m.topic);
+        conn_record(c, CAUSE_RECEIVE_DENIED, "action=iot:Receive resource=\"topic/%s\"", topic);
+    }
+    if (m.qos == 1) { /* dropped silently: the broker must not wait for it */
+        mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0);
+    }
+}
+
+/* Put the denied filters' codes back among those the broker gave. */
+static void
+broker_suback(struct conn *c, const struct mqtt_packet *p)
+{
+    struct partial_sub **at = &c->partials;
+    struct partial_sub *held;
+    struct mqtt_suback a;
+    uint8_t codes[MQTT_FILTERS_MAX];
+    struct rd given;
+
+    if (mqtt_parse_suback(p, c->level, &a) != BM_OK) {
+        conn_end(c, CAUSE_BROKER_DOWN, "broker=\"sent a malformed SUBACK\"");
+        return;
+    }
+    while (*at != NULL && (*at)->packet_id != a.packet_id) {
+        at = &(*at)->next;
+    }
+    held = *at;
+    if (held == NULL) {
+        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        return;
+    }
+    *at = held->next;
+    given = rd_of(a.codes);
+    for (size_t i = 0; i < held->count; i++) {
+        codes[i] = (held->denied >> i & 1) != 0 ? REASON_NOT_AUTHORIZED : rd_u8(&given);
+    }
+    a.codes = span_of(codes, held->count);
+    mqtt_build_suback(&c->out, c->level, &a);
+    free(held);
+}
+
+void
+relay_delivery(struct conn *c, const struct mqtt_packet *p)
+{
+    switch (p->type) {
+    case MQTT_PUBLISH:
+        broker_publish(c, p);
+        return;
+    case MQTT_SUBACK:
+        broker_suback(c, p);
+        return;
+    case MQTT_PUBACK:
+    case MQTT_UNSUBACK:
+    case MQTT_DISCONNECT:
+        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        return;
+    case MQTT_PINGRESP:
+    case MQTT_PUBREC:
+    case MQTT_PUBREL:
+    case MQTT_PUBCOMP:
+    case MQTT_CONNECT:
+    case MQTT_CONNACK:
+    case MQTT_SUBSCRIBE:
+    case MQTT_UNSUBSCRIBE:
+    case MQTT_PINGREQ:
+    case MQTT_AUTH:
+        break;
+    }
+    conn_end(c, CAUSE_BROKER_DOWN, "broker=\"sent packet type %u\"", p->type);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OpenSSL, one non-blocking step at a time. SPEC endpoint 3.3, 10, 11; SPEC aws-iot 4.1, 6.1.
+ *
+ * The handshake proves only that the peer holds the private key of the certificate it shows; who
+ * that is and whether it may come in is decided at CONNECT, where there is a cause to give. The
+ * error queue is per thread and is emptied before each call: an entry left by one connection would
+ * be read as the failure of another.
+ */
+#include "endpoint/inside.h"
+
+#include <openssl/err.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CHAIN_LEN_MAX = 32 * 1024 };
+
+static int
+accept_any(X509_STORE_CTX *ctx, void *arg)
+{
+    (void)arg;
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+/* SDKs offer x-amzn-mqtt-ca on any port; others are served without a selection. SPEC 6.1 */
+static int
+select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+    unsigned in_len, void *arg)
+{
+    struct rd r = rd_of(span_of(in, in_len));
+
+    (void)ssl;
+    (void)arg;
+    while (rd_left(&r) > 0) {
+        size_t len = rd_u8(&r);
+        struct span name = rd_span(&r, len);
+
+        if (span_eq(name, span_str("x-amzn-mqtt-ca"))) {
+            *out = name.ptr;
+            *out_len = (unsigned char)name.len;
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+static const char *
+openssl_words(void)
+{
+    const char *words = ERR_reason_error_string(ERR_peek_last_error());
+
+    return words != NULL ? words : "unknown error";
+}
+
+static bool
+configure(SSL_CTX *ctx)
+{
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_max_cert_list(ctx, CHAIN_LEN_MAX);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, accept_any, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
+    return SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
+           SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+           SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1;
+}
+
+enum bm_err
+tls_context(const struct worker_options *o, SSL_CTX **out, struct bm_msg *msg)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+
+    *out = NULL;
+    ERR_clear_error();
+    if (ctx == NULL || !configure(ctx)) {
+        SSL_CTX_free(ctx);
+        return bm_fail(msg, BM_ERR_IO, "OpenSSL refuses the server settings: %s", openssl_words());
+    }
+    if (SSL_CTX_use_certificate_chain_file(ctx, o->server_cert) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ctx, o->server_key, SSL_FILETYPE_PEM) != 1) {
+        SSL_CTX_free(ctx);
+        return bm_fail(msg, BM_ERR_INPUT, "server certificate %s with key %s: %s", o->server_cert,
+            o->server_key, openssl_words());
+    }
+    *out = ctx;
+    return BM_OK;
+}
+
+static enum tls_io
+io_result(struct conn *c, int ret)
+{
+    c->ssl_wants_write = false;
+    switch (SSL_get_error(c->ssl, ret)) {
+    case SSL_ERROR_WANT_READ:
+        return TLS_AGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        c->ssl_wants_write = true;
+        return TLS_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+    case SSL_ERROR_SYSCALL:
+        return TLS_CLOSED;
+    default:
+        return ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING
+                   ? TLS_CLOSED
+                   : TLS_FAILED;
+    }
+}
+
+enum tls_io
+tls_accept(struct conn *c, enum cause *cause, char *facts, size_t cap)
+{
+    enum tls_io io;
+    int ret;
+
+    ERR_clear_error();
+    ret = SSL_accept(c->ssl);
+    if (ret == 1) {
+        return TLS_OK;
+    }
+    io = io_result(c, ret);
+    *cause = CAUSE_TLS;
+    if (io == TLS_CLOSED) {
+        (void)snprintf(facts, cap, "error=\"closed by the peer\"");
+    } else if (io == TLS_FAILED) {
+        if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+            *cause = CAUSE_NO_CERTIFICATE;
+        }
+        (void)snprintf(
+            facts, cap, "error=\"%s\" version=%s", openssl_words(), SSL_get_version(c->ssl));
+    }
+    return io;
+}
+
+enum tls_io
+tls_read(struct conn *c, void *out, size_t cap, size_t *len)
+{
+    int ret;
+
+    ERR_clear_error();
+    ret = SSL_read_ex(c->ssl, out, cap, len);
+    return ret == 1 ? TLS_OK : io_result(c, ret);
+}
+
+enum tls_io
+tls_write(struct conn *c, struct span in, size_t *len)
+{
+    int ret;
+
+    ERR_clear_error();
+    ret = SSL_write_ex(c->ssl, in.ptr, in.len, len);
+    if (ret == 1) {
+        c->ssl_wants_write = false;
+        return TLS_OK;
+    }
+    return io_result(c, ret);
+}
+
+bool
+tls_peer_id(const struct conn *c, uint8_t id[32])
+{
+    X509 *leaf = SSL_get0_peer_certificate(c->ssl);
+
+    return leaf != NULL && X509_digest(leaf, EVP_sha256(), id, NULL) == 1;
+}
+
+enum bm_err
+tls_peer_der(const struct conn *c, struct buf *out)
+{
+    X509 *leaf = SSL_get0_peer_certificate(c->ssl);
+    int len = leaf != NULL ? i2d_X509(leaf, NULL) : -1;
+    unsigned char *to = len > 0 ? buf_reserve(out, (size_t)len) : NULL;
+
+    if (to == NULL || i2d_X509(leaf, &to) != len) {
+        return BM_ERR_MEM;
+    }
+    out->len += (size_t)len;
+    return BM_OK;
+}
