@@ -397,6 +397,7 @@ static void
 client_read(struct conn *c)
 {
     size_t budget = READ_BUDGET;
+    bool pending;
 
     if (c->in.len > 0 && c->stalled) {
         client_bytes(c, span_of(NULL, 0));
@@ -425,9 +426,10 @@ client_read(struct conn *c)
         if (c->state == CONN_CLOSED) {
             return;
         }
-        c->stalled = c->in.len > 0 || SSL_has_pending(c->ssl) != 0;
-        if (SSL_has_pending(c->ssl) == 0) {
-            break; /* epoll tells of what is still in the socket */
+        pending = SSL_has_pending(c->ssl) != 0;
+        c->stalled = pending || (c->in.len > 0 && !client_reads(c));
+        if (!pending) {
+            return; /* epoll tells of what is still in the socket */
         }
     }
 }
