@@ -36,13 +36,17 @@ struct policy_subject {
 
 enum policy_verdict { POLICY_ALLOWED, POLICY_DENIED_EXPLICIT, POLICY_DENIED_IMPLICIT };
 
-/* BM_ERR_INPUT: malformed; the message names the place (statement number, member) and the cure.
- * Free with policy_free (takes NULL). */
+/*
+ * BM_ERR_INPUT: malformed; the message names the place (statement number, member) and the cure.
+ * Free with policy_free (takes NULL).
+ */
 enum bm_err policy_parse(struct span document, struct policy **out, struct bm_msg *msg);
 void policy_free(struct policy *p);
 
-/* May `who` do `action` on the resource part `name` (client id, topic or filter) under all these
- * policies together? */
+/*
+ * May `who` do `action` on the resource part `name` (client id, topic or filter) under all these
+ * policies together?
+ */
 enum policy_verdict policy_decide(const struct policy *const *set, size_t count,
     enum policy_action action, struct span name, const struct policy_subject *who);
 

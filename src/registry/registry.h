@@ -110,8 +110,10 @@ struct registry_cert {
 };
 void registry_cert_fini(struct registry_cert *c);
 
-/* Insert; fills created, modified, version 1, generation. BM_ERR_EXISTS leaves the stored one as it
- * was. */
+/*
+ * Insert; fills created, modified, version 1, generation. BM_ERR_EXISTS leaves the stored one as it
+ * was.
+ */
 enum bm_err registry_cert_insert(struct registry *r, struct registry_cert *c, struct bm_msg *msg);
 enum bm_err registry_cert_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
     struct registry_cert *out, struct bm_msg *msg);
@@ -122,15 +124,18 @@ enum bm_err registry_cert_get(struct registry *r, const uint8_t id[REGISTRY_ID_L
  */
 enum bm_err registry_cert_set_status(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
     enum cert_status to, enum cert_status *old, struct bm_msg *msg);
-/* BM_ERR_CONFLICT while ACTIVE (*attached false) or, unless force, with a policy attached
- * (*attached true). */
+/*
+ * BM_ERR_CONFLICT while ACTIVE (*attached false) or, unless force, with a policy attached
+ * (*attached true; `attached` may be NULL).
+ */
 enum bm_err registry_cert_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], bool force,
     bool *attached, struct bm_msg *msg);
 
 /*
  * Pages: items after `marker` ("" = from the start), newest first unless ascending, at most
- * `limit`; next_marker is "" at the end. Markers are opaque base64 text. The callback may not
- * mutate; the item is borrowed for the call.
+ * `limit` (from 1); next_marker is "" at the end. Markers are opaque base64 text. The callback may
+ * read other things but not mutate; the item is borrowed for the call. In lists of certificates and
+ * CAs the item has its narrow part only: der, subject and registration_config are empty.
  */
 struct registry_page {
     const char *marker;
@@ -160,12 +165,14 @@ enum bm_err registry_policy_create(
     struct registry *r, const char *name, struct span document, struct bm_msg *msg);
 enum bm_err registry_policy_get(
     struct registry *r, const char *name, struct registry_policy *out, struct bm_msg *msg);
-enum bm_err registry_policy_delete(
-    struct registry *r, const char *name, struct bm_msg *msg); /* BM_ERR_CONFLICT: attached */
+/* BM_ERR_CONFLICT: attached. */
+enum bm_err registry_policy_delete(struct registry *r, const char *name, struct bm_msg *msg);
 enum bm_err registry_policy_list(struct registry *r, struct registry_page *page,
     registry_policy_fn fn, void *arg, struct bm_msg *msg);
-/* Attaching twice is fine. BM_ERR_NOT_FOUND names which; BM_ERR_LIMIT: an eleventh policy on one
- * certificate. */
+/*
+ * Attaching twice is fine, and so is detaching what is not attached. BM_ERR_NOT_FOUND names which;
+ * BM_ERR_LIMIT: an eleventh policy on one certificate.
+ */
 enum bm_err registry_policy_attach(struct registry *r, const char *name,
     const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
 enum bm_err registry_policy_detach(struct registry *r, const char *name,
@@ -201,23 +208,28 @@ enum bm_err registry_rule_replace(
 enum bm_err registry_rule_get(
     struct registry *r, const char *name, struct registry_rule *out, struct bm_msg *msg);
 enum bm_err registry_rule_delete(struct registry *r, const char *name, struct bm_msg *msg);
+/* By name. */
 enum bm_err registry_rule_list(
-    struct registry *r, registry_rule_fn fn, void *arg, struct bm_msg *msg); /* by name */
+    struct registry *r, registry_rule_fn fn, void *arg, struct bm_msg *msg);
 
-/* ---- functions: configuration as JSON (of SPEC 5.5), code as a file of the lambda room named by
- * its SHA-256 ---- */
+/*
+ * Functions: configuration as JSON (of SPEC aws-iot 5.5); the code is a file of the lambda room,
+ * named by its SHA-256.
+ */
 struct registry_function {
     char name[REGISTRY_NAME_MAX + 1];
     int64_t modified_ms;
     uint8_t code_sha256[32];
-    struct buf config;      /* JSON: Runtime, Handler, Role, Timeout, MemorySize, Environment,
-                               Description, CodeSize */
+    /* JSON: Runtime, Handler, Role, Timeout, MemorySize, Environment, Description, CodeSize */
+    struct buf config;
     struct buf permissions; /* JSON array of statements, "[]" when none */
 };
 void registry_function_fini(struct registry_function *f);
 typedef void (*registry_function_fn)(void *arg, const struct registry_function *f);
-/* Insert (BM_ERR_EXISTS) or replace (BM_ERR_NOT_FOUND) name, code, config and permissions as a
- * whole. */
+/*
+ * Insert (BM_ERR_EXISTS) or replace (BM_ERR_NOT_FOUND) name, code, config and permissions as a
+ * whole. `modified_ms` is the store's business.
+ */
 enum bm_err registry_function_create(
     struct registry *r, const struct registry_function *f, struct bm_msg *msg);
 enum bm_err registry_function_replace(
@@ -245,8 +257,10 @@ enum bm_err registry_event_next(
     struct registry *r, int64_t after, struct registry_event *out, struct bm_msg *msg);
 enum bm_err registry_event_done(struct registry *r, int64_t id, struct bm_msg *msg);
 
-/* ---- asynchronous invocations that must run at least once; SPEC aws-iot 4.3: two more tries after
- * 1 and 2 minutes ---- */
+/*
+ * Asynchronous invocations, which must run at least once. SPEC aws-iot 4.3: two more tries after 1
+ * and 2 minutes; when is the caller's business.
+ */
 struct registry_invocation {
     int64_t id;
     int64_t created_ms;
@@ -266,16 +280,19 @@ enum bm_err registry_invocation_add(
 typedef void (*registry_invocation_fn)(void *arg, const struct registry_invocation *i);
 enum bm_err registry_invocation_list(
     struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg);
+/* Attempt + 1, due then. */
 enum bm_err registry_invocation_retry(
-    struct registry *r, int64_t id, int64_t due_ms, struct bm_msg *msg); /* attempt + 1 */
+    struct registry *r, int64_t id, int64_t due_ms, struct bm_msg *msg);
 enum bm_err registry_invocation_done(struct registry *r, int64_t id, struct bm_msg *msg);
 
 /* ---- timeline ---- */
 enum bm_err registry_record(
     struct registry *r, const struct timeline_record *rec, struct bm_msg *msg);
 typedef void (*registry_record_fn)(void *arg, const struct timeline_record *rec);
-/* Records of one certificate, or of every certificate that used this client id, oldest first, the
- * last `limit`. BM_ERR_NOT_FOUND: none. */
+/*
+ * Records of one certificate, or of every certificate that used this client id, oldest first, the
+ * last `limit`. BM_ERR_NOT_FOUND: none.
+ */
 enum bm_err registry_timeline_cert(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN],
     size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
 enum bm_err registry_timeline_client(struct registry *r, const char *client_id, size_t limit,

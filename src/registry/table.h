@@ -22,7 +22,7 @@ struct table_entry {
     int64_t not_after_ms;
 };
 
-/* Writer: make DIR/certs.N anew with room for `expected` entries. */
+/* Writer: make the table anew with room for `expected` entries; who has an old one moves over. */
 enum bm_err table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg);
 /* Reader: map the current table of DIR. */
 enum bm_err table_attach(const char *dir, struct table **out, struct bm_msg *msg);
@@ -32,7 +32,10 @@ void table_close(struct table *t); /* takes NULL */
 enum bm_err table_put(struct table *t, const struct table_entry *e, struct bm_msg *msg);
 void table_remove(struct table *t, const uint8_t id[32]);
 
-/* Any process: copy the entry; false when there is none. Never blocks. */
+/*
+ * Any process: copy the entry; false when there is none. Never blocks. Also false when the entry
+ * cannot be read (its writer died inside it, the larger file cannot be mapped): ask the registry.
+ */
 bool table_get(struct table *t, const uint8_t id[32], struct table_entry *out);
 size_t table_count(const struct table *t);
 

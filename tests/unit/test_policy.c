@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unit tests of src/policy: which documents are taken, and what they allow. SPEC aws-iot 7. */
+#include "policy/policy.h"
+
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ID "578abfd3553f7c6c52cff3aa148d8aa4eca7f03911fca04c4057843dbea629e4"
+#define ARN "arn:aws:iot:us-east-1:000000000000:"
+
+static struct policy *
+parse(const char *document)
+{
+    struct policy *p = NULL;
+    struct bm_msg msg;
+
+    if (policy_parse(span_str(document), &p, &msg) != BM_OK)
+        fail_msg("%s: %s", document, msg.text);
+    return p;
+}
+
+static struct policy_subject
+subject(const char *client_id)
+{
+    return (struct policy_subject){ .region = "us-east-1",
+        .account = "000000000000",
+        .client_id = span_str(client_id),
+        .cert_id = ID,
+        .source_ip = "127.0.0.1" };
+}
+
+static enum policy_verdict
+decide(const char *document, enum policy_action a, const char *name, const char *client_id)
+{
+    struct policy_subject who = subject(client_id);
+    struct policy *p = parse(document);
+    const struct policy *set[] = { p };
+    enum policy_verdict v = policy_decide(set, 1, a, span_str(name), &who);
+
+    policy_free(p);
+    return v;
+}
+
+/* One Allow statement for `action` on `resource`. */
+static enum policy_verdict
+allow(const char *action, const char *resource, enum policy_action a, const char *name,
+    const char *client_id)
+{
+    char document[4096];
+
+    (void)snprintf(document, sizeof document,
+        "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"%s\","
+        "\"Resource\":\"%s\"}}",
+        action, resource);
+    return decide(document, a, name, client_id);
+}
+
+struct match {
+    const char *resource;
+    enum policy_action action;
+    const char *name;
+    bool allowed;
+};
+
+static void
+resources_match_by_the_table(void **state)
+{
+    static const struct match cases[] = {
+        { "*", POLICY_CONNECT, "any", true },
+        { "arn:aws:iot:*", POLICY_PUBLISH, "a/b", true },
+        { "arn:aws:iot:*:*:topic/a", POLICY_PUBLISH, "a", true },
+        { "arn:aws:iot:us-east-1:*:topic/a", POLICY_PUBLISH, "a", true },
+        { "arn:aws:iot:eu-west-1:000000000000:topic/a", POLICY_PUBLISH, "a", false },
+        { "arn:aws:iot:us-east-1:111111111111:topic/a", POLICY_PUBLISH, "a", false },
+        { ARN "topic/a", POLICY_PUBLISH, "a", true },
+        { ARN "topic/a", POLICY_PUBLISH, "A", false },
+        { ARN "topic/a", POLICY_PUBLISH, "ab", false },
+        { ARN "topic/ab", POLICY_PUBLISH, "a", false },
+        { ARN "topic/a", POLICY_CONNECT, "a", false },   /* client/, not topic/ */
+        { ARN "topic/a", POLICY_SUBSCRIBE, "a", false }, /* topicfilter/, not topic/ */
+        { ARN "topic/a", POLICY_RECEIVE, "a", true },
+        { ARN "topic/a", POLICY_RETAIN_PUBLISH, "a", true },
+        { ARN "client/dev-*", POLICY_CONNECT, "dev-1", true },
+        { ARN "client/dev-*", POLICY_CONNECT, "dev-", true },
+        { ARN "client/dev-*", POLICY_CONNECT, "dev", false },
+        { ARN "topic/a/*", POLICY_PUBLISH, "a/b/c", true }, /* stars cross slashes */
+        { ARN "topic/a/*", POLICY_PUBLISH, "a", false },
+        { ARN "topic/a/*/c", POLICY_PUBLISH, "a/b/b/c", true },
+        { ARN "topic/a/*/c", POLICY_PUBLISH, "a/b/cc", false },
+        { ARN "topic/?", POLICY_PUBLISH, "x", true },
+        { ARN "topic/?", POLICY_PUBLISH, "", false },
+        { ARN "topic/?", POLICY_PUBLISH, "xy", false },
+        { ARN "topic/?", POLICY_PUBLISH, "/", true },
+        { ARN "topic/?x", POLICY_PUBLISH, "\xe2\x82\xacx", true }, /* one character, three bytes */
+        { ARN "topic/*?", POLICY_PUBLISH, "abc", true },
+        { ARN "topic/**b", POLICY_PUBLISH, "aab", true },
+        /* MQTT wildcards are plain text */
+        { ARN "topicfilter/a/*", POLICY_SUBSCRIBE, "a/#", true },
+        { ARN "topicfilter/a/#", POLICY_SUBSCRIBE, "a/#", true },
+        { ARN "topicfilter/a/#", POLICY_SUBSCRIBE, "a/b", false },
+        { ARN "topicfilter/a/+", POLICY_SUBSCRIBE, "a/+", true },
+        { ARN "topicfilter/a/+", POLICY_SUBSCRIBE, "a/b", false },
+        { ARN "topic/a/+", POLICY_PUBLISH, "a/b", false },
+        /* escapes */
+        { ARN "topic/a${*}b", POLICY_PUBLISH, "a*b", true },
+        { ARN "topic/a${*}b", POLICY_PUBLISH, "axb", false },
+        { ARN "topic/a${?}b", POLICY_PUBLISH, "a?b", true },
+        { ARN "topic/a${?}b", POLICY_PUBLISH, "axb", false },
+        { ARN "topic/${$}{iot:ClientId}", POLICY_PUBLISH, "${iot:ClientId}", true },
+        { ARN "topic/${$}{iot:ClientId}", POLICY_PUBLISH, "dev-1", false },
+        { ARN "topic/$aws/x", POLICY_PUBLISH, "$aws/x", true },
+        { ARN "topic/a$", POLICY_PUBLISH, "a$", true },
+        { ARN "topic/a${", POLICY_PUBLISH, "a${", true },
+        /* variables */
+        { ARN "client/${iot:ClientId}", POLICY_CONNECT, "dev-1", true },
+        { ARN "topic/${iot:ClientId}/x", POLICY_PUBLISH, "dev-1/x", true },
+        { ARN "topic/${iot:ClientId}/x", POLICY_PUBLISH, "dev-2/x", false },
+        { ARN "topic/*/${iot:ClientId}/*", POLICY_PUBLISH, "a/dev-/dev-1/x", true },
+        { ARN "topic/${iot:CertificateId}", POLICY_PUBLISH, ID, true },
+        { ARN "topic/${aws:SourceIp}", POLICY_PUBLISH, "127.0.0.1", true },
+        { ARN "topic/${iot:ClientId}${iot:ClientId}", POLICY_PUBLISH, "dev-1dev-1", true },
+        /* not resolved: stays text, SPEC 7.3 */
+        { ARN "topic/${aws:username}", POLICY_PUBLISH, "${aws:username}", true },
+        { ARN "topic/${aws:username}", POLICY_PUBLISH, "x", false },
+        { ARN "topic/${iot:clientid}", POLICY_PUBLISH, "dev-1", false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct match *c = &cases[i];
+        enum policy_verdict v = allow("iot:*", c->resource, c->action, c->name, "dev-1");
+
+        if ((v == POLICY_ALLOWED) != c->allowed)
+            fail_msg("%s on %s", c->resource, c->name);
+    }
+}
+
+static void
+value_of_a_variable_is_never_a_wildcard(void **state)
+{
+    static const char resource[] = ARN "topic/${iot:ClientId}/x";
+
+    (void)state;
+    assert_int_equal(
+        allow("iot:*", resource, POLICY_PUBLISH, "dev-1/x", "*"), POLICY_DENIED_IMPLICIT);
+    assert_int_equal(allow("iot:*", resource, POLICY_PUBLISH, "d/x", "?"), POLICY_DENIED_IMPLICIT);
+    assert_int_equal(allow("iot:*", resource, POLICY_PUBLISH, "*/x", "*"), POLICY_ALLOWED);
+    assert_int_equal(allow("iot:*", resource, POLICY_PUBLISH, ID "/x", "${iot:CertificateId}"),
+        POLICY_DENIED_IMPLICIT);
+    assert_int_equal(allow("iot:*", ARN "topic/*${iot:ClientId}", POLICY_PUBLISH, "abc", "*"),
+        POLICY_DENIED_IMPLICIT);
+}
+
+static void
+variable_without_value_stays_text(void **state)
+{
+    struct policy_subject who = { .region = "us-east-1", .account = "000000000000" };
+    struct policy *p =
+        parse("{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\","
+              "\"Resource\":\"" ARN "topic/a${iot:CertificateId}\"}}");
+    const struct policy *set[] = { p };
+
+    (void)state;
+    assert_int_equal(
+        policy_decide(set, 1, POLICY_PUBLISH, span_str("a"), &who), POLICY_DENIED_IMPLICIT);
+    assert_int_equal(policy_decide(set, 1, POLICY_PUBLISH, span_str("a${iot:CertificateId}"), &who),
+        POLICY_ALLOWED);
+    policy_free(p);
+}
+
+static void
+actions_match_whatever_the_case_and_by_wildcards(void **state)
+{
+    static const struct {
+        const char *action;
+        unsigned mask; /* which of the five it covers */
+    } cases[] = {
+        { "*", 0x1f },
+        { "iot:*", 0x1f },
+        { "IOT:*", 0x1f },
+        { "iot:Connect", 1U << POLICY_CONNECT },
+        { "iot:connect", 1U << POLICY_CONNECT },
+        { "Iot:PUBLISH", 1U << POLICY_PUBLISH },
+        { "iot:*Publish", 1U << POLICY_PUBLISH | 1U << POLICY_RETAIN_PUBLISH },
+        { "iot:Publis?", 1U << POLICY_PUBLISH },
+        { "iot:Receive", 1U << POLICY_RECEIVE },
+        { "iot:Subscribe", 1U << POLICY_SUBSCRIBE },
+        { "iot:RetainPublish", 1U << POLICY_RETAIN_PUBLISH },
+        { "iot:GetThingShadow", 0 },
+        { "iot:Publishe", 0 },
+        { "s3:*", 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (unsigned a = POLICY_CONNECT; a <= POLICY_RECEIVE; a++) {
+            enum policy_verdict v = allow(cases[i].action, "*", (enum policy_action)a, "x", "x");
+
+            if ((v == POLICY_ALLOWED) != ((cases[i].mask >> a & 1) != 0))
+                fail_msg("%s on %s", cases[i].action, policy_action_name((enum policy_action)a));
+        }
+    }
+}
+
+static void
+explicit_deny_wins_across_policies_in_any_order(void **state)
+{
+    struct policy *yes = parse("{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\","
+                               "\"Action\":\"iot:*\",\"Resource\":\"*\"}]}");
+    struct policy *no = parse("{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\","
+                              "\"Action\":[\"iot:Publish\"],\"Resource\":[\"" ARN "topic/x\"]}]}");
+    const struct policy *one[] = { yes, no };
+    const struct policy *other[] = { no, yes };
+    struct policy_subject who = subject("c");
+
+    (void)state;
+    assert_int_equal(
+        policy_decide(one, 2, POLICY_PUBLISH, span_str("x"), &who), POLICY_DENIED_EXPLICIT);
+    assert_int_equal(
+        policy_decide(other, 2, POLICY_PUBLISH, span_str("x"), &who), POLICY_DENIED_EXPLICIT);
+    assert_int_equal(policy_decide(one, 2, POLICY_PUBLISH, span_str("y"), &who), POLICY_ALLOWED);
+    assert_int_equal(policy_decide(one, 2, POLICY_RECEIVE, span_str("x"), &who), POLICY_ALLOWED);
+    assert_int_equal(
+        policy_decide(&one[1], 1, POLICY_RECEIVE, span_str("x"), &who), POLICY_DENIED_IMPLICIT);
+    assert_int_equal(
+        policy_decide(NULL, 0, POLICY_CONNECT, span_str("c"), &who), POLICY_DENIED_IMPLICIT);
+    policy_free(yes);
+    policy_free(no);
+}
+
+/* SPEC aws-iot 5.6 */
+static void
+policy_of_the_jitr_sample_allows_the_device_its_own_names_only(void **state)
+{
+    static const char document[] =
+        "{ \"Version\": \"2012-10-17\", \"Statement\": ["
+        "{ \"Effect\": \"Allow\", \"Action\": [ \"iot:Connect\" ], \"Resource\": \"" ARN
+        "client/" ID "\" },"
+        "{ \"Effect\": \"Allow\", \"Action\": [ \"iot:Publish\", \"iot:Receive\" ],"
+        " \"Resource\": \"" ARN "topic/foo/bar/" ID "/*\" },"
+        "{ \"Effect\": \"Allow\", \"Action\": [ \"iot:Subscribe\" ],"
+        " \"Resource\": \"" ARN "topicfilter/foo/bar/" ID "/#\" } ] }";
+
+    (void)state;
+    assert_int_equal(decide(document, POLICY_CONNECT, ID, ID), POLICY_ALLOWED);
+    assert_int_equal(
+        decide(document, POLICY_CONNECT, "anyclientID", "anyclientID"), POLICY_DENIED_IMPLICIT);
+    assert_int_equal(decide(document, POLICY_PUBLISH, "foo/bar/" ID "/x", ID), POLICY_ALLOWED);
+    assert_int_equal(decide(document, POLICY_PUBLISH, "foo/bar", ID), POLICY_DENIED_IMPLICIT);
+    assert_int_equal(decide(document, POLICY_RECEIVE, "foo/bar/" ID "/x", ID), POLICY_ALLOWED);
+    assert_int_equal(decide(document, POLICY_SUBSCRIBE, "foo/bar/" ID "/#", ID), POLICY_ALLOWED);
+    assert_int_equal(decide(document, POLICY_SUBSCRIBE, "foo/bar/#", ID), POLICY_DENIED_IMPLICIT);
+}
+
+static void
+malformed_documents_are_refused_with_the_place_named(void **state)
+{
+#define ST(members) "{\"Version\":\"2012-10-17\",\"Statement\":[{" members "}]}"
+#define OTHERS ",\"Action\":\"iot:Connect\",\"Resource\":\"*\""
+    static const struct {
+        const char *document;
+        const char *says;
+    } cases[] = {
+        { "", "no JSON" },
+        { "{", "no JSON" },
+        { "[]", "no JSON object" },
+        { "\"x\"", "no JSON" },
+        { "{\"Statement\":[]}", "Version" },
+        { "{\"Version\":\"2012-10-18\",\"Statement\":[]}", "Version" },
+        { "{\"Version\":20121017,\"Statement\":[]}", "Version" },
+        { "{\"Version\":\"2012-10-17\"}", "Statement" },
+        { "{\"Version\":\"2012-10-17\",\"Statement\":[]}", "Statement" },
+        { "{\"Version\":\"2012-10-17\",\"Statement\":\"x\"}", "Statement" },
+        { "{\"Version\":\"2012-10-17\",\"Statement\":[1]}", "statement 1" },
+        { "{\"Version\":\"2012-10-17\",\"Statement\":[],\"statement\":1}", "statement" },
+        { "{\"Version\":\"2012-10-17\",\"Version\":\"2012-10-17\",\"Statement\":[]}", "duplicate" },
+        { ST("\"Effect\":\"Allow\",\"Effect\":\"Deny\"" OTHERS), "duplicate" },
+        { ST("\"Effect\":\"allow\"" OTHERS), "Effect" },
+        { ST("\"Effect\":1" OTHERS), "Effect" },
+        { ST("\"Action\":\"*\",\"Resource\":\"*\""), "Effect" },
+        { ST("\"Effect\":\"Allow\",\"Resource\":\"*\""), "no Action" },
+        { ST("\"Effect\":\"Allow\",\"Action\":[],\"Resource\":\"*\""), "Action" },
+        { ST("\"Effect\":\"Allow\",\"Action\":[1],\"Resource\":\"*\""), "Action" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"Connect\",\"Resource\":\"*\""),
+            "\"Connect\" is no action" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"iot:\",\"Resource\":\"*\""), "no action" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\""), "no Resource" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":{}"), "Resource" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"topic/a\""), "no ARN" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":[\"*\",\"\"]"), "no ARN" },
+        { ST("\"Effect\":\"Allow\",\"Sid\":7" OTHERS), "Sid" },
+        { ST("\"Effect\":\"Allow\",\"Principal\":\"*\"" OTHERS), "Principal" },
+        { ST("\"Effect\":\"Allow\",\"Condition\":{}" OTHERS), "Condition is not supported" },
+        { ST("\"Effect\":\"Allow\",\"NotAction\":\"a:b\"" OTHERS), "NotAction is not supported" },
+        { ST("\"Effect\":\"Allow\",\"NotResource\":\"*\"" OTHERS), "NotResource is not supported" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"" ARN
+             "client/${iot:Connection.Thing.ThingName}\""),
+            "${iot:Connection.Thing.ThingName} is not supported" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"" ARN
+             "topic/${iot:Certificate.Subject.CommonName}\""),
+            "not supported" },
+        { "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\","
+          "\"Resource\":\"*\"},"
+          "{\"Effect\":\"Alow\",\"Action\":\"*\",\"Resource\":\"*\"}]}",
+            "statement 2" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct policy *p = NULL;
+        struct bm_msg msg = { "" };
+
+        if (policy_parse(span_str(cases[i].document), &p, &msg) != BM_ERR_INPUT)
+            fail_msg("taken: %s", cases[i].document);
+        assert_null(p);
+        if (strstr(msg.text, cases[i].says) == NULL)
+            fail_msg("%s: says \"%s\"", cases[i].document, msg.text);
+    }
+}
+
+/* SPEC aws-iot 7.1: white space does not count */
+static void
+size_limit_counts_characters_without_white_space(void **state)
+{
+    static const char head[] = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\","
+                               "\"Action\":\"*\",\"Resource\":\"*";
+    static const char tail[] = "\"}]}";
+    const size_t frame = sizeof head + sizeof tail - 2;
+
+    (void)state;
+    for (size_t over = 0; over < 2; over++) {
+        struct buf document = { 0 };
+        struct policy *p = NULL;
+        struct bm_msg msg = { "" };
+
+        buf_addf(&document, "%1000s%s", "\n\t", head);
+        for (size_t i = 0; i < POLICY_DOCUMENT_MAX - frame + over; i++)
+            buf_add(&document, "a", 1);
+        buf_addf(&document, "%s%1000s", tail, "\r\n");
+        assert_int_equal(
+            policy_parse(buf_span(&document), &p, &msg), over == 0 ? BM_OK : BM_ERR_INPUT);
+        assert_true(over == 0 || strstr(msg.text, "2049 characters") != NULL);
+        policy_free(p);
+        buf_fini(&document);
+    }
+}
+
+static void
+many_stars_do_not_blow_up(void **state)
+{
+    struct policy_subject who =
+        subject("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    char document[2048] =
+        "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\","
+        "\"Resource\":\"*";
+    char name[8192];
+    struct policy *p;
+    const struct policy *set[1];
+    int64_t start;
+
+    (void)state;
+    for (size_t i = 0; i < 60; i++)
+        (void)strcat(document, "a*${iot:ClientId}*");
+    (void)strcat(document, "b\"}}");
+    memset(name, 'a', sizeof name);
+    p = parse(document);
+    set[0] = p;
+    start = clock_mono_ms();
+    assert_int_equal(policy_decide(set, 1, POLICY_PUBLISH, span_of(name, sizeof name), &who),
+        POLICY_DENIED_IMPLICIT);
+    name[sizeof name - 1] = 'b';
+    assert_int_equal(
+        policy_decide(set, 1, POLICY_PUBLISH, span_of(name, sizeof name), &who), POLICY_ALLOWED);
+    assert_true(clock_mono_ms() - start < 5000); /* milliseconds; backtracking would take years */
+    policy_free(p);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resources_match_by_the_table),
+        cmocka_unit_test(value_of_a_variable_is_never_a_wildcard),
+        cmocka_unit_test(variable_without_value_stays_text),
+        cmocka_unit_test(actions_match_whatever_the_case_and_by_wildcards),
+        cmocka_unit_test(explicit_deny_wins_across_policies_in_any_order),
+        cmocka_unit_test(policy_of_the_jitr_sample_allows_the_device_its_own_names_only),
+        cmocka_unit_test(malformed_documents_are_refused_with_the_place_named),
+        cmocka_unit_test(size_limit_counts_characters_without_white_space),
+        cmocka_unit_test(many_stars_do_not_blow_up),
+    };
+
+    return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}
