@@ -123,10 +123,8 @@ encode(const struct encode_ctx *c, OSSL_CORE_BIO *out, const struct key *k, int 
     if (mem == NULL)
         goto out;
     if (k->is_chip && structure == NULL) /* text: a scalar shown without a word would mislead */
-        (void)BIO_printf(mem,
-            "A71CH reference key: class %02x, slot %u. The private key is in the "
-            "chip; the number below only names it.\n",
-            k->class_id, k->index);
+        (void)BIO_printf(mem, "A71CH reference to %s %u; \"priv\" below is a name, not a key\n",
+            k->class_id == REFKEY_CLASS_PAIR ? "key pair" : "public key", k->index);
     ok = write_with_default(
              c, k->is_chip ? reference : k->soft, selection, type, structure, cb, cbarg, mem) &&
          write_out(c->prov, out, mem);
