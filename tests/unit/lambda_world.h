@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cloud's state for tests of functions and rules: a private folder, a real registry, a loop whose
+ * rounds end in a commit as the control process's do, and the lambda room on top. Waiting is for a
+ * fact with a deadline.
+ */
+#ifndef BM_TESTS_LAMBDA_WORLD_H
+#define BM_TESTS_LAMBDA_WORLD_H
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "lambda/lambda.h"
+#include "registry/registry.h"
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zip.h>
+
+#include <cmocka.h>
+
+#define RUNTIMES SOURCE_DIR "/share/birthmark/runtimes"
+#define EXAMPLES SOURCE_DIR "/share/birthmark/examples"
+
+enum { DEADLINE_MS = 60 * 1000 }; /* long: a loaded machine under a sanitizer is slow */
+
+struct world {
+    char dir[64];
+    struct loop *loop;
+    struct registry *registry;
+    struct lambda *lambda;
+    struct loop_timer *deadline;
+    struct loop_timer *tick;
+    bool (*fact)(struct world *w);
+    bool late;
+    const char *endpoint;
+    struct lambda_options options;
+    /* the last synchronous result */
+    int done;
+    char error[32];
+    struct buf payload;
+    struct buf tail;
+    void *extra;
+};
+
+static void
+world_settle(void *arg)
+{
+    struct world *w = arg;
+    struct bm_msg msg;
+
+    if (registry_commit(w->registry, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    if (w->fact != NULL && w->fact(w))
+        loop_stop(w->loop);
+}
+
+static void
+world_late(void *arg)
+{
+    struct world *w = arg;
+
+    w->deadline = NULL;
+    w->late = true;
+    loop_stop(w->loop);
+}
+
+/* Some facts are not the loop's (a process is gone): look at them from time to time. */
+static void
+world_tick(void *arg)
+{
+    struct world *w = arg;
+
+    w->tick = loop_after(w->loop, 10, world_tick, w);
+}
+
+/* Run the loop until the fact holds. */
+static void
+world_until(struct world *w, bool (*fact)(struct world *w), const char *what)
+{
+    w->fact = fact;
+    w->late = false;
+    if (!fact(w)) {
+        w->deadline = loop_after(w->loop, DEADLINE_MS, world_late, w);
+        world_tick(w);
+        assert_int_equal(loop_run(w->loop), BM_OK);
+        loop_cancel(w->loop, w->deadline);
+        loop_cancel(w->loop, w->tick);
+        w->deadline = w->tick = NULL;
+    }
+    w->fact = NULL;
+    if (w->late)
+        fail_msg("not within %d ms: %s", DEADLINE_MS, what);
+}
+
+#define UNTIL(world, fact) world_until(world, fact, #fact)
+
+/* Start, or start again on the same state. */
+static void
+world_up(struct world *w)
+{
+    struct registry_options ro = { .dir = w->dir };
+    struct bm_msg msg = { 0 };
+
+    assert_int_equal(loop_new(&w->loop), BM_OK);
+    assert_int_equal(loop_settle(w->loop, world_settle, w), BM_OK);
+    if (registry_open(&ro, &w->registry, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    w->options.loop = w->loop;
+    w->options.registry = w->registry;
+    w->options.dir = w->dir;
+    w->options.runtime_dir = RUNTIMES;
+    w->options.region = "us-east-1";
+    w->options.account = "000000000000";
+    w->options.access_key = "test";
+    w->options.secret_key = "test";
+    if (lambda_open(&w->options, &w->lambda, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    lambda_set_endpoint(w->lambda, w->endpoint);
+}
+
+static void
+world_down(struct world *w)
+{
+    lambda_close(w->lambda);
+    registry_close(w->registry);
+    loop_free(w->loop);
+}
+
+static int
+world_open(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    log_setup("test", LOG_ERROR);
+    (void)snprintf(w->dir, sizeof w->dir, "/tmp/birthmark-test.XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    w->endpoint = "http://127.0.0.1:1";
+    w->options.retry_ms[0] = 20;
+    w->options.retry_ms[1] = 40;
+    world_up(w);
+    *state = w;
+    return 0;
+}
+
+static int
+world_close(void **state)
+{
+    struct world *w = *state;
+
+    world_down(w);
+    assert_int_equal(dir_remove(w->dir, NULL), BM_OK);
+    buf_fini(&w->payload);
+    buf_fini(&w->tail);
+    free(w);
+    return 0;
+}
+
+/* ---- packages ---- */
+
+struct zip_file_in {
+    const char *name;
+    mode_t mode; /* 0: packed where there are no modes */
+    const char *content;
+};
+
+static void
+zip_make(const char *path, const struct zip_file_in *files, size_t count)
+{
+    zip_t *z = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, NULL);
+
+    assert_non_null(z);
+    for (size_t i = 0; i < count; i++) {
+        zip_source_t *s = zip_source_buffer(z, files[i].content, strlen(files[i].content), 0);
+        zip_int64_t at = zip_file_add(z, files[i].name, s, ZIP_FL_ENC_UTF_8);
+        zip_uint8_t system = files[i].mode != 0 ? ZIP_OPSYS_UNIX : ZIP_OPSYS_DOS;
+
+        assert_true(at >= 0);
+        assert_int_equal(zip_file_set_external_attributes(
+                             z, (zip_uint64_t)at, 0, system, (zip_uint32_t)files[i].mode << 16),
+            0);
+    }
+    assert_int_equal(zip_close(z), 0);
+}
+
+static void
+zip_bytes(struct world *w, const struct zip_file_in *files, size_t count, struct buf *out)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/made.zip", w->dir);
+    zip_make(path, files, count);
+    assert_int_equal(file_read(path, LAMBDA_ZIP_MAX, out, NULL), BM_OK);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* ---- functions ---- */
+
+static enum bm_err
+put_code(struct world *w, const char *config, struct span zip, struct registry_function *f,
+    struct bm_msg *msg)
+{
+    buf_addf(&f->config, "%s", config);
+    buf_addf(&f->permissions, "[]");
+    return lambda_put_code(w->lambda, f, zip, msg);
+}
+
+/* One file, stored and known to the registry. */
+static void
+create(struct world *w, const char *name, const char *config, const struct zip_file_in *file)
+{
+    struct registry_function f = { 0 };
+    struct buf zip = { 0 };
+    struct bm_msg msg = { 0 };
+
+    (void)snprintf(f.name, sizeof f.name, "%s", name);
+    zip_bytes(w, file, 1, &zip);
+    if (put_code(w, config, buf_span(&zip), &f, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    if (registry_function_create(w->registry, &f, &msg) != BM_OK &&
+        registry_function_replace(w->registry, &f, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    assert_int_equal(registry_commit(w->registry, &msg), BM_OK);
+    registry_function_fini(&f);
+    buf_fini(&zip);
+}
+
+[[maybe_unused]] static void
+create_shell(struct world *w, const char *name, const char *script)
+{
+    create(w, name, "{\"Runtime\":\"provided.al2\",\"Handler\":\"x\",\"Timeout\":30}",
+        &(struct zip_file_in){ "bootstrap", S_IFREG | 0755, script });
+}
+
+[[maybe_unused]] static void
+create_python(struct world *w, const char *name, const char *code)
+{
+    create(w, name, "{\"Runtime\":\"python3.11\",\"Handler\":\"f.handler\",\"Timeout\":30}",
+        &(struct zip_file_in){ "f.py", S_IFREG | 0644, code });
+}
+
+[[maybe_unused]] static bool
+is_done(struct world *w)
+{
+    return w->done > 0;
+}
+
+[[maybe_unused]] static void
+on_done(void *arg, const struct lambda_result *result)
+{
+    struct world *w = arg;
+
+    w->done++;
+    (void)snprintf(w->error, sizeof w->error, "%s", result->error != NULL ? result->error : "");
+    w->payload.len = w->tail.len = 0;
+    buf_add(&w->payload, result->payload.ptr, result->payload.len);
+    buf_add(&w->tail, result->log_tail.ptr, result->log_tail.len);
+}
+
+/* Invoke and wait; the answer, terminated, and w->error, w->tail. */
+[[maybe_unused]] static const char *
+invoke(struct world *w, const char *name, const char *payload)
+{
+    struct bm_msg msg = { 0 };
+
+    w->done = 0;
+    if (lambda_invoke(w->lambda, name, span_str(payload), on_done, w, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    UNTIL(w, is_done);
+    (void)buf_cstr(&w->tail);
+    return buf_cstr(&w->payload);
+}
+
+static void
+assert_contains(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("'%s' is not in: %s", part, text);
+}
+
+/* ---- what the registry holds ---- */
+
+static void
+count_row(void *arg, const struct registry_invocation *i)
+{
+    size_t *n = arg;
+
+    (void)i;
+    ++*n;
+}
+
+[[maybe_unused]] static size_t
+waiting(struct world *w)
+{
+    size_t n = 0;
+
+    assert_int_equal(registry_invocation_list(w->registry, 1000, count_row, &n, NULL), BM_OK);
+    return n;
+}
+
+[[maybe_unused]] static bool
+nothing_waits(struct world *w)
+{
+    return waiting(w) == 0;
+}
+
+struct record_count {
+    enum cause cause;
+    size_t count;
+    struct timeline_record last;
+};
+
+static void
+count_record(void *arg, const struct timeline_record *rec)
+{
+    struct record_count *c = arg;
+
+    if (rec->cause != c->cause)
+        return;
+    c->count++;
+    c->last = *rec;
+}
+
+[[maybe_unused]] static struct record_count
+records(struct world *w, enum cause cause)
+{
+    struct record_count c = { .cause = cause };
+    enum bm_err err = registry_timeline_recent(w->registry, 1000, count_record, &c, NULL);
+
+    assert_true(err == BM_OK || err == BM_ERR_NOT_FOUND);
+    return c;
+}
+
+#endif

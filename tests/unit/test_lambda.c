@@ -1,0 +1,1003 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unit tests of src/lambda: packages, the code store, real processes that speak the Runtime API
+ * (shell scripts with curl, and Python), asynchronous invocations across failures and restarts.
+ */
+#include "http/http.h"
+#include "lambda/lambda.h"
+#include "lambda/package.h"
+
+#include "lambda_world.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+
+#define PROVIDED "{\"Runtime\":\"provided.al2\",\"Handler\":\"x\"}"
+#define PYTHON "{\"Runtime\":\"python3.11\",\"Handler\":\"f.handler\"}"
+
+/* A shell runtime: the loop, with `work` run for each event, its output being the answer. */
+#define SHELL_RUNTIME(work)                                                                        \
+    "#!/bin/sh\n"                                                                                  \
+    "api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime\n"                                      \
+    "while event=$(curl -sS -D \"$HOME/$$.h\" \"$api/invocation/next\"); do\n"                     \
+    "  id=$(sed -n 's/^lambda-runtime-aws-request-id: *\\([0-9a-f-]*\\).*/\\1/Ip' "                \
+    "\"$HOME/$$.h\")\n"                                                                            \
+    "  { " work "\n  } >\"$HOME/$$.o\"\n"                                                          \
+    "  curl -sS -o /dev/null --data-binary @\"$HOME/$$.o\" \"$api/invocation/$id/response\"\n"     \
+    "done\n"
+
+/* ---- packages ---- */
+
+static size_t
+count_files(const char *dir)
+{
+    DIR *d = opendir(dir);
+    size_t n = 0;
+
+    assert_non_null(d);
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    (void)closedir(d);
+    return n;
+}
+
+static enum bm_err
+unpack(struct world *w, const struct zip_file_in *files, size_t count, char out[128],
+    struct bm_msg *msg)
+{
+    struct buf zip = { 0 };
+    enum bm_err err;
+
+    (void)snprintf(out, 128, "%s/unpacked", w->dir);
+    assert_int_equal(dir_remove(out, NULL), BM_OK);
+    assert_int_equal(mkdir(out, 0700), 0);
+    zip_bytes(w, files, count, &zip);
+    err = package_unpack(buf_span(&zip), out, msg);
+    buf_fini(&zip);
+    return err;
+}
+
+static mode_t
+mode_of(const char *dir, const char *name)
+{
+    char path[256];
+    struct stat st;
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(lstat(path, &st), 0);
+    return st.st_mode;
+}
+
+static void
+unpacking_keeps_executable_bits_and_drops_the_others(void **state)
+{
+    const struct zip_file_in files[] = {
+        { "bootstrap", S_IFREG | 0755, "x" },
+        { "lib/data", S_IFREG | 0644, "y" },
+        { "lib/setuid", S_IFREG | 06755, "y" },
+        { "./dotted", S_IFREG | 0600, "y" },
+        { "lib/link", S_IFLNK | 0777, "../bootstrap" },
+    };
+    char dir[128];
+    char path[256];
+    struct bm_msg msg = { 0 };
+
+    assert_int_equal(unpack(*state, files, 5, dir, &msg), BM_OK);
+    assert_int_equal(mode_of(dir, "bootstrap"), S_IFREG | 0755);
+    assert_int_equal(mode_of(dir, "lib/data"), S_IFREG | 0644);
+    assert_int_equal(mode_of(dir, "lib/setuid"), S_IFREG | 0755);
+    assert_int_equal(mode_of(dir, "dotted"), S_IFREG | 0644);
+    assert_true(S_ISLNK(mode_of(dir, "lib/link")));
+    (void)snprintf(path, sizeof path, "%s/lib/link", dir);
+    assert_int_equal(access(path, X_OK), 0);
+}
+
+static void
+bootstrap_packed_without_modes_becomes_executable(void **state)
+{
+    const struct zip_file_in files[] = { { "bootstrap", 0, "x" }, { "other", 0, "y" } };
+    char dir[128];
+
+    assert_int_equal(unpack(*state, files, 2, dir, NULL), BM_OK);
+    assert_int_equal(mode_of(dir, "bootstrap"), S_IFREG | 0755);
+    assert_int_equal(mode_of(dir, "other"), S_IFREG | 0644);
+}
+
+static void
+what_would_leave_the_folder_is_refused_before_anything_is_written(void **state)
+{
+    static const struct zip_file_in bad[] = {
+        { "../evil", S_IFREG | 0644, "x" },
+        { "a/../../evil", S_IFREG | 0644, "x" },
+        { "a/..", S_IFREG | 0644, "x" },
+        { "/tmp/evil", S_IFREG | 0644, "x" },
+        { "a//b", S_IFREG | 0644, "x" },
+        { "..\\evil", S_IFREG | 0644, "x" },
+        { "a\nb", S_IFREG | 0644, "x" },
+        { "fifo", S_IFIFO | 0644, "" },
+        { "device", S_IFCHR | 0644, "" },
+        { "good/sub", S_IFREG | 0644, "a file is also used as a folder" },
+    };
+    char dir[128];
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const struct zip_file_in files[] = { { "good", S_IFREG | 0644, "x" }, bad[i] };
+        struct bm_msg msg = { 0 };
+
+        if (unpack(*state, files, 2, dir, &msg) != BM_ERR_INPUT)
+            fail_msg("accepted: %s", bad[i].name);
+        assert_true(strlen(msg.text) > 20);
+        assert_int_equal(count_files(dir), 0);
+    }
+}
+
+static void
+links_stay_inside(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *target;
+        bool good;
+    } cases[] = {
+        { "l", "a", true },
+        { "d/l", "../a", true },
+        { "d/e/l", "../../a", true },
+        { "l", "d/a", true },
+        { "l", "../a", false },
+        { "d/l", "../../a", false },
+        { "l", "/etc/passwd", false },
+        { "l", "d/../a", false }, /* through another link this may climb too far */
+        { "l", "..", false },
+        { "l", "", false },
+    };
+    char dir[128];
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct zip_file_in file = { cases[i].name, S_IFLNK | 0777, cases[i].target };
+        enum bm_err err = unpack(*state, &file, 1, dir, NULL);
+
+        if ((err == BM_OK) != cases[i].good)
+            fail_msg("%s -> %s: %s", cases[i].name, cases[i].target, bm_err_name(err));
+        assert_int_equal(package_target_ok(cases[i].name, cases[i].target), cases[i].good);
+    }
+}
+
+static void
+broken_archives_are_refused(void **state)
+{
+    static const char *const names[] = { "truncated", "bad-crc", "bad-stream", "size-lies", "empty",
+        "not-a-zip", "twice", "file-as-folder", "link-then-file" };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct registry_function f = { .name = "f" };
+        struct buf zip = { 0 };
+        struct bm_msg msg = { 0 };
+        char path[512];
+
+        (void)snprintf(path, sizeof path, SOURCE_DIR "/tests/fuzz/corpus/zip/%s", names[i]);
+        assert_int_equal(file_read(path, LAMBDA_ZIP_MAX, &zip, &msg), BM_OK);
+        if (put_code(w, PYTHON, buf_span(&zip), &f, &msg) != BM_ERR_INPUT)
+            fail_msg("accepted: %s", names[i]);
+        buf_fini(&zip);
+        registry_function_fini(&f);
+        (void)snprintf(path, sizeof path, "%s/functions", w->dir);
+        assert_int_equal(count_files(path), 2); /* home and log: nothing was left */
+    }
+}
+
+static enum bm_err
+ignore_name(void *arg, const char *name, struct bm_msg *msg)
+{
+    (void)arg;
+    (void)name;
+    (void)msg;
+    return BM_OK;
+}
+
+static enum bm_err
+ignore_file(void *arg, const char *name, bool executable, struct bm_msg *msg)
+{
+    (void)executable;
+    return ignore_name(arg, name, msg);
+}
+
+static enum bm_err
+count_data(void *arg, struct span data, struct bm_msg *msg)
+{
+    size_t *total = arg;
+
+    (void)msg;
+    *total += data.len;
+    return BM_OK;
+}
+
+static enum bm_err
+ignore_link(void *arg, const char *name, const char *target, struct bm_msg *msg)
+{
+    (void)target;
+    return ignore_name(arg, name, msg);
+}
+
+/* Claims `size` for a stream of more than LAMBDA_UNZIPPED_MAX zeros. */
+static void
+bomb_is_stopped_by_what_comes_out_of_it(void **state)
+{
+    const struct zip_file_in file = { "zeros", S_IFREG | 0644, "" };
+    size_t total = 0;
+    const struct package_sink sink = { &total, ignore_name, ignore_file, count_data, ignore_link };
+    struct buf zip = { 0 };
+    struct bm_msg msg = { 0 };
+    char path[128];
+    zip_t *z;
+    char *zeros = calloc(1, LAMBDA_UNZIPPED_MAX + 1);
+    const uint8_t *central;
+
+    assert_non_null(zeros);
+    (void)snprintf(path, sizeof path, "%s/bomb.zip", ((struct world *)*state)->dir);
+    zip_make(path, &file, 1);
+    z = zip_open(path, 0, NULL);
+    assert_non_null(z);
+    assert_int_equal(
+        zip_file_replace(z, 0, zip_source_buffer(z, zeros, LAMBDA_UNZIPPED_MAX + 1, 0), 0), 0);
+    assert_int_equal(zip_set_file_compression(z, 0, ZIP_CM_DEFLATE, 1), 0);
+    assert_int_equal(zip_close(z), 0);
+    free(zeros);
+    assert_int_equal(file_read(path, LAMBDA_ZIP_MAX, &zip, NULL), BM_OK);
+    central = memmem(zip.ptr, zip.len, "PK\x01\x02", 4);
+    assert_non_null(central);
+    memset(&zip.ptr[(size_t)(central - zip.ptr) + 24], 1, 1); /* the header lies: a small size */
+    memset(&zip.ptr[(size_t)(central - zip.ptr) + 25], 0, 3);
+    assert_int_equal(package_read(buf_span(&zip), &sink, &msg), BM_ERR_INPUT);
+    assert_true(total <= LAMBDA_UNZIPPED_MAX);
+    buf_fini(&zip);
+}
+
+static void
+too_many_entries_are_refused(void **state)
+{
+    struct world *w = *state;
+    struct zip_file_in *files = calloc(PACKAGE_ENTRIES_MAX + 1, sizeof *files);
+    char(*names)[16] = calloc(PACKAGE_ENTRIES_MAX + 1, sizeof *names);
+    char dir[128];
+    struct bm_msg msg = { 0 };
+
+    assert_non_null(files);
+    assert_non_null(names);
+    for (size_t i = 0; i <= PACKAGE_ENTRIES_MAX; i++) {
+        (void)snprintf(names[i], sizeof names[i], "f%zu", i);
+        files[i] = (struct zip_file_in){ names[i], S_IFREG | 0644, "" };
+    }
+    assert_int_equal(unpack(w, files, PACKAGE_ENTRIES_MAX + 1, dir, &msg), BM_ERR_INPUT);
+    assert_contains(msg.text, "entries");
+    free(files);
+    free(names);
+}
+
+/* ---- the code store ---- */
+
+static void
+configuration_and_package_must_fit(void **state)
+{
+    static const struct {
+        const char *config;
+        struct zip_file_in file;
+        const char *says; /* NULL: accepted */
+    } cases[] = {
+        { PROVIDED, { "bootstrap", S_IFREG | 0755, "x" }, NULL },
+        { PROVIDED, { "bootstrap", S_IFREG | 0644, "x" },
+            "bootstrap is not executable; chmod +x before zip" },
+        { PROVIDED, { "folder/bootstrap", S_IFREG | 0755, "x" }, "no file 'bootstrap'" },
+        { PYTHON, { "f.py", S_IFREG | 0644, "x" }, NULL },
+        { PYTHON, { "f/__init__.py", S_IFREG | 0644, "x" }, NULL },
+        { PYTHON, { "folder/f.py", S_IFREG | 0644, "x" }, "needs a file f.py" },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"a/b.c.handler\"}",
+            { "a/b/c.py", S_IFREG | 0644, "x" }, NULL },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"handler\"}", { "f.py", S_IFREG | 0644, "x" },
+            "module.function" },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"../f.h\"}", { "f.py", S_IFREG | 0644, "x" },
+            "does not name a file" },
+        { "{\"Runtime\":\"nodejs18.x\",\"Handler\":\"f.h\"}", { "f.py", S_IFREG | 0644, "x" },
+            "'nodejs18.x' is not built here: use provided" },
+        { "{\"Runtime\":\"python3.11\"}", { "f.py", S_IFREG | 0644, "x" }, "mandatory" },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"f.h\",\"Timeout\":901}",
+            { "f.py", S_IFREG | 0644, "x" }, "Timeout must be" },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"f.h\",\"MemorySize\":\"1\"}",
+            { "f.py", S_IFREG | 0644, "x" }, "MemorySize must be" },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"f.h\",\"Environment\":{\"Variables\":{"
+          "\"AWS_REGION\":\"x\"}}}",
+            { "f.py", S_IFREG | 0644, "x" }, "AWS_REGION is set by the service" },
+        { "{\"Runtime\":\"python3.9\",\"Handler\":\"f.h\",\"Environment\":{\"Variables\":{"
+          "\"A=B\":\"x\"}}}",
+            { "f.py", S_IFREG | 0644, "x" }, "environment variable 'A=B'" },
+        { "[]", { "f.py", S_IFREG | 0644, "x" }, "not a JSON object" },
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct registry_function f = { .name = "f" };
+        struct buf zip = { 0 };
+        struct bm_msg msg = { 0 };
+        enum bm_err err;
+
+        zip_bytes(w, &cases[i].file, 1, &zip);
+        err = put_code(w, cases[i].config, buf_span(&zip), &f, &msg);
+        if (err != (cases[i].says == NULL ? BM_OK : BM_ERR_INPUT))
+            fail_msg("case %zu: %s: %s", i, bm_err_name(err), msg.text);
+        if (cases[i].says != NULL)
+            assert_contains(msg.text, cases[i].says);
+        buf_fini(&zip);
+        registry_function_fini(&f);
+    }
+}
+
+static void
+changed_configuration_is_checked_against_the_stored_package(void **state)
+{
+    struct world *w = *state;
+    struct registry_function f = { 0 };
+    struct bm_msg msg = { 0 };
+
+    create_python(w, "f", "def handler(e, c): pass\n");
+    assert_int_equal(registry_function_get(w->registry, "f", &f, &msg), BM_OK);
+    assert_int_equal(lambda_check_config(w->lambda, &f, &msg), BM_OK);
+    f.config.len = 0;
+    buf_addf(&f.config, "{\"Runtime\":\"python3.11\",\"Handler\":\"other.handler\"}");
+    assert_int_equal(lambda_check_config(w->lambda, &f, &msg), BM_ERR_INPUT);
+    registry_function_fini(&f);
+}
+
+static void
+opening_removes_packages_of_no_function_and_keeps_the_others(void **state)
+{
+    struct world *w = *state;
+    struct registry_function f = { .name = "never-stored" };
+    const struct zip_file_in file = { "bootstrap", S_IFREG | 0755, "never" };
+    struct buf zip = { 0 };
+    char path[128];
+
+    create_shell(w, "kept", "kept");
+    zip_bytes(w, &file, 1, &zip);
+    assert_int_equal(put_code(w, PROVIDED, buf_span(&zip), &f, NULL), BM_OK);
+    (void)snprintf(path, sizeof path, "%s/functions", w->dir);
+    assert_int_equal(count_files(path), 2 + 4);
+    world_down(w);
+    world_up(w);
+    assert_int_equal(count_files(path), 2 + 2);
+    buf_fini(&zip);
+    registry_function_fini(&f);
+}
+
+static void
+unpacked_folder_is_made_again_from_the_zip(void **state)
+{
+    struct world *w = *state;
+    struct registry_function f = { 0 };
+    char hex[65];
+    char path[256];
+
+    create_shell(w, "f", SHELL_RUNTIME("echo yes"));
+    assert_int_equal(registry_function_get(w->registry, "f", &f, NULL), BM_OK);
+    hex_encode(hex, f.code_sha256, 32);
+    (void)snprintf(path, sizeof path, "%s/functions/%s", w->dir, hex);
+    assert_int_equal(dir_remove(path, NULL), BM_OK);
+    assert_string_equal(invoke(w, "f", "{}"), "yes\n");
+    registry_function_fini(&f);
+}
+
+/* ---- processes and the Runtime API ---- */
+
+static void
+shell_bootstrap_answers_and_its_log_is_kept(void **state)
+{
+    struct world *w = *state;
+    struct buf log = { 0 };
+    char path[128];
+
+    create_shell(w, "f", SHELL_RUNTIME("echo \"working on it\" >&2; printf '[%s]' \"$event\""));
+    assert_string_equal(invoke(w, "f", "{\"a\":1}"), "[{\"a\":1}]");
+    assert_string_equal(w->error, "");
+    assert_contains((char *)w->tail.ptr, "START RequestId: ");
+    assert_contains((char *)w->tail.ptr, "working on it\n");
+    assert_contains((char *)w->tail.ptr, "REPORT RequestId: ");
+    (void)snprintf(path, sizeof path, "%s/functions/log/f.log", w->dir);
+    assert_int_equal(file_read(path, 65536, &log, NULL), BM_OK);
+    assert_contains(buf_cstr(&log), "working on it\n");
+    buf_fini(&log);
+}
+
+static void
+environment_is_the_specified_one_and_nothing_leaks_in(void **state)
+{
+    struct world *w = *state;
+    const char *env;
+
+    assert_int_equal(setenv("SECRET_OF_THE_PARENT", "1", 1), 0);
+    create(w, "f",
+        "{\"Runtime\":\"provided.al2\",\"Handler\":\"some.handler\",\"Timeout\":30,\"MemorySize\":"
+        "256,\"Environment\":{\"Variables\":{\"OWN\":\"a b\"}}}",
+        &(struct zip_file_in){ "bootstrap", S_IFREG | 0755,
+            SHELL_RUNTIME("env; echo fds $(ls /proc/$$/fd | wc -l); echo cwd=$PWD; umask") });
+    env = invoke(w, "f", "{}");
+    assert_contains(env, "AWS_LAMBDA_RUNTIME_API=127.0.0.1:");
+    assert_contains(env, "_HANDLER=some.handler\n");
+    assert_contains(env, "AWS_REGION=us-east-1\n");
+    assert_contains(env, "AWS_ACCESS_KEY_ID=test\n");
+    assert_contains(env, "AWS_ENDPOINT_URL=http://127.0.0.1:1\n");
+    assert_contains(env, "AWS_LAMBDA_FUNCTION_NAME=f\n");
+    assert_contains(env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256\n");
+    assert_contains(env, "OWN=a b\n");
+    assert_contains(env, "PATH=/usr/local/bin:/usr/bin:/bin\n");
+    assert_null(strstr(env, "SECRET_OF_THE_PARENT"));
+    assert_null(strstr(env, "AWS_EXECUTION_ENV")); /* not for custom runtimes */
+    assert_contains(env, "LAMBDA_TASK_ROOT=/tmp/birthmark-test.");
+    assert_contains(env, "cwd=/tmp/birthmark-test.");
+    /* 0, 1, 2; dash keeps the saved 1 of a redirection and the script itself */
+    assert_contains(env, "fds 5\n");
+}
+
+static void
+misuse_of_the_runtime_api_is_refused_and_does_no_harm(void **state)
+{
+    static const char script[] =
+        SHELL_RUNTIME("code() { curl -sS -o /dev/null -w '%{http_code} ' \"$@\"; }\n"
+                      "code $api/invocation/next\n"
+                      "code -d x $api/invocation/00000000-0000-0000-0000-000000000000/response\n"
+                      "code -d x $api/invocation/$id/other\n"
+                      "code -d x $api/init/error\n"
+                      "code $api/nothing\n"
+                      "code http://$AWS_LAMBDA_RUNTIME_API/\n"
+                      "code -X PUT $api/invocation/next");
+    struct world *w = *state;
+
+    create_shell(w, "f", script);
+    assert_string_equal(invoke(w, "f", "{}"), "403 400 404 403 404 404 404 ");
+    assert_string_equal(invoke(w, "f", "{}"), "403 400 404 403 404 404 404 ");
+}
+
+static void
+answer_twice_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    create_shell(w, "f",
+        SHELL_RUNTIME("[ -f $HOME/second ] && cat $HOME/second; curl -sS -d first "
+                      "\"$api/invocation/$id/response\" >/dev/null; curl -sS -o /dev/null -w "
+                      "'%{http_code}' -d again $api/invocation/$id/response >$HOME/second"));
+    assert_string_equal(invoke(w, "f", "{}"), "first");
+    assert_string_equal(invoke(w, "f", "{}"), "first");
+    {
+        struct buf code = { 0 };
+        char path[128];
+
+        (void)snprintf(path, sizeof path, "%s/functions/home/second", w->dir);
+        assert_int_equal(file_read(path, 100, &code, NULL), BM_OK);
+        assert_string_equal(buf_cstr(&code), "400");
+        buf_fini(&code);
+    }
+}
+
+static void
+python_handler_gets_event_and_context(void **state)
+{
+    struct world *w = *state;
+    const char *answer;
+
+    create_python(w, "f",
+        "import os, sys\n"
+        "def handler(event, context):\n"
+        "    print('hello from f')\n"
+        "    return {'event': event, 'name': context.function_name, 'arn': "
+        "context.invoked_function_arn, 'id': len(context.aws_request_id), 'left': 0 < "
+        "context.get_remaining_time_in_millis() <= 30000, 'path': sys.path[0] == "
+        "os.environ['LAMBDA_TASK_ROOT'], 'exec': os.environ['AWS_EXECUTION_ENV'], 'boto': "
+        "'boto3' in sys.modules or 'botocore' in sys.modules}\n");
+    answer = invoke(w, "f", "{\"a\":[1,\"\xc3\xa4\"]}");
+    assert_string_equal(answer,
+        "{\"event\": {\"a\": [1, \"\xc3\xa4\"]}, \"name\": \"f\", \"arn\": "
+        "\"arn:aws:lambda:us-east-1:000000000000:function:f\", \"id\": 36, \"left\": true, "
+        "\"path\": true, \"exec\": \"AWS_Lambda_python3.11\", \"boto\": false}");
+    assert_string_equal(w->error, "");
+    assert_contains((char *)w->tail.ptr, "hello from f\n");
+}
+
+static void
+python_exception_is_reported_with_its_stack(void **state)
+{
+    struct world *w = *state;
+    const char *answer;
+
+    create_python(w, "f",
+        "def inner():\n    raise KeyError('no such')\n"
+        "def handler(event, context):\n    inner()\n");
+    answer = invoke(w, "f", "{}");
+    assert_string_equal(w->error, "Unhandled");
+    assert_contains(answer, "\"errorType\": \"KeyError\"");
+    assert_contains(answer, "'no such'");
+    assert_contains(answer, "line 2, in inner");
+    assert_null(strstr(answer, "bootstrap.py")); /* only what the author wrote */
+}
+
+static void
+python_failures_have_names(void **state)
+{
+    static const struct {
+        const char *code;
+        const char *type;
+        const char *message;
+    } cases[] = {
+        { "import sys\ndef handler(e, c):\n    sys.exit(3)\n", "Runtime.ExitError", "sys.exit(3)" },
+        { "import nothing_like_it\n", "Runtime.ImportModuleError", "nothing_like_it" },
+        { "def handler(:\n", "Runtime.UserCodeSyntaxError", "Syntax error" },
+        { "x = 1\n", "Runtime.HandlerNotFound", "'handler' missing" },
+        { "1/0\n", "ZeroDivisionError", "division by zero" },
+        { "def handler(e, c):\n    return {1, 2}\n", "Runtime.MarshalError", "set" },
+        { "import os\ndef handler(e, c):\n    os._exit(4)\n", "Runtime.ExitError",
+            "Runtime exited with error: exit status 4" },
+        { "import os\ndef handler(e, c):\n    os._exit(0)\n", "Runtime.ExitError",
+            "Runtime exited without providing a reason" },
+        { "import os\ndef handler(e, c):\n    os.kill(os.getpid(), 9)\n", "Runtime.ExitError",
+            "Runtime exited with error: signal: killed" },
+        { "def handler(e, c):\n    return 'x' * 6500000\n", "Function.ResponseSizeTooLarge",
+            "Response payload size exceeded" },
+        { "def handler(e, c):\n    return 'x' * 9500000\n", "Function.ResponseSizeTooLarge",
+            "at most 6 MB" },
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *answer;
+
+        create_python(w, "f", cases[i].code);
+        lambda_forget(w->lambda, "f");
+        answer = invoke(w, "f", "{}");
+        assert_string_equal(w->error, "Unhandled");
+        assert_contains(answer, cases[i].type);
+        assert_contains(answer, cases[i].message);
+    }
+}
+
+static bool
+is_gone(pid_t pid)
+{
+    return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+static bool
+extra_pid_is_gone(struct world *w)
+{
+    return is_gone(*(pid_t *)w->extra);
+}
+
+static void
+timeout_ends_the_function_and_what_it_started(void **state)
+{
+    struct world *w = *state;
+    struct buf pid_text = { 0 };
+    char path[128];
+    pid_t pid;
+    const char *answer;
+
+    create(w, "f", "{\"Runtime\":\"provided\",\"Handler\":\"x\",\"Timeout\":1}",
+        &(struct zip_file_in){ "bootstrap", S_IFREG | 0755,
+            SHELL_RUNTIME("trap '' TERM; sleep 1000 & echo $! >$HOME/pid; wait") });
+    answer = invoke(w, "f", "{}");
+    assert_string_equal(w->error, "Unhandled");
+    assert_contains(answer, "Task timed out after 1.00 seconds");
+    assert_contains((char *)w->tail.ptr, "Task timed out after 1.00 seconds");
+    (void)snprintf(path, sizeof path, "%s/functions/home/pid", w->dir);
+    assert_int_equal(file_read(path, 100, &pid_text, NULL), BM_OK);
+    pid = (pid_t)strtol(buf_cstr(&pid_text), NULL, 10);
+    assert_true(pid > 1);
+    w->extra = &pid;
+    UNTIL(w, extra_pid_is_gone);
+    buf_fini(&pid_text);
+}
+
+static void
+process_that_never_asks_for_work_fails_the_invocation(void **state)
+{
+    struct world *w = *state;
+
+    world_down(w);
+    w->options.init_ms = 300;
+    world_up(w);
+    create_shell(w, "f", "#!/bin/sh\necho here I am\nexec sleep 1000\n");
+    assert_contains(invoke(w, "f", "{}"), "Init timed out after 0.30 seconds");
+    assert_contains((char *)w->tail.ptr, "here I am\n");
+}
+
+static void
+program_that_cannot_start_says_why(void **state)
+{
+    struct world *w = *state;
+    const char *answer;
+
+    create_shell(w, "f", "#!/no/such/interpreter\n");
+    answer = invoke(w, "f", "{}");
+    assert_contains(answer, "Runtime.InvalidEntrypoint");
+    assert_contains(answer, "No such file");
+    create_shell(w, "g", "#!/bin/sh\necho dying >&2\nexit 7\n");
+    answer = invoke(w, "g", "{}");
+    assert_contains(answer, "Runtime exited with error: exit status 7");
+    assert_contains((char *)w->tail.ptr, "dying\n");
+}
+
+static void
+process_stays_warm_until_it_is_forgotten(void **state)
+{
+    struct world *w = *state;
+    char first[64];
+
+    create_shell(w, "f", SHELL_RUNTIME("echo $$"));
+    (void)snprintf(first, sizeof first, "%s", invoke(w, "f", "{}"));
+    assert_string_equal(invoke(w, "f", "{}"), first);
+    create_shell(w, "f", SHELL_RUNTIME("echo new $$"));
+    lambda_forget(w->lambda, "f");
+    assert_contains(invoke(w, "f", "{}"), "new ");
+}
+
+static void
+idle_process_is_ended(void **state)
+{
+    struct world *w = *state;
+    pid_t pid;
+
+    world_down(w);
+    w->options.idle_ms = 100;
+    world_up(w);
+    create_shell(w, "f", SHELL_RUNTIME("echo $$"));
+    pid = (pid_t)strtol(invoke(w, "f", "{}"), NULL, 10);
+    assert_true(pid > 1);
+    w->extra = &pid;
+    UNTIL(w, extra_pid_is_gone);
+}
+
+static bool
+three_are_done(struct world *w)
+{
+    return w->done == 3;
+}
+
+static void
+invocations_queue_in_order(void **state)
+{
+    struct world *w = *state;
+
+    create_shell(w, "f", SHELL_RUNTIME("echo \"$event\" >>$HOME/order; cat $HOME/order"));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(lambda_invoke(w->lambda, "f",
+                             span_str(i == 0   ? "a"
+                                      : i == 1 ? "b"
+                                               : "c"),
+                             on_done, w, NULL),
+            BM_OK);
+    UNTIL(w, three_are_done);
+    assert_string_equal(buf_cstr(&w->payload), "a\nb\nc\n");
+}
+
+static void
+queue_and_payload_are_bounded(void **state)
+{
+    struct world *w = *state;
+    struct bm_msg msg = { 0 };
+    uint8_t *large = calloc(1, LAMBDA_PAYLOAD_SYNC_MAX + 1);
+
+    create_shell(w, "f", SHELL_RUNTIME("echo"));
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_OK);
+    assert_int_equal(lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_ERR_LIMIT);
+    assert_int_equal(lambda_invoke(w->lambda, "f", span_of(large, LAMBDA_PAYLOAD_SYNC_MAX + 1),
+                         on_done, w, &msg),
+        BM_ERR_LIMIT);
+    assert_int_equal(lambda_invoke_async(
+                         w->lambda, "f", span_of(large, LAMBDA_PAYLOAD_ASYNC_MAX + 1), NULL, &msg),
+        BM_ERR_LIMIT);
+    assert_int_equal(
+        lambda_invoke(w->lambda, "none", span_str("{}"), on_done, w, &msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(w->done, 0); /* never from within the call */
+    free(large);
+}
+
+/* ---- asynchronous invocations ---- */
+
+static const uint8_t cert[REGISTRY_ID_LEN] = { 0xce, 0x47 };
+
+static void
+add_async(struct world *w, const char *name, const char *payload)
+{
+    struct bm_msg msg = { 0 };
+
+    if (lambda_invoke_async(w->lambda, name, span_str(payload), cert, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    assert_int_equal(registry_commit(w->registry, &msg), BM_OK);
+}
+
+static void
+event_runs_once_and_the_timeline_tells(void **state)
+{
+    struct world *w = *state;
+    struct record_count c;
+
+    create_shell(w, "f", SHELL_RUNTIME("echo \"$event\" >>$HOME/seen; cat $HOME/seen"));
+    add_async(w, "f", "{\"n\":1}");
+    assert_int_equal(waiting(w), 1);
+    UNTIL(w, nothing_waits);
+    assert_string_equal(invoke(w, "f", "last"), "{\"n\":1}\nlast\n");
+    c = records(w, CAUSE_FUNCTION_INVOKED);
+    assert_int_equal(c.count, 1);
+    assert_true(c.last.has_cert);
+    assert_memory_equal(c.last.cert_id, cert, sizeof cert);
+    assert_contains(c.last.facts, "function=f");
+    assert_int_equal(records(w, CAUSE_FUNCTION_SUCCEEDED).count, 1);
+    assert_int_equal(records(w, CAUSE_FUNCTION_FAILED).count, 0);
+}
+
+static void
+failing_event_is_tried_three_times_and_then_given_up(void **state)
+{
+    struct world *w = *state;
+    struct record_count c;
+
+    create_python(w, "f", "def handler(e, c):\n    raise ValueError('always')\n");
+    add_async(w, "f", "{}");
+    UNTIL(w, nothing_waits);
+    assert_int_equal(records(w, CAUSE_FUNCTION_INVOKED).count, 3);
+    c = records(w, CAUSE_FUNCTION_FAILED);
+    assert_int_equal(c.count, 3);
+    assert_contains(c.last.facts, "try=3/3");
+    assert_contains(c.last.facts, "given up");
+    assert_contains(c.last.facts, "always");
+}
+
+static void
+second_try_may_succeed(void **state)
+{
+    struct world *w = *state;
+
+    create_python(w, "f",
+        "import os\n"
+        "def handler(e, c):\n"
+        "    path = os.environ['HOME'] + '/tried'\n"
+        "    if not os.path.exists(path):\n"
+        "        open(path, 'w').close()\n"
+        "        raise ValueError('first')\n");
+    add_async(w, "f", "{}");
+    UNTIL(w, nothing_waits);
+    assert_int_equal(records(w, CAUSE_FUNCTION_FAILED).count, 1);
+    assert_int_equal(records(w, CAUSE_FUNCTION_SUCCEEDED).count, 1);
+}
+
+static bool
+home_has_started(struct world *w)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/functions/home/started", w->dir);
+    return access(path, F_OK) == 0;
+}
+
+static void
+event_that_was_running_at_the_end_runs_again_after_a_restart(void **state)
+{
+    struct world *w = *state;
+
+    create_python(w, "f",
+        "import os, time\n"
+        "def handler(e, c):\n"
+        "    path = os.environ['HOME'] + '/started'\n"
+        "    if not os.path.exists(path):\n"
+        "        open(path, 'w').close()\n"
+        "        time.sleep(1000)\n");
+    add_async(w, "f", "{}");
+    add_async(w, "f", "{}");
+    UNTIL(w, home_has_started);
+    world_down(w);
+    world_up(w);
+    assert_int_equal(waiting(w), 2);
+    UNTIL(w, nothing_waits);
+    assert_int_equal(records(w, CAUSE_FUNCTION_SUCCEEDED).count, 2);
+    assert_int_equal(records(w, CAUSE_FUNCTION_FAILED).count, 0);
+}
+
+static void
+event_for_a_missing_function_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct bm_msg msg = { 0 };
+
+    assert_int_equal(
+        lambda_invoke_async(w->lambda, "none", span_str("{}"), NULL, &msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(waiting(w), 0);
+}
+
+/* ---- boto3 and the sample ---- */
+
+struct calls {
+    struct http_server *server;
+    struct buf seen;
+};
+
+static void
+on_api_call(void *arg, struct http_request *rq)
+{
+    struct calls *c = arg;
+
+    buf_addf(&c->seen, "%s %s?%s\n", http_method(rq), http_path(rq), http_query(rq));
+    http_reply(rq, 200, "application/json", span_str("{}"));
+}
+
+static void
+python_sample_activates_through_the_endpoint_from_the_environment(void **state)
+{
+    static const char event[] =
+        "{\"certificateId\":\"aa11\",\"awsAccountId\":\"000000000000\",\"timestamp\":1}";
+    struct world *w = *state;
+    struct calls c = { 0 };
+    struct http_options ho = {
+        .loop = w->loop, .host = "127.0.0.1", .body_max = 65536, .handler = on_api_call, .arg = &c
+    };
+    struct buf code = { 0 };
+    char url[64];
+
+    assert_int_equal(http_open(&ho, &c.server, NULL), BM_OK);
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", http_port(c.server));
+    lambda_set_endpoint(w->lambda, url);
+    assert_int_equal(
+        file_read(EXAMPLES "/jitr-python/lambda_function.py", 65536, &code, NULL), BM_OK);
+    create(w, "jitr",
+        "{\"Runtime\":\"python3.11\",\"Handler\":\"lambda_function.lambda_handler\",\"Timeout\":"
+        "60}",
+        &(struct zip_file_in){ "lambda_function.py", S_IFREG | 0644, buf_cstr(&code) });
+    assert_contains(invoke(w, "jitr", event), "\"status\": \"ACTIVE\"");
+    assert_string_equal(buf_cstr(&c.seen), "POST /policies/jitr-device?\n"
+                                           "PUT /target-policies/jitr-device?\n"
+                                           "PUT /certificates/aa11?newStatus=ACTIVE\n");
+    lambda_forget(w->lambda, "jitr");
+    http_close(c.server);
+    buf_fini(&c.seen);
+    buf_fini(&code);
+}
+
+/* ---- names and permissions ---- */
+
+static void
+names_come_out_of_arns(void **state)
+{
+    static const struct {
+        const char *in;
+        const char *name; /* NULL: none */
+    } cases[] = {
+        { "f", "f" },
+        { "My-func_1", "My-func_1" },
+        { "f:$LATEST", "f" },
+        { "function:f", "f" },
+        { "000000000000:function:f", "f" },
+        { "arn:aws:lambda:us-east-1:000000000000:function:f", "f" },
+        { "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST", "f" },
+        { "f:1", NULL },
+        { "arn:aws:lambda:us-east-1:000000000000:function:f:prod", NULL },
+        { "arn:aws:lambda:us-east-1:000000000000:layer:f", NULL },
+        { "arn:aws:lambda:us-east-1", NULL },
+        { "arn:aws:iot:us-east-1:000000000000:rule/f", NULL },
+        { "", NULL },
+        { "a/b", NULL },
+        { "../f", NULL },
+        { "a b", NULL },
+        { "12345678901234567890123456789012345678901234567890123456789012345", NULL },
+    };
+    char name[REGISTRY_NAME_MAX + 1];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool is = lambda_name_of(cases[i].in, name);
+
+        if (is != (cases[i].name != NULL))
+            fail_msg("%s", cases[i].in);
+        if (is)
+            assert_string_equal(name, cases[i].name);
+    }
+}
+
+#define STATEMENT(principal, action, condition)                                                    \
+    "[{\"Sid\":\"s\",\"Effect\":\"Allow\",\"Principal\":" principal ",\"Action\":" action          \
+    ",\"Resource\":\"*\"" condition "}]"
+#define IOT "{\"Service\":\"iot.amazonaws.com\"}"
+#define INVOKE "\"lambda:InvokeFunction\""
+#define RULE "arn:aws:iot:us-east-1:000000000000:rule/r"
+
+static void
+permission_needs_a_statement_that_fits_in_every_part(void **state)
+{
+    static const struct {
+        const char *permissions;
+        bool allowed;
+    } cases[] = {
+        { STATEMENT(IOT, INVOKE, ",\"Condition\":{\"ArnLike\":{\"AWS:SourceArn\":\"" RULE "\"}}"),
+            true },
+        { STATEMENT(IOT, INVOKE, ""), true },
+        { STATEMENT(IOT, INVOKE,
+              ",\"Condition\":{\"ArnLike\":{\"AWS:SourceArn\":\"arn:aws:iot:*:*:rule/*\"}}"),
+            true },
+        { STATEMENT(IOT, INVOKE,
+              ",\"Condition\":{\"StringEquals\":{\"AWS:SourceAccount\":\"000000000000\"},"
+              "\"ArnLike\":{\"AWS:SourceArn\":\"" RULE "\"}}"),
+            true },
+        { "[]", false }, { "", false },
+        { STATEMENT("{\"Service\":\"s3.amazonaws.com\"}", INVOKE, ""), false },
+        { STATEMENT(IOT, "\"lambda:GetFunction\"", ""), false },
+        { STATEMENT(IOT, INVOKE, ",\"Condition\":{\"ArnLike\":{\"AWS:SourceArn\":\"" RULE "2\"}}"),
+            false },
+        { STATEMENT(IOT, INVOKE,
+              ",\"Condition\":{\"StringEquals\":{\"AWS:SourceAccount\":\"111111111111\"}}"),
+            false },
+        { STATEMENT(IOT, INVOKE, ",\"Condition\":{\"StringLike\":{\"x\":\"*\"}}"), false },
+        { STATEMENT(IOT, INVOKE,
+              ",\"Condition\":{\"ArnLike\":{\"AWS:SourceArn\":\"arn:aws:iot:us-east-1:*/r\"}}"),
+            false }, /* a star does not cross a colon */
+    };
+    struct world *w = *state;
+    struct registry_function f = { 0 };
+
+    create_shell(w, "f", "x");
+    assert_int_equal(registry_function_get(w->registry, "f", &f, NULL), BM_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bm_msg msg = { 0 };
+        enum bm_err err;
+
+        f.permissions.len = 0;
+        buf_addf(&f.permissions, "%s", cases[i].permissions);
+        assert_int_equal(registry_function_replace(w->registry, &f, NULL), BM_OK);
+        err = lambda_permitted(w->lambda, "f", "iot.amazonaws.com", RULE, "000000000000", &msg);
+        if (err != (cases[i].allowed ? BM_OK : BM_ERR_DENIED))
+            fail_msg("case %zu: %s", i, bm_err_name(err));
+        if (!cases[i].allowed)
+            assert_contains(msg.text, "aws lambda add-permission --function-name f ");
+    }
+    registry_function_fini(&f);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(unpacking_keeps_executable_bits_and_drops_the_others),
+        TEST(bootstrap_packed_without_modes_becomes_executable),
+        TEST(what_would_leave_the_folder_is_refused_before_anything_is_written),
+        TEST(links_stay_inside),
+        TEST(broken_archives_are_refused),
+        TEST(bomb_is_stopped_by_what_comes_out_of_it),
+        TEST(too_many_entries_are_refused),
+        TEST(configuration_and_package_must_fit),
+        TEST(changed_configuration_is_checked_against_the_stored_package),
+        TEST(opening_removes_packages_of_no_function_and_keeps_the_others),
+        TEST(unpacked_folder_is_made_again_from_the_zip),
+        TEST(shell_bootstrap_answers_and_its_log_is_kept),
+        TEST(environment_is_the_specified_one_and_nothing_leaks_in),
+        TEST(misuse_of_the_runtime_api_is_refused_and_does_no_harm),
+        TEST(answer_twice_is_refused),
+        TEST(python_handler_gets_event_and_context),
+        TEST(python_exception_is_reported_with_its_stack),
+        TEST(python_failures_have_names),
+        TEST(timeout_ends_the_function_and_what_it_started),
+        TEST(process_that_never_asks_for_work_fails_the_invocation),
+        TEST(program_that_cannot_start_says_why),
+        TEST(process_stays_warm_until_it_is_forgotten),
+        TEST(idle_process_is_ended),
+        TEST(invocations_queue_in_order),
+        TEST(queue_and_payload_are_bounded),
+        TEST(event_runs_once_and_the_timeline_tells),
+        TEST(failing_event_is_tried_three_times_and_then_given_up),
+        TEST(second_try_may_succeed),
+        TEST(event_that_was_running_at_the_end_runs_again_after_a_restart),
+        TEST(event_for_a_missing_function_is_refused),
+        TEST(python_sample_activates_through_the_endpoint_from_the_environment),
+        TEST(names_come_out_of_arns),
+        TEST(permission_needs_a_statement_that_fits_in_every_part),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
