@@ -22,6 +22,7 @@ import time
 import traceback
 
 API = "/2018-06-01/runtime"
+RESPONSE_MAX = 6 * 1024 * 1024
 
 
 # ---- boto3 finds the local cloud ----
@@ -197,9 +198,13 @@ def run_handler(handler, body, context):
     except Exception as e:
         return None, error_object(type(e).__name__, str(e), request_id, trace_of(e))
     try:
-        return json.dumps(result, ensure_ascii=False).encode(), None
+        result = json.dumps(result, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as e:
         return None, error_object("Runtime.MarshalError", f"Unable to marshal response: {e}", request_id)
+    if len(result) > RESPONSE_MAX:  # said here, because the other side may hang up on a body that is far too long
+        return None, error_object("Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed "
+                                  f"payload size ({RESPONSE_MAX} bytes): it has {len(result)}.", request_id)
+    return result, None
 
 
 def serve_one(api, handler):
@@ -219,11 +224,8 @@ def serve_one(api, handler):
         raise
     if error is None:
         flush()
-        status, _, _ = api.call("POST", base + "/response", result, {"Content-Type": "application/json"})
-        if status == 413:
-            error = error_object("Function.ResponseSizeTooLarge", f"the response has {len(result)} bytes; at most 6 MB",
-                                 context.aws_request_id)
-    if error is not None:
+        api.call("POST", base + "/response", result, {"Content-Type": "application/json"})
+    else:
         api.report(base + "/error", error)
 
 
