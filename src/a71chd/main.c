@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct options {
     const char *stats;
     const char *listen[SERVER_LISTENERS_MAX];
     size_t listen_count;
+    unsigned deadline_s;
     enum log_level level;
 };
 
@@ -33,6 +35,7 @@ static const char help[] =
     "  --sim DIR         simulated chip with its state in DIR; made when missing\n"
     "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable\n"
     "  --stats ADDRESS   ask a running a71chd for its chip's counts, as JSON\n"
+    "  --deadline S      close a client whose message does not end in S seconds (30)\n"
     "  --i2c DEVICE      a real chip; not built yet\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
     "  --trace           same as --log trace: APDUs as hex, secrets as their length\n"
@@ -153,7 +156,7 @@ run(const struct options *o)
     if (err == BM_OK && chip_recovered(chip) > 0)
         log_warn("discarded %zu bytes of an unfinished write in %s; the chip is as before it",
             chip_recovered(chip), o->sim);
-    if (err == BM_OK && server_new(loop, chip, &server) != BM_OK)
+    if (err == BM_OK && server_new(loop, chip, o->deadline_s, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
         err = listen_all(server, o, &msg);
@@ -165,7 +168,29 @@ run(const struct options *o)
     return err == BM_OK ? 0 : failed(&msg);
 }
 
-enum { OPT_SIM = 1, OPT_I2C, OPT_LISTEN, OPT_STATS, OPT_LOG, OPT_TRACE, OPT_HELP, OPT_VERSION };
+enum {
+    OPT_SIM = 1,
+    OPT_I2C,
+    OPT_LISTEN,
+    OPT_STATS,
+    OPT_DEADLINE,
+    OPT_LOG,
+    OPT_TRACE,
+    OPT_HELP,
+    OPT_VERSION
+};
+
+static bool
+parse_deadline(const char *text, unsigned *out)
+{
+    char *end;
+    unsigned long s = strtoul(text, &end, 10);
+
+    if (*text < '0' || *text > '9' || *end != '\0' || s < 1 || s > 3600)
+        return false;
+    *out = (unsigned)s;
+    return true;
+}
 
 /* Take one option over: -1 to go on, otherwise the exit code. */
 static int
@@ -185,6 +210,10 @@ take_option(struct options *o, int opt, const char *value)
         if (o->listen_count == SERVER_LISTENERS_MAX)
             return misuse("too many --listen, 8 at most");
         o->listen[o->listen_count++] = value;
+        return -1;
+    case OPT_DEADLINE:
+        if (!parse_deadline(value, &o->deadline_s))
+            return misuse("--deadline wants whole seconds from 1 to 3600");
         return -1;
     case OPT_LOG:
         if (!log_level_parse(value, &o->level))
@@ -212,6 +241,7 @@ parse_options(struct options *o, int argc, char **argv)
         { "i2c", required_argument, NULL, OPT_I2C },
         { "listen", required_argument, NULL, OPT_LISTEN },
         { "stats", required_argument, NULL, OPT_STATS },
+        { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
         { "trace", no_argument, NULL, OPT_TRACE },
         { "help", no_argument, NULL, OPT_HELP },
@@ -234,7 +264,7 @@ parse_options(struct options *o, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct options o = { .level = LOG_INFO };
+    struct options o = { .deadline_s = SERVER_DEADLINE_S, .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 
     if (code >= 0)

@@ -58,6 +58,7 @@ struct server {
     struct client *clients;
     size_t client_count;
     unsigned last_id;
+    int64_t deadline_ms;
     struct loop_timer *save;
 };
 
@@ -134,7 +135,7 @@ update_deadline(struct client *c, bool finished_one)
         c->deadline = NULL;
     }
     if (half && c->deadline == NULL)
-        c->deadline = loop_after(c->server->loop, SERVER_DEADLINE_MS, on_deadline, c);
+        c->deadline = loop_after(c->server->loop, c->server->deadline_ms, on_deadline, c);
     if (!half && c->deadline != NULL) {
         loop_cancel(c->server->loop, c->deadline);
         c->deadline = NULL;
@@ -323,7 +324,7 @@ on_save(void *arg)
 }
 
 enum bm_err
-server_new(struct loop *loop, struct chip *chip, struct server **out)
+server_new(struct loop *loop, struct chip *chip, unsigned deadline_s, struct server **out)
 {
     struct server *s = calloc(1, sizeof *s);
 
@@ -332,6 +333,7 @@ server_new(struct loop *loop, struct chip *chip, struct server **out)
         return BM_ERR_MEM;
     s->loop = loop;
     s->chip = chip;
+    s->deadline_ms = (int64_t)deadline_s * 1000;
     s->save = loop_after(loop, SERVER_SAVE_MS, on_save, s);
     if (s->save == NULL) {
         free(s);

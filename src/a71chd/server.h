@@ -17,12 +17,13 @@ struct server;
 enum {
     SERVER_CLIENTS_MAX = 256, /* more wait in the listen queue */
     SERVER_LISTENERS_MAX = 8,
-    SERVER_DEADLINE_MS = 30000, /* for the rest of a message, and for taking a reply */
-    SERVER_SAVE_MS = 10000,     /* how often the chip's counts are written, when they change */
+    SERVER_DEADLINE_S = 30, /* default: for the rest of a message, and for taking a reply */
+    SERVER_SAVE_MS = 10000, /* how often the chip's counts are written, when they change */
 };
 
 /* Both are borrowed until server_free. BM_ERR_MEM. */
-enum bm_err server_new(struct loop *loop, struct chip *chip, struct server **out);
+enum bm_err server_new(
+    struct loop *loop, struct chip *chip, unsigned deadline_s, struct server **out);
 void server_free(struct server *s); /* takes NULL; closes sockets, removes its Unix sockets */
 
 /* Listen and print `listening ADDRESS` on stdout. */
