@@ -96,7 +96,8 @@ load(const char *name)
     else
         (void)snprintf(path, sizeof path, "%s/../shared/vectors/wycheproof/%s", SOURCE_DIR, name);
     if (access(path, R_OK) != 0) {
-        print_message("SKIPPED: vectors absent: %s; set BIRTHMARK_VECTORS to their folder\n", name);
+        print_message(
+            "skip - SKIPPED: vectors absent: %s; set BIRTHMARK_VECTORS to their folder\n", name);
         skip();
     }
     file = json_load_file(path, 0, &why);
