@@ -443,10 +443,9 @@ int main(void)
     return 0;
 }
 EOF
-if [ -z "${PRELOAD:-}" ]; then
-    check "a program builds with pkg-config a71ch" sh -c \
-        "gcc -o use use.c \$(PKG_CONFIG_PATH='$lib/pkgconfig' pkg-config --cflags --libs a71ch)"
-    check_output "and runs with liba71ch.so.0" '^A71CH_ERR_CONNECT: nobody listens at 127.0.0.1:1' env LD_LIBRARY_PATH="$lib" ./use
-fi
+sanitize=$(nm -D "$lib/liba71ch.so.0" | grep -q __asan && echo -fsanitize=address,undefined)
+check "a program builds with pkg-config a71ch" sh -c \
+    "gcc -o use use.c $sanitize \$(PKG_CONFIG_PATH='$lib/pkgconfig' pkg-config --cflags --libs a71ch)"
+check_output "and runs with liba71ch.so.0" '^A71CH_ERR_CONNECT: nobody listens at 127.0.0.1:1' env LD_LIBRARY_PATH="$lib" ./use
 check "liba71ch.so.0 exports a71ch_ names only" sh -c "nm -D --defined-only '$lib/liba71ch.so.0' | awk '\$2 != \"A\" && \$3 !~ /^a71ch_/ { bad = 1; print } END { exit bad }'"
 done_testing

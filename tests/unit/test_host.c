@@ -60,8 +60,8 @@ struct server {
     const struct step *steps;
     size_t count;
     int listener;
-    char address[96];
-    char folder[64];
+    char address[128];
+    char folder[32];
     pthread_t thread;
     pthread_t client;
     char complaint[1024]; /* what arrived wrong; read after the thread ended */
@@ -655,7 +655,7 @@ open_gives_up_on_a_full_queue(void **state)
 
     (void)state;
     listen_unix(&s);
-    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", &s.address[strlen("unix:")]);
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s/s", s.folder);
     do {
         fillers[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     } while (connect(fillers[count++], (struct sockaddr *)&at, sizeof at) == 0 && count < 8);
