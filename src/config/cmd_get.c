@@ -5,12 +5,12 @@
 #include <stdio.h>
 
 static void
-print_json(unsigned class_id, unsigned index, const uint8_t point[A71CH_POINT_LEN])
+print_json(FILE *to, unsigned class_id, unsigned index, const uint8_t point[A71CH_POINT_LEN])
 {
     char hex[2 * A71CH_POINT_LEN + 1];
 
     hex_encode(hex, point, A71CH_POINT_LEN);
-    printf("{\"class\":\"%02x\",\"index\":%u,\"publicKey\":\"%s\"}\n", class_id, index, hex);
+    fprintf(to, "{\"class\":\"%02x\",\"index\":%u,\"publicKey\":\"%s\"}\n", class_id, index, hex);
 }
 
 static enum code
@@ -40,7 +40,7 @@ get_pub(struct tool *t, struct args *a)
         return tool_chip_failed(t, res);
     code = pem_write_public(path, point);
     if (code == CODE_OK && t->json)
-        print_json(class_id, index, point);
+        print_json(t->data, class_id, index, point);
     return code;
 }
 

@@ -200,12 +200,12 @@ print_storage(const struct facts *f)
 /* print as JSON */
 
 static void
-json_hex(const char *name, struct span bytes)
+json_hex(FILE *to, const char *name, struct span bytes)
 {
-    printf("\"%s\":\"", name);
+    fprintf(to, "\"%s\":\"", name);
     for (struct rd r = rd_of(bytes); rd_left(&r) > 0;)
-        printf("%02x", rd_u8(&r));
-    (void)putchar('"');
+        fprintf(to, "%02x", rd_u8(&r));
+    (void)fputc('"', to);
 }
 
 static const char *
@@ -217,80 +217,81 @@ json_scp(int state)
 }
 
 static void
-json_device(const struct facts *f)
+json_device(FILE *to, const struct facts *f)
 {
     const a71ch_module_info *m = &f->module;
 
-    printf("\"device\":{\"appletVersion\":\"0x%04X\",\"debug\":%s,\"scp03\":\"%s\",",
+    fprintf(to, "\"device\":{\"appletVersion\":\"0x%04X\",\"debug\":%s,\"scp03\":\"%s\",",
         m->applet_version, m->debug ? "true" : "false", json_scp(m->scp_state));
     if (m->restricted_pair >= 0)
-        printf("\"restrictedPair\":%d,", m->restricted_pair);
+        fprintf(to, "\"restrictedPair\":%d,", m->restricted_pair);
     else
-        printf("\"restrictedPair\":null,");
-    printf("\"transportLockState\":%d,\"injectLockState\":%d,\"gpStorageSize\":%u,",
+        fprintf(to, "\"restrictedPair\":null,");
+    fprintf(to, "\"transportLockState\":%d,\"injectLockState\":%d,\"gpStorageSize\":%u,",
         m->transport_lock, m->inject_lock, m->gp_size);
-    json_hex("uid", SPAN(f->uid));
-    (void)putchar(',');
-    json_hex("certUid", SPAN(f->cert_uid));
-    (void)putchar('}');
+    json_hex(to, "uid", SPAN(f->uid));
+    (void)fputc(',', to);
+    json_hex(to, "certUid", SPAN(f->cert_uid));
+    (void)fputc('}', to);
 }
 
 static void
-json_slots(const char *name, const struct slot *slots, unsigned count)
+json_slots(FILE *to, const char *name, const struct slot *slots, unsigned count)
 {
-    printf("\"%s\":[", name);
+    fprintf(to, "\"%s\":[", name);
     for (unsigned i = 0; i < count; i++) {
-        printf("%s{\"index\":%u,", i > 0 ? "," : "", i);
+        fprintf(to, "%s{\"index\":%u,", i > 0 ? "," : "", i);
         if (slots[i].filled)
-            json_hex("publicKey", SPAN(slots[i].point));
+            json_hex(to, "publicKey", SPAN(slots[i].point));
         else
-            printf("\"publicKey\":null");
-        (void)putchar('}');
+            fprintf(to, "\"publicKey\":null");
+        (void)fputc('}', to);
     }
-    (void)putchar(']');
+    (void)fputc(']', to);
 }
 
 static void
-json_pairs(const struct facts *f)
+json_pairs(FILE *to, const struct facts *f)
 {
-    json_slots("keyPairs", f->pairs, A71CH_PAIR_COUNT);
+    json_slots(to, "keyPairs", f->pairs, A71CH_PAIR_COUNT);
 }
 
 static void
-json_pubs(const struct facts *f)
+json_pubs(FILE *to, const struct facts *f)
 {
-    json_slots("publicKeys", f->pubs, A71CH_PUB_COUNT);
+    json_slots(to, "publicKeys", f->pubs, A71CH_PUB_COUNT);
 }
 
 static void
-json_counters(const struct facts *f)
+json_counters(FILE *to, const struct facts *f)
 {
-    printf("\"counters\":[%u,%u]", f->counters[0], f->counters[1]);
+    fprintf(to, "\"counters\":[%u,%u]", f->counters[0], f->counters[1]);
 }
 
 static void
-json_storage(const struct facts *f)
+json_storage(FILE *to, const struct facts *f)
 {
-    printf("\"storage\":{\"offset\":%u,", f->gp_offset);
-    json_hex("data", span_of(f->gp, (size_t)f->gp_segments * SEGMENT_LEN));
-    (void)putchar('}');
+    fprintf(to, "\"storage\":{\"offset\":%u,", f->gp_offset);
+    json_hex(to, "data", span_of(f->gp, (size_t)f->gp_segments * SEGMENT_LEN));
+    (void)fputc('}', to);
 }
 
 /* the sub-commands */
 
 typedef void (*print_fn)(const struct facts *f);
+typedef void (*json_fn)(FILE *to, const struct facts *f);
 
 /* One JSON object of one member, or the text. */
 static enum code
-show(const struct tool *t, const struct facts *f, print_fn text, print_fn json)
+show(const struct tool *t, const struct facts *f, print_fn text, json_fn json)
 {
     if (!t->json) {
         text(f);
         return CODE_OK;
     }
-    (void)putchar('{');
-    json(f);
-    printf("}\n");
+    (void)fputc('{', t->data);
+    json(t->data, f);
+    fprintf(t->data, "}\n");
     return CODE_OK;
 }
 
@@ -372,14 +373,14 @@ print_all(const struct facts *f)
 }
 
 static void
-json_all(const struct facts *f)
+json_all(FILE *to, const struct facts *f)
 {
-    const print_fn parts[] = { json_device, json_pairs, json_pubs, json_counters, json_storage };
+    const json_fn parts[] = { json_device, json_pairs, json_pubs, json_counters, json_storage };
 
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (i > 0)
-            (void)putchar(',');
-        parts[i](f);
+            (void)fputc(',', to);
+        parts[i](to, f);
     }
 }
 
@@ -472,27 +473,27 @@ print_map(struct rd r, bool early)
 }
 
 static void
-json_map(struct rd r, bool early)
+json_map(FILE *to, struct rd r, bool early)
 {
     uint8_t scp = rd_u8(&r);
 
-    printf("{\"scp03Mandatory\":%s", scp == SCP_MANDATORY ? "true" : "false");
+    fprintf(to, "{\"scp03Mandatory\":%s", scp == SCP_MANDATORY ? "true" : "false");
     for (size_t c = 0; c < MAP_CLASSES; c++) {
         unsigned count = early ? map_classes[c].early : map_classes[c].product;
 
-        printf(",\"%s\":[", map_classes[c].json);
+        fprintf(to, ",\"%s\":[", map_classes[c].json);
         for (unsigned i = 0; i < count; i++) {
             uint8_t state = rd_u8(&r);
 
-            printf("%s{\"initialized\":%s,\"locked\":%s}", i > 0 ? "," : "",
+            fprintf(to, "%s{\"initialized\":%s,\"locked\":%s}", i > 0 ? "," : "",
                 state >> 4 == INITIALIZED ? "true" : "false", frozen(state) ? "true" : "false");
         }
-        (void)putchar(']');
+        (void)fputc(']', to);
     }
-    printf(",\"storageSegmentsLocked\":[");
+    fprintf(to, ",\"storageSegmentsLocked\":[");
     for (unsigned i = 0; rd_left(&r) > 0; i++)
-        printf("%s%s", i > 0 ? "," : "", frozen(rd_u8(&r)) ? "true" : "false");
-    printf("]}\n");
+        fprintf(to, "%s%s", i > 0 ? "," : "", frozen(rd_u8(&r)) ? "true" : "false");
+    fprintf(to, "]}\n");
 }
 
 static enum code
@@ -512,7 +513,7 @@ info_status(struct tool *t, struct args *a)
         return CODE_FAILED;
     }
     if (t->json)
-        json_map(rd_of(span_of(map, len)), len == MAP_LEN_EARLY);
+        json_map(t->data, rd_of(span_of(map, len)), len == MAP_LEN_EARLY);
     else
         print_map(rd_of(span_of(map, len)), len == MAP_LEN_EARLY);
     return CODE_OK;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
     const char *name;
@@ -202,14 +203,12 @@ code_text(enum code code)
 static enum code
 report(struct tool *t, enum code code)
 {
-    FILE *to = t->json ? stderr : stdout; /* with JSON, stdout is data only */
-
     if (code == CODE_OK || t->reported)
         return code;
     if (code == CODE_FAILED)
-        fprintf(to, "Command Failed (%s (%d): sw=0x%04X)\n", code_text(code), (int)code, t->sw);
+        printf("Command Failed (%s (%d): sw=0x%04X)\n", code_text(code), (int)code, t->sw);
     else
-        fprintf(to, "Command Failed (%s (%d))\n", code_text(code), (int)code);
+        printf("Command Failed (%s (%d))\n", code_text(code), (int)code);
     t->reported = true;
     return code;
 }
@@ -280,14 +279,13 @@ print_banner(const struct tool *t)
 static enum code
 select_failed(const struct tool *t, a71ch_result result)
 {
-    FILE *to = t->json ? stderr : stdout;
     unsigned sw = t->chip != NULL ? tool_host_code(t->chip, result) : HOST_MEMORY;
 
     if (result == A71CH_ERR_TIMEOUT && a71ch_applet_version(t->chip) == 0)
         sw = 0x0002;
     if (sw == 0x0002)
-        fprintf(to, "SM_Connect failed with status 0x7001\n");
-    fprintf(to, "==========SELECT-FAILED=========\nSelect failed. SW = 0x%04X\n", sw);
+        printf("SM_Connect failed with status 0x7001\n");
+    printf("==========SELECT-FAILED=========\nSelect failed. SW = 0x%04X\n", sw);
     fprintf(stderr, "%s\n", t->chip != NULL ? a71ch_message(t->chip) : "out of memory");
     return CODE_SELECT;
 }
@@ -308,15 +306,34 @@ connect_and_run(struct tool *t, const char *address, char *const *words, size_t 
     return code;
 }
 
+/* With --json, stdout is data only: what the vendor's tool would print there goes to stderr. */
+static bool
+split_output(struct tool *t)
+{
+    int fd;
+
+    t->data = stdout;
+    if (!t->json)
+        return true;
+    fd = dup(STDOUT_FILENO);
+    if (fd < 0)
+        return false;
+    t->data = fdopen(fd, "w");
+    return t->data != NULL && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0;
+}
+
 /* A full disk must not look like success. */
 static int
-finish(enum code code)
+finish(struct tool *t, enum code code)
 {
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "cannot write the output\n");
-        return code == CODE_OK ? CODE_FAILED : (int)code;
-    }
-    return (int)code;
+    bool ok = fflush(t->data) == 0 && !ferror(t->data) && fflush(stdout) == 0 && !ferror(stdout);
+
+    if (t->data != stdout)
+        ok = fclose(t->data) == 0 && ok;
+    if (ok)
+        return (int)code;
+    fprintf(stderr, "cannot write the output\n");
+    return code == CODE_OK ? CODE_FAILED : (int)code;
 }
 
 /*
@@ -346,36 +363,46 @@ start(struct tool *t, char *const *words, size_t count)
     return connect_and_run(t, address, &words[used], count - used);
 }
 
+/* Ours, in front of the command: at most the address comes before. True when all is done. */
+static bool
+own_option(struct tool *t, const char *word, bool *taken)
+{
+    *taken = true;
+    if (strcmp(word, "--help") == 0) {
+        tool_usage();
+        return true;
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("a71chConfig %s\n", a71ch_version());
+        return true;
+    }
+    *taken = strcmp(word, "--json") == 0;
+    t->json = t->json || *taken;
+    return false;
+}
+
 int
 main(int argc, char **argv)
 {
-    struct tool t = { 0 };
+    struct tool t = { .data = stdout };
     char **words = calloc((size_t)argc + 1, sizeof *words);
     size_t count = 0;
-    int status;
+    bool done = false;
+    enum code code = CODE_OK;
 
     if (words == NULL)
         return CODE_MEMORY;
     (void)setvbuf(stdout, NULL, _IOLBF, 0); /* so that it interleaves with stderr as it happened */
-    for (int i = 1; i < argc; i++) {
-        /* our options stand before the command: at most the address comes first */
-        if (count <= 1 && strcmp(argv[i], "--help") == 0) {
-            tool_usage();
-            goto done;
-        }
-        if (count <= 1 && strcmp(argv[i], "--version") == 0) {
-            printf("a71chConfig %s\n", a71ch_version());
-            goto done;
-        }
-        if (count <= 1 && strcmp(argv[i], "--json") == 0)
-            t.json = true;
-        else
+    for (int i = 1; i < argc && !done; i++) {
+        bool taken = false;
+
+        if (count == 0 || (count == 1 && find(words[0]) == NULL))
+            done = own_option(&t, argv[i], &taken);
+        if (!taken)
             words[count++] = argv[i];
     }
-    status = finish(start(&t, words, count));
+    if (!done)
+        code = split_output(&t) ? start(&t, words, count) : CODE_MEMORY;
     free(words);
-    return status;
-done:
-    free(words);
-    return finish(CODE_OK);
+    return t.data != NULL ? finish(&t, code) : (int)code;
 }

@@ -12,6 +12,8 @@
 #include "a71ch.h"
 #include "base/bytes.h"
 
+#include <stdio.h>
+
 /* Exit codes, SPEC a71ch 8.5. Those of parts that are not built are left out. */
 enum [[nodiscard]] code{
     CODE_OK = 0,
@@ -46,7 +48,8 @@ enum { CLASS_PAIR = 0x10, CLASS_PUB = 0x20 };
 
 struct tool {
     a71ch *chip;
-    bool json;      /* JSON on stdout, no banner */
+    bool json;      /* JSON on stdout, all else on stderr, no banner */
+    FILE *data;     /* where JSON goes */
     bool in_script; /* a script runs now */
     bool reported;  /* the failure line of the running command is out */
     uint16_t sw;    /* for the failure line of CODE_FAILED */

@@ -238,6 +238,10 @@ check_output "--json stands behind the address too" "\"uid\":\"$(echo "$uid" | t
 check_output "--json get pub gives the point" "\"publicKey\":\"$(echo "$device" | tr A-F a-f)\"" \
     "$bin/a71chConfig" "$chip" --json get pub -c 10 -x 0 -k j.pem
 check_fails 21 "--json with another command is refused" "$bin/a71chConfig" --json "$chip" debug reset
+for line in 'info foo' 'info gp -h 00' 'get pub -c 10 -x 3 -k no.pem' 'xyz' ''; do
+    "$bin/a71chConfig" --json "$chip" $line >json.out 2>json.err
+    check "--json leaves stdout empty when it fails: '$line'" test ! -s json.out -a -s json.err
+done
 check "and nothing happened" run 0 get pub -c 10 -x 0 -k still.pem
 
 # script
