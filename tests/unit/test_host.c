@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
@@ -38,6 +39,7 @@ enum how {
     SIGNALS, /* as APDU, after interrupting the client a few times */
     HANG_UP, /* as RAW, then close */
     GOODBYE, /* as APDU, then close */
+    DEAF,    /* as APDU, then refuse to hear more, without hanging up */
 };
 
 struct step {
@@ -64,6 +66,7 @@ struct server {
     char folder[32];
     pthread_t thread;
     pthread_t client;
+    pthread_mutex_t hold;
     char complaint[1024]; /* what arrived wrong; read after the thread ended */
 };
 
@@ -142,6 +145,11 @@ play_reply(struct server *s, int fd, const struct step *step)
     case GOODBYE:
         send_bytes(fd, out, len + 4);
         return false;
+    case DEAF:
+        (void)shutdown(fd, SHUT_RD);
+        send_bytes(fd, out, len + 4);
+        (void)pthread_mutex_lock(&s->hold); /* until the test has seen what comes of it */
+        return false;
     case RAW:
         send_bytes(fd, &out[4], len);
         return true;
@@ -218,6 +226,7 @@ start_serving(struct server *s, const struct step *steps, size_t count)
     s->steps = steps;
     s->count = count;
     s->client = pthread_self();
+    (void)pthread_mutex_init(&s->hold, NULL);
     assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
 }
 
@@ -1076,6 +1085,53 @@ writing_to_a_closed_connection_raises_no_signal(void **state)
 }
 
 static void
+writing_to_a_deaf_server_raises_no_signal(void **state)
+{
+    const struct step steps[] = { OPENED, { "80 94 00 EA 00", "9000", DEAF } };
+    struct server s = { 0 };
+    a71ch *chip = NULL;
+
+    (void)state;
+    listen_unix(&s);
+    start_serving(&s, steps, 3);
+    (void)pthread_mutex_lock(&s.hold);
+    assert_int_equal(a71ch_open(s.address, NULL, &chip), A71CH_OK);
+    assert_int_equal(a71ch_debug_reset(chip), A71CH_OK);
+    assert_int_equal(a71ch_debug_reset(chip), A71CH_ERR_IO); /* EPIPE, and no SIGPIPE */
+    assert_int_equal(a71ch_errno(chip), EPIPE);
+    assert_says(chip, "closed the connection in the middle of an exchange");
+    (void)pthread_mutex_unlock(&s.hold);
+    finish(&s, chip);
+}
+
+static void
+closing_ends_the_session_though_a_child_holds_the_descriptor(void **state)
+{
+    OPEN(s, chip, OPENED);
+    struct timespec deadline;
+    int release[2];
+    char byte;
+    pid_t child;
+
+    (void)state;
+    assert_int_equal(pipe(release), 0);
+    child = fork();
+    if (child == 0) {
+        (void)close(release[1]);
+        _exit(read(release[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    a71ch_close(chip);
+    (void)clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 10;
+    assert_int_equal(pthread_timedjoin_np(s.thread, NULL, &deadline), 0);
+    (void)close(release[0]);
+    (void)close(release[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    clean_up(&s);
+    assert_string_equal(s.complaint, "");
+}
+
+static void
 answer_in_single_bytes_is_put_together(void **state)
 {
     OPEN(s, chip, OPENED, { "80 61 00 00 00", "01 00 00 06 00 00 00 2A 90 00", PIECES },
@@ -1229,6 +1285,8 @@ main(void)
         cmocka_unit_test(slow_answer_ends_at_the_deadline),
         cmocka_unit_test(bytes_not_asked_for_are_noticed),
         cmocka_unit_test(writing_to_a_closed_connection_raises_no_signal),
+        cmocka_unit_test(writing_to_a_deaf_server_raises_no_signal),
+        cmocka_unit_test(closing_ends_the_session_though_a_child_holds_the_descriptor),
         cmocka_unit_test(answer_in_single_bytes_is_put_together),
         cmocka_unit_test(signals_do_not_disturb_an_exchange),
         cmocka_unit_test(raw_apdu_takes_any_status_word),
