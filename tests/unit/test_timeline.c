@@ -90,11 +90,8 @@ admission_prints_one_line(void **state)
 static void
 outside_bytes_neither_reach_the_terminal_nor_break_json(void **state)
 {
-    static const char *const bad[] = { "a\x1b[2Jb",
-        "\xc2\x9b"
-        "31m",
-        "\xff\xfe", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "x\xe2\x80\xae", "cut\xe2\x82",
-        "\x7f" };
+    static const char *const bad[] = { "a\x1b[2Jb", "\302\23331m", "\xff\xfe", "\xc0\xaf",
+        "\xed\xa0\x80", "\xf5\x80\x80\x80", "x\xe2\x80\xae", "cut\xe2\x82", "\x7f" };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
