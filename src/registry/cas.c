@@ -33,16 +33,12 @@ code_make(struct registry *r, char out[65], struct bm_msg *msg)
 {
     static const char sql[] = "INSERT INTO meta(key, value) VALUES('registration_code', ?1)";
     uint8_t code[32];
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    enum bm_err err = random_bytes(code, sizeof code, msg);
 
-    if (err == BM_OK)
-        err = random_bytes(code, sizeof code, msg);
-    if (err == BM_OK) {
-        hex_encode(out, code, sizeof code);
-        err = db_run(r, sql, ARGS(a_text(out)), NULL, msg);
-    }
-    return op_end(&op, err, msg);
+    if (err != BM_OK)
+        return err;
+    hex_encode(out, code, sizeof code);
+    return db_change(r, sql, ARGS(a_text(out)), NULL, msg);
 }
 
 enum bm_err
@@ -57,15 +53,12 @@ enum bm_err
 registry_code_delete(struct registry *r, struct bm_msg *msg)
 {
     static const char sql[] = "DELETE FROM meta WHERE key = 'registration_code'";
-    int changes = 0;
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err = db_change(r, sql, NULL, 0, &changes, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql, NULL, 0, &changes, msg);
     if (err == BM_OK && changes == 0)
         err = bm_fail(msg, BM_ERR_NOT_FOUND, "there is no registration code");
-    return op_end(&op, err, msg);
+    return err;
 }
 
 /* ---- CA certificates ---- */
@@ -220,22 +213,19 @@ registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
         "UPDATE cas SET status = coalesce(?2, status), auto = coalesce(?3, auto),"
         " modified = ?4, version = version + 1 WHERE id = ?1";
     struct arg none = { .kind = ARG_NULL };
-    int changes = 0;
     char hex[65];
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err;
 
-    if (err == BM_OK && status != NULL && *status != CERT_ACTIVE && *status != CERT_INACTIVE)
-        err = bm_fail(msg, BM_ERR_ARG, "a CA certificate cannot be %s", cert_status_name(*status));
-    if (err == BM_OK)
-        err = db_run(r, sql,
-            ARGS(a_id(id), status != NULL ? a_int(*status) : none,
-                auto_registration != NULL ? a_int(*auto_registration) : none,
-                a_int(clock_wall_ms())),
-            &changes, msg);
+    if (status != NULL && *status != CERT_ACTIVE && *status != CERT_INACTIVE)
+        return bm_fail(msg, BM_ERR_ARG, "a CA certificate cannot be %s", cert_status_name(*status));
+    err = db_change(r, sql,
+        ARGS(a_id(id), status != NULL ? a_int(*status) : none,
+            auto_registration != NULL ? a_int(*auto_registration) : none, a_int(clock_wall_ms())),
+        &changes, msg);
     if (err == BM_OK && changes == 0)
-        err = bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", id_text(hex, id));
-    return op_end(&op, err, msg);
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", id_text(hex, id));
+    return err;
 }
 
 static enum bm_err

@@ -45,17 +45,12 @@ static enum bm_err
 write_function(struct registry *r, const char *sql, const struct registry_function *f, int *changes,
     struct bm_msg *msg)
 {
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
-
-    if (err == BM_OK && f->name[0] == '\0')
-        err = bm_fail(msg, BM_ERR_ARG, "a function needs a name");
-    if (err == BM_OK)
-        err = db_run(r, sql,
-            ARGS(a_text(f->name), a_int(clock_wall_ms()), a_blob(SPAN(f->code_sha256)),
-                a_json(&f->config), a_json(&f->permissions)),
-            changes, msg);
-    return op_end(&op, err, msg);
+    if (f->name[0] == '\0')
+        return bm_fail(msg, BM_ERR_ARG, "a function needs a name");
+    return db_change(r, sql,
+        ARGS(a_text(f->name), a_int(clock_wall_ms()), a_blob(SPAN(f->code_sha256)),
+            a_json(&f->config), a_json(&f->permissions)),
+        changes, msg);
 }
 
 enum bm_err
@@ -104,15 +99,12 @@ enum bm_err
 registry_function_delete(struct registry *r, const char *name, struct bm_msg *msg)
 {
     static const char sql[] = "DELETE FROM functions WHERE name = ?1";
-    int changes = 0;
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err = db_change(r, sql, ARGS(a_text(name)), &changes, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql, ARGS(a_text(name)), &changes, msg);
     if (err == BM_OK && changes == 0)
         err = no_function(name, msg);
-    return op_end(&op, err, msg);
+    return err;
 }
 
 enum bm_err

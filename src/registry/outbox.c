@@ -24,13 +24,9 @@ registry_event_add(struct registry *r, const char *topic, struct span payload,
 {
     static const char sql[] =
         "INSERT INTO events(created, cert, topic, payload) VALUES(?1, ?2, ?3, ?4)";
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql,
-            ARGS(a_int(clock_wall_ms()), a_id(cert_id), a_text(topic), a_blob(payload)), NULL, msg);
-    return op_end(&op, err, msg);
+    return db_change(r, sql,
+        ARGS(a_int(clock_wall_ms()), a_id(cert_id), a_text(topic), a_blob(payload)), NULL, msg);
 }
 
 static enum bm_err
@@ -71,15 +67,12 @@ static enum bm_err
 change_row(struct registry *r, const char *sql, const struct arg *args, size_t count,
     const char *what, int64_t id, struct bm_msg *msg)
 {
-    int changes = 0;
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err = db_change(r, sql, args, count, &changes, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql, args, count, &changes, msg);
     if (err == BM_OK && changes == 0)
         err = bm_fail(msg, BM_ERR_NOT_FOUND, "no %s %lld", what, (long long)id);
-    return op_end(&op, err, msg);
+    return err;
 }
 
 enum bm_err
@@ -106,13 +99,10 @@ registry_invocation_add(struct registry *r, struct registry_invocation *i, struc
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     int64_t now = clock_wall_ms();
     uint8_t uuid[UUID_LEN];
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    enum bm_err err = uuid_make(uuid, msg);
 
     if (err == BM_OK)
-        err = uuid_make(uuid, msg);
-    if (err == BM_OK)
-        err = db_run(r, sql,
+        err = db_change(r, sql,
             ARGS(a_int(now), a_int(i->due_ms), a_int(i->attempt), a_blob(SPAN(uuid)),
                 a_text(i->function), a_id(i->has_cert ? i->cert_id : NULL),
                 a_blob(buf_span(&i->payload))),
@@ -122,7 +112,7 @@ registry_invocation_add(struct registry *r, struct registry_invocation *i, struc
         i->created_ms = now;
         uuid_text(i->request_id, uuid);
     }
-    return op_end(&op, err, msg);
+    return err;
 }
 
 static enum bm_err

@@ -42,19 +42,17 @@ registry_rule_create(
 {
     static const char sql[] = "INSERT INTO rules(name, disabled, created, payload)"
                               " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(name) DO NOTHING";
-    int changes = 0;
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err;
 
-    if (err == BM_OK && (name[0] == '\0' || strlen(name) > REGISTRY_NAME_MAX))
-        err = bm_fail(msg, BM_ERR_ARG, "a rule name has 1 to %d characters", REGISTRY_NAME_MAX);
-    if (err == BM_OK)
-        err = db_run(r, sql,
-            ARGS(a_text(name), a_int(disabled), a_int(clock_wall_ms()), a_body(payload)), &changes,
-            msg);
+    if (name[0] == '\0' || strlen(name) > REGISTRY_NAME_MAX)
+        return bm_fail(msg, BM_ERR_ARG, "a rule name has 1 to %d characters", REGISTRY_NAME_MAX);
+    err = db_change(r, sql,
+        ARGS(a_text(name), a_int(disabled), a_int(clock_wall_ms()), a_body(payload)), &changes,
+        msg);
     if (err == BM_OK && changes == 0)
         err = bm_fail(msg, BM_ERR_EXISTS, "rule \"%.128s\" exists already", name);
-    return op_end(&op, err, msg);
+    return err;
 }
 
 enum bm_err
@@ -62,15 +60,13 @@ registry_rule_replace(
     struct registry *r, const char *name, bool disabled, struct span payload, struct bm_msg *msg)
 {
     static const char sql[] = "UPDATE rules SET disabled = ?2, payload = ?3 WHERE name = ?1";
-    int changes = 0;
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err =
+        db_change(r, sql, ARGS(a_text(name), a_int(disabled), a_body(payload)), &changes, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql, ARGS(a_text(name), a_int(disabled), a_body(payload)), &changes, msg);
     if (err == BM_OK && changes == 0)
         err = no_rule(name, msg);
-    return op_end(&op, err, msg);
+    return err;
 }
 
 enum bm_err
@@ -95,15 +91,12 @@ enum bm_err
 registry_rule_delete(struct registry *r, const char *name, struct bm_msg *msg)
 {
     static const char sql[] = "DELETE FROM rules WHERE name = ?1";
-    int changes = 0;
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
+    int changes;
+    enum bm_err err = db_change(r, sql, ARGS(a_text(name)), &changes, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql, ARGS(a_text(name)), &changes, msg);
     if (err == BM_OK && changes == 0)
         err = no_rule(name, msg);
-    return op_end(&op, err, msg);
+    return err;
 }
 
 enum bm_err

@@ -240,6 +240,17 @@ group_lose(struct registry *r)
 }
 
 enum bm_err
+db_change(struct registry *r, const char *sql, const struct arg *args, size_t count, int *changes,
+    struct bm_msg *msg)
+{
+    enum bm_err err = group_need(r, msg);
+
+    if (changes != NULL)
+        *changes = 0;
+    return err == BM_OK ? db_run(r, sql, args, count, changes, msg) : err;
+}
+
+enum bm_err
 op_begin(struct registry *r, struct op *op, struct bm_msg *msg)
 {
     enum bm_err err = group_need(r, msg);

@@ -103,6 +103,11 @@ void col_uuid(sqlite3_stmt *st, int col, char out[37]);
 enum bm_err col_buf(sqlite3_stmt *st, int col, struct buf *out, struct bm_msg *msg); /* appends */
 
 /* ---- mutations ---- */
+/* One statement that is a whole mutation: SQLite undoes it alone when it fails, no savepoint
+ * needed. */
+enum bm_err db_change(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    int *changes, struct bm_msg *msg);
+
 struct op {
     struct registry *r;
     size_t touched;

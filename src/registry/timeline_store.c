@@ -14,16 +14,12 @@ registry_record(struct registry *r, const struct timeline_record *rec, struct bm
 {
     static const char sql[] = "INSERT INTO timeline(time, cause, cert, client, peer, status, facts)"
                               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    struct op op;
-    enum bm_err err = op_begin(r, &op, msg);
 
-    if (err == BM_OK)
-        err = db_run(r, sql,
-            ARGS(a_int(rec->time_ms), a_text(cause_info(rec->cause)->id),
-                a_id(rec->has_cert ? rec->cert_id : NULL), a_text(rec->client_id),
-                a_text(rec->peer), a_text(rec->status), a_text(rec->facts)),
-            NULL, msg);
-    return op_end(&op, err, msg);
+    return db_change(r, sql,
+        ARGS(a_int(rec->time_ms), a_text(cause_info(rec->cause)->id),
+            a_id(rec->has_cert ? rec->cert_id : NULL), a_text(rec->client_id), a_text(rec->peer),
+            a_text(rec->status), a_text(rec->facts)),
+        NULL, msg);
 }
 
 static void
