@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unit tests of admission: every cause of SPEC aws-iot 4.1, on a real registry. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "certs.h"
+#include "endpoint/admit.h"
+#include "registry/table.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ACCOUNT "000000000000"
+
+struct fixture {
+    char dir[64];
+    struct table *table;
+    struct registry *r;
+    struct made ca;
+    uint8_t ca_id[32];
+    struct bm_msg msg;
+};
+
+static void
+register_ca(
+    struct fixture *f, const struct made *ca, enum cert_status status, bool open, uint8_t id[32])
+{
+    struct registry_ca row = { .status = status, .auto_registration = open, .mode = MODE_DEFAULT };
+    unsigned char *name = NULL;
+    int len = i2d_X509_NAME(X509_get_subject_name(ca->cert), &name);
+
+    assert_true(len > 0);
+    certs_id(ca, id);
+    memcpy(row.id, id, 32);
+    buf_add(&row.subject, name, (size_t)len);
+    certs_der(ca, &row.der);
+    if (registry_ca_insert(f->r, &row, &f->msg) != BM_OK) {
+        fail_msg("%s", f->msg.text);
+    }
+    OPENSSL_free(name);
+    registry_ca_fini(&row);
+}
+
+static int
+set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct registry_options o = { 0 };
+
+    assert_non_null(f);
+    (void)strcpy(f->dir, "/tmp/birthmark-admit.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    assert_int_equal(table_create(f->dir, 16, &f->table, &f->msg), BM_OK);
+    o.dir = f->dir;
+    o.table = f->table;
+    if (registry_open(&o, &f->r, &f->msg) != BM_OK) {
+        fail_msg("%s", f->msg.text);
+    }
+    f->ca = certs_make(&(struct make){ .name = "Demo CA", .ca = true });
+    register_ca(f, &f->ca, CERT_ACTIVE, true, f->ca_id);
+    *state = f;
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    registry_close(f->r);
+    table_close(f->table);
+    certs_fini(&f->ca);
+    assert_int_equal(dir_remove(f->dir, NULL), BM_OK);
+    free(f);
+    return 0;
+}
+
+static enum cause
+decide_der(struct fixture *f, struct span der)
+{
+    struct admit_request rq = { der, span_str("dev-1"), span_str("127.0.0.1:40122") };
+    enum cause cause = CAUSE_NONE;
+
+    if (admit_decide(f->r, ACCOUNT, &rq, &cause, &f->msg) != BM_OK) {
+        fail_msg("%s", f->msg.text);
+    }
+    return cause;
+}
+
+static enum cause
+decide(struct fixture *f, const struct made *leaf)
+{
+    struct buf der = { 0 };
+    enum cause cause;
+
+    certs_der(leaf, &der);
+    cause = decide_der(f, buf_span(&der));
+    buf_fini(&der);
+    return cause;
+}
+
+static void
+keep_last(void *arg, const struct timeline_record *rec)
+{
+    *(struct timeline_record *)arg = *rec;
+}
+
+/* The last record of the leaf, which must be of this cause. */
+static struct timeline_record
+last_record(struct fixture *f, const struct made *leaf, enum cause cause)
+{
+    struct timeline_record rec = { 0 };
+    uint8_t id[32];
+
+    certs_id(leaf, id);
+    assert_int_equal(registry_timeline_cert(f->r, id, 100, keep_last, &rec, &f->msg), BM_OK);
+    assert_int_equal(rec.cause, cause);
+    assert_string_equal(rec.client_id, "dev-1");
+    assert_string_equal(rec.peer, "127.0.0.1:40122");
+    return rec;
+}
+
+static void
+assert_unknown(struct fixture *f, const struct made *leaf)
+{
+    struct registry_cert c;
+    struct registry_event e;
+    uint8_t id[32];
+
+    certs_id(leaf, id);
+    assert_int_equal(registry_cert_get(f->r, id, &c, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_event_next(f->r, 0, &e, &f->msg), BM_ERR_NOT_FOUND);
+}
+
+/* The event after `*after`, checked as SPEC aws-iot 4.2 describes it. */
+static void
+assert_event(struct fixture *f, const struct made *leaf, int64_t *after, bool first)
+{
+    struct registry_event e;
+    struct registry_cert c;
+    uint8_t id[32];
+    char hex[65];
+    char ca_hex[65];
+    char text[128];
+    json_t *j;
+
+    certs_id(leaf, id);
+    hex_encode(hex, id, 32);
+    hex_encode(ca_hex, f->ca_id, 32);
+    assert_int_equal(registry_event_next(f->r, *after, &e, &f->msg), BM_OK);
+    *after = e.id;
+    (void)snprintf(text, sizeof text, "$aws/events/certificates/registered/%s", ca_hex);
+    assert_string_equal(buf_cstr(&e.topic), text);
+    assert_true(e.has_cert);
+    assert_memory_equal(e.cert_id, id, 32);
+    j = json_loadb((const char *)e.payload.ptr, e.payload.len, 0, NULL);
+    assert_non_null(j);
+    assert_int_equal(json_object_size(j), 6);
+    assert_string_equal(json_string_value(json_object_get(j, "certificateId")), hex);
+    assert_string_equal(json_string_value(json_object_get(j, "caCertificateId")), ca_hex);
+    assert_string_equal(
+        json_string_value(json_object_get(j, "certificateStatus")), "PENDING_ACTIVATION");
+    assert_string_equal(json_string_value(json_object_get(j, "awsAccountId")), ACCOUNT);
+    assert_true(json_is_integer(json_object_get(j, "timestamp")));
+    assert_true(
+        llabs(json_integer_value(json_object_get(j, "timestamp")) - clock_wall_ms()) < 60000);
+    if (first) {
+        assert_true(json_is_null(json_object_get(j, "certificateRegistrationTimestamp")));
+    } else {
+        assert_int_equal(registry_cert_get(f->r, id, &c, &f->msg), BM_OK);
+        (void)snprintf(text, sizeof text, "%" PRId64, c.created_ms);
+        assert_string_equal(
+            json_string_value(json_object_get(j, "certificateRegistrationTimestamp")), text);
+        registry_cert_fini(&c);
+    }
+    json_decref(j);
+    registry_event_fini(&e);
+}
+
+static void
+unknown_leaf_of_an_open_ca_becomes_pending_with_one_event(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    struct registry_cert c;
+    struct timeline_record rec;
+    uint8_t id[32];
+    int64_t after = 0;
+
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    certs_id(&leaf, id);
+    assert_int_equal(registry_cert_get(f->r, id, &c, &f->msg), BM_OK);
+    assert_int_equal(c.status, CERT_PENDING_ACTIVATION);
+    assert_true(c.has_ca);
+    assert_memory_equal(c.ca_id, f->ca_id, 32);
+    assert_true(c.not_after_ms > clock_wall_ms());
+    assert_int_equal(c.mode, MODE_DEFAULT);
+    registry_cert_fini(&c);
+    rec = last_record(f, &leaf, CAUSE_REGISTERED_JITR);
+    assert_string_equal(rec.status, "PENDING_ACTIVATION");
+    assert_event(f, &leaf, &after, true);
+    certs_fini(&leaf);
+}
+
+static void
+pending_leaf_stays_pending_and_publishes_again(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    int64_t after = 0;
+
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    /* before the group is committed, as two workers ask at the same time */
+    assert_int_equal(decide(f, &leaf), CAUSE_PENDING);
+    assert_int_equal(registry_commit(f->r, &f->msg), BM_OK);
+    assert_int_equal(decide(f, &leaf), CAUSE_PENDING);
+    assert_event(f, &leaf, &after, true);
+    assert_event(f, &leaf, &after, false);
+    assert_event(f, &leaf, &after, false);
+    assert_string_equal(last_record(f, &leaf, CAUSE_PENDING).status, "PENDING_ACTIVATION");
+    certs_fini(&leaf);
+}
+
+static void
+known_leaf_is_judged_by_its_status(void **state)
+{
+    static const struct {
+        enum cert_status status;
+        enum cause want;
+    } cases[] = {
+        { CERT_ACTIVE, CAUSE_ADMITTED },
+        { CERT_INACTIVE, CAUSE_INACTIVE },
+        { CERT_REVOKED, CAUSE_REVOKED },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+        uint8_t id[32];
+
+        certs_id(&leaf, id);
+        assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+        assert_int_equal(registry_cert_set_status(f->r, id, cases[i].status, NULL, &f->msg), BM_OK);
+        assert_int_equal(decide(f, &leaf), cases[i].want);
+        /* what is admitted is recorded by the worker, when the policy has spoken too */
+        (void)last_record(
+            f, &leaf, cases[i].want == CAUSE_ADMITTED ? CAUSE_REGISTERED_JITR : cases[i].want);
+        certs_fini(&leaf);
+    }
+}
+
+static void
+registered_leaf_stays_welcome_when_its_ca_is_deactivated(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    const enum cert_status off = CERT_INACTIVE;
+    uint8_t id[32];
+
+    certs_id(&leaf, id);
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    assert_int_equal(registry_cert_set_status(f->r, id, CERT_ACTIVE, NULL, &f->msg), BM_OK);
+    assert_int_equal(registry_ca_update(f->r, f->ca_id, &off, NULL, &f->msg), BM_OK);
+    assert_int_equal(decide(f, &leaf), CAUSE_ADMITTED); /* SPEC aws-iot 3.3 */
+    certs_fini(&leaf);
+}
+
+static void
+leaf_of_an_unknown_ca_is_refused_and_not_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct made other = certs_make(&(struct make){ .name = "Other CA", .ca = true });
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &other });
+
+    assert_int_equal(decide(f, &leaf), CAUSE_CA_UNKNOWN);
+    assert_non_null(strstr(last_record(f, &leaf, CAUSE_CA_UNKNOWN).facts, "CN=Other CA"));
+    assert_unknown(f, &leaf);
+    certs_fini(&leaf);
+    certs_fini(&other);
+}
+
+static void
+leaf_with_the_name_but_not_the_key_of_a_ca_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct made twin = certs_make(&(struct make){ .name = "Demo CA", .ca = true });
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &twin });
+
+    assert_int_equal(decide(f, &leaf), CAUSE_SIGNATURE_WRONG);
+    assert_non_null(
+        strstr(last_record(f, &leaf, CAUSE_SIGNATURE_WRONG).facts, "cas_of_that_name=1"));
+    assert_unknown(f, &leaf);
+    certs_fini(&leaf);
+    certs_fini(&twin);
+}
+
+static void
+the_signature_decides_among_cas_of_one_name(void **state)
+{
+    struct fixture *f = *state;
+    struct made twin = certs_make(&(struct make){ .name = "Demo CA", .ca = true });
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &twin });
+    struct registry_cert c;
+    uint8_t twin_id[32];
+    uint8_t id[32];
+
+    register_ca(f, &twin, CERT_ACTIVE, true, twin_id);
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    certs_id(&leaf, id);
+    assert_int_equal(registry_cert_get(f->r, id, &c, &f->msg), BM_OK);
+    assert_memory_equal(c.ca_id, twin_id, 32);
+    registry_cert_fini(&c);
+    certs_fini(&leaf);
+    certs_fini(&twin);
+}
+
+/* The same CA key in two certificates: the closed one does not shadow the open one. */
+static void
+an_open_ca_is_preferred_to_a_closed_one_with_the_same_key(void **state)
+{
+    struct fixture *f = *state;
+    struct made again = { f->ca.key, X509_dup(f->ca.cert) };
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    uint8_t id[32];
+
+    assert_int_equal(X509_gmtime_adj(X509_getm_notAfter(again.cert), 999999) != NULL, 1);
+    assert_true(X509_sign(again.cert, f->ca.key, EVP_sha256()) > 0);
+    register_ca(f, &again, CERT_INACTIVE, false, id);
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    certs_fini(&leaf);
+    X509_free(again.cert);
+}
+
+static void
+closed_cas_take_no_newcomers(void **state)
+{
+    static const struct {
+        enum cert_status status;
+        bool open;
+        enum cause want;
+    } cases[] = {
+        { CERT_INACTIVE, true, CAUSE_CA_INACTIVE },
+        { CERT_INACTIVE, false, CAUSE_CA_INACTIVE },
+        { CERT_ACTIVE, false, CAUSE_CA_NO_AUTO_REGISTRATION },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+        char hex[65];
+
+        assert_int_equal(
+            registry_ca_update(f->r, f->ca_id, &cases[i].status, &cases[i].open, &f->msg), BM_OK);
+        assert_int_equal(decide(f, &leaf), cases[i].want);
+        hex_encode(hex, f->ca_id, 32);
+        assert_non_null(strstr(last_record(f, &leaf, cases[i].want).facts, hex));
+        assert_unknown(f, &leaf);
+        certs_fini(&leaf);
+    }
+}
+
+static void
+leaf_outside_its_dates_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct made old = certs_make(
+        &(struct make){ .name = "old", .issuer = &f->ca, .from_s = -7200, .to_s = -3600 });
+    struct made early = certs_make(
+        &(struct make){ .name = "early", .issuer = &f->ca, .from_s = 3600, .to_s = 7200 });
+
+    assert_int_equal(decide(f, &old), CAUSE_LEAF_EXPIRED);
+    assert_unknown(f, &old);
+    assert_int_equal(decide(f, &early), CAUSE_LEAF_NOT_YET_VALID);
+    assert_unknown(f, &early);
+    assert_non_null(strstr(last_record(f, &old, CAUSE_LEAF_EXPIRED).facts, "notAfter="));
+    certs_fini(&old);
+    certs_fini(&early);
+}
+
+static void
+weak_or_damaged_leaf_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct made weak =
+        certs_make(&(struct make){ .name = "weak", .issuer = &f->ca, .rsa_bits = 1024 });
+
+    assert_int_equal(decide(f, &weak), CAUSE_LEAF_UNACCEPTABLE);
+    assert_unknown(f, &weak);
+    assert_non_null(strstr(last_record(f, &weak, CAUSE_LEAF_UNACCEPTABLE).facts, "1024"));
+    assert_int_equal(decide_der(f, span_str("not a certificate")), CAUSE_LEAF_UNACCEPTABLE);
+    assert_int_equal(decide_der(f, span_of(NULL, 0)), CAUSE_LEAF_UNACCEPTABLE);
+    certs_fini(&weak);
+}
+
+static void
+a_refusal_is_durable_after_the_commit_and_so_is_pending(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    struct registry_options o = { .dir = f->dir, .table = f->table };
+    int64_t after = 0;
+
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    assert_int_equal(registry_commit(f->r, &f->msg), BM_OK);
+    registry_close(f->r);
+    f->r = NULL;
+    assert_int_equal(registry_open(&o, &f->r, &f->msg), BM_OK);
+    assert_event(f, &leaf, &after, true);
+    assert_int_equal(decide(f, &leaf), CAUSE_PENDING);
+    certs_fini(&leaf);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(unknown_leaf_of_an_open_ca_becomes_pending_with_one_event),
+        TEST(pending_leaf_stays_pending_and_publishes_again),
+        TEST(known_leaf_is_judged_by_its_status),
+        TEST(registered_leaf_stays_welcome_when_its_ca_is_deactivated),
+        TEST(leaf_of_an_unknown_ca_is_refused_and_not_stored),
+        TEST(leaf_with_the_name_but_not_the_key_of_a_ca_is_refused),
+        TEST(the_signature_decides_among_cas_of_one_name),
+        TEST(an_open_ca_is_preferred_to_a_closed_one_with_the_same_key),
+        TEST(closed_cas_take_no_newcomers),
+        TEST(leaf_outside_its_dates_is_refused),
+        TEST(weak_or_damaged_leaf_is_refused),
+        TEST(a_refusal_is_durable_after_the_commit_and_so_is_pending),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
