@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registration code and CA certificates. SPEC aws-iot 1.3.1, 3.2, 3.3. */
+#include "api/internal.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- registration code ---- */
+
+void
+get_registration_code(struct call *c)
+{
+    char code[65] = "";
+    struct bm_msg msg;
+    enum bm_err err = registry_code_get(c->registry, code, &msg); /* makes one when there is none */
+
+    call_finish_json(c, err, &msg, 200, json_pack("{s:s}", "registrationCode", code));
+}
+
+void
+delete_registration_code(struct call *c)
+{
+    struct bm_msg msg;
+
+    call_finish(c, registry_code_delete(c->registry, &msg), &msg);
+}
+
+/* ---- registering ---- */
+
+struct registration {
+    const char *ca_pem;
+    const char *verification_pem;
+    bool set_active;
+    bool auto_registration;
+    struct pki_cert *ca;
+    struct pki_cert *verification;
+};
+
+static bool
+check_mode(struct call *c, const char *mode)
+{
+    if (mode == NULL || strcmp(mode, "DEFAULT") == 0)
+        return true;
+    if (strcmp(mode, "SNI_ONLY") == 0)
+        call_refuse(c, NOT_BUILT,
+            "certificateMode SNI_ONLY is not built here; register in mode DEFAULT, with a "
+            "verification certificate.");
+    else
+        call_refuse_input(c, "certificateMode is '%.60s'; want DEFAULT or SNI_ONLY.", mode);
+    return false;
+}
+
+static bool
+read_registration(struct call *c, struct registration *r)
+{
+    static const char *const not_built[] = { "registrationConfig", "tags", NULL };
+    const char *mode;
+
+    if (!call_text(c, "caCertificate", true, PKI_PEM_MAX, &r->ca_pem) ||
+        !call_text(c, "verificationCertificate", false, PKI_PEM_MAX, &r->verification_pem) ||
+        !call_text(c, "certificateMode", false, PKI_PEM_MAX, &mode) || !check_mode(c, mode) ||
+        !call_without(c, not_built) || !call_query_bool(c, "setAsActive", &r->set_active) ||
+        !call_query_bool(c, "allowAutoRegistration", &r->auto_registration))
+        return false;
+    if (r->verification_pem != NULL)
+        return true;
+    call_refuse_input(c,
+        "The member 'verificationCertificate' is missing; in certificateMode DEFAULT it must be "
+        "there: a certificate signed by the CA, with the registration code as its CN.");
+    return false;
+}
+
+static bool
+read_pem(struct call *c, const char *member, const char *pem, struct pki_cert **out)
+{
+    struct bm_msg msg;
+
+    if (pki_cert_from_pem(span_str(pem), out, &msg) == BM_OK)
+        return true;
+    call_refuse(c, CERTIFICATE_VALIDATION, "%s: %s", member, msg.text);
+    return false;
+}
+
+static bool
+check_ca(struct call *c, const struct pki_cert *ca)
+{
+    struct bm_msg msg;
+    char subject[160];
+
+    if (!pki_cert_is_ca(ca)) {
+        pki_cert_subject_text(ca, subject, sizeof subject);
+        call_refuse(c, CERTIFICATE_VALIDATION,
+            "The CA certificate does not have the basicConstraints extension as true; its subject "
+            "is '%s'. Make it with basicConstraints=critical,CA:TRUE.",
+            subject);
+        return false;
+    }
+    if (pki_cert_acceptable(ca, &msg) == BM_OK &&
+        pki_cert_valid_at(ca, clock_wall_ms(), &msg) == BM_OK)
+        return true;
+    call_refuse(c, CERTIFICATE_VALIDATION, "caCertificate: %s", msg.text);
+    return false;
+}
+
+static bool
+check_code(struct call *c, const struct pki_cert *verification)
+{
+    char name[PKI_CN_MAX];
+    char code[65];
+    struct bm_msg msg;
+    bool named = pki_cert_common_name(verification, name, sizeof name);
+    enum bm_err err = registry_code_get(c->registry, code, &msg);
+
+    if (err != BM_OK) {
+        call_refuse_err(c, err, &msg);
+        return false;
+    }
+    if (named && strcmp(name, code) == 0)
+        return true;
+    call_refuse(c, REGISTRATION_CODE,
+        "The verification certificate's CN is %s%s%s; it must be this account's registration code, "
+        "'%s' (aws iot get-registration-code).",
+        named ? "'" : "", named ? name : "missing", named ? "'" : "", code);
+    return false;
+}
+
+static bool
+check_verification(struct call *c, const struct registration *r)
+{
+    struct bm_msg msg;
+
+    if (pki_cert_signed_by(r->verification, r->ca, &msg) == BM_OK)
+        return check_code(c, r->verification);
+    call_refuse(c, CERTIFICATE_VALIDATION, "verificationCertificate: %s. Sign it with the key of "
+                                           "the CA that is registered.",
+        msg.text);
+    return false;
+}
+
+static void
+fill_ca(const struct registration *r, struct registry_ca *ca)
+{
+    struct span subject = pki_cert_subject(r->ca);
+    struct span der = pki_cert_der(r->ca);
+
+    *ca = (struct registry_ca){ .status = r->set_active ? CERT_ACTIVE : CERT_INACTIVE,
+        .auto_registration = r->auto_registration,
+        .mode = MODE_DEFAULT,
+        .not_before_ms = pki_cert_not_before_ms(r->ca),
+        .not_after_ms = pki_cert_not_after_ms(r->ca) };
+    pki_cert_id(r->ca, ca->id);
+    buf_add(&ca->subject, subject.ptr, subject.len);
+    buf_add(&ca->der, der.ptr, der.len);
+}
+
+static enum bm_err
+store_ca(struct call *c, const struct registration *r, struct registry_ca *ca, struct bm_msg *msg)
+{
+    char subject[120];
+    enum bm_err err = group_begin(c, msg);
+
+    if (err != BM_OK)
+        return err;
+    pki_cert_subject_text(r->ca, subject, sizeof subject);
+    err = registry_ca_insert(c->registry, ca, msg);
+    if (err == BM_OK)
+        err = call_record(c, CAUSE_CA_REGISTERED, ca->id, cert_status_name(ca->status), msg,
+            "subject='%s' auto-registration=%s", subject,
+            ca->auto_registration ? "ENABLE" : "DISABLE");
+    return group_end(c, err, msg);
+}
+
+static void
+insert_ca(struct call *c, const struct registration *r)
+{
+    struct registry_ca ca;
+    struct bm_msg msg = { "" };
+    struct arn arn;
+    char hex[2 * REGISTRY_ID_LEN + 1];
+    enum bm_err err;
+
+    fill_ca(r, &ca);
+    arn = cert_arn(c, "cacert", ca.id);
+    hex_encode(hex, ca.id, REGISTRY_ID_LEN);
+    err = store_ca(c, r, &ca, &msg);
+    if (err == BM_ERR_EXISTS)
+        call_refuse_exists(c, hex, arn.text, "The CA certificate is registered already.");
+    else if (err == BM_ERR_LIMIT)
+        call_refuse(c, LIMIT_EXCEEDED,
+            "Limit reached for number of CA Certificates with same subject: %s", msg.text);
+    else
+        call_finish_json(c, err, &msg, 200,
+            json_pack("{s:s,s:s}", "certificateArn", arn.text, "certificateId", hex));
+    registry_ca_fini(&ca);
+}
+
+void
+register_ca_certificate(struct call *c)
+{
+    struct registration r = { 0 };
+
+    if (read_registration(c, &r) && read_pem(c, "caCertificate", r.ca_pem, &r.ca) &&
+        check_ca(c, r.ca) &&
+        read_pem(c, "verificationCertificate", r.verification_pem, &r.verification) &&
+        check_verification(c, &r))
+        insert_ca(c, &r);
+    pki_cert_free(r.ca);
+    pki_cert_free(r.verification);
+}
+
+/* ---- describing ---- */
+
+static json_t *
+ca_json(const struct call *c, const struct registry_ca *ca)
+{
+    return json_pack("{s:{s:s,s:o,s:s,s:o,s:s,s:o,s:s,s:o,s:i,s:s,s:o,s:s},s:{}}",
+        "certificateDescription", "certificateArn", cert_arn(c, "cacert", ca->id).text,
+        "certificateId", json_id(ca->id), "status", cert_status_name(ca->status), "certificatePem",
+        json_pem(buf_span(&ca->der)), "ownedBy", c->api->options.account, "creationDate",
+        json_time(ca->created_ms), "autoRegistrationStatus",
+        ca->auto_registration ? "ENABLE" : "DISABLE", "lastModifiedDate",
+        json_time(ca->modified_ms), "customerVersion", ca->version, "generationId", ca->generation,
+        "validity", json_validity(ca->not_before_ms, ca->not_after_ms), "certificateMode",
+        ca->mode == MODE_SNI_ONLY ? "SNI_ONLY" : "DEFAULT", "registrationConfig");
+}
+
+void
+describe_ca_certificate(struct call *c)
+{
+    uint8_t id[REGISTRY_ID_LEN];
+    struct registry_ca ca = { 0 };
+    struct bm_msg msg;
+    enum bm_err err;
+
+    if (!call_label_id(c, id))
+        return;
+    err = registry_ca_get(c->registry, id, &ca, &msg);
+    if (err != BM_OK)
+        call_refuse_err(c, err, &msg);
+    else
+        call_reply_json(c, 200, ca_json(c, &ca));
+    registry_ca_fini(&ca);
+}
+
+static void
+add_ca(void *arg, const struct registry_ca *ca)
+{
+    struct page *p = arg;
+
+    (void)json_array_append_new(p->items,
+        json_pack("{s:o,s:s,s:o}", "certificateId", json_id(ca->id), "status",
+            cert_status_name(ca->status), "creationDate", json_time(ca->created_ms)));
+}
+
+void
+list_ca_certificates(struct call *c)
+{
+    struct page p;
+    struct bm_msg msg;
+    enum bm_err err;
+    size_t i;
+    json_t *item;
+
+    if (!page_read(c, &p))
+        return;
+    err = registry_ca_list(c->registry, &p.registry, add_ca, &p, &msg);
+    json_array_foreach(p.items, i, item)
+    {
+        const char *id = json_string_value(json_object_get(item, "certificateId"));
+
+        (void)json_object_set_new(
+            item, "certificateArn", json_string(iot_arn(c, "cacert", id).text));
+    }
+    page_reply(c, &p, "certificates", err, &msg);
+}
+
+/* ---- changing ---- */
+
+struct ca_change {
+    const enum cert_status *status;
+    const bool *auto_registration;
+    enum cert_status new_status;
+    bool new_auto;
+};
+
+/* One of two words; the enum is not checked by clients, so the message has to teach. SPEC 0.1 */
+static bool
+read_choice(struct call *c, const char *name, const char *yes, const char *no, bool *given,
+    bool *is_yes)
+{
+    struct buf b = { 0 };
+    const char *text;
+    bool good = call_query_text(c, name, &b, &text);
+
+    *given = good && text != NULL;
+    if (*given) {
+        *is_yes = strcmp(text, yes) == 0;
+        good = *is_yes || strcmp(text, no) == 0;
+        if (!good)
+            call_refuse_input(c, "%s is '%.60s'; want %s or %s.", name, text, yes, no);
+    }
+    buf_fini(&b);
+    return good;
+}
+
+static bool
+read_ca_change(struct call *c, struct ca_change *change)
+{
+    static const char *const not_built[] = { "registrationConfig", NULL };
+    bool given;
+    bool active = false;
+    bool remove = false;
+
+    if (!read_choice(c, "newStatus", "ACTIVE", "INACTIVE", &given, &active))
+        return false;
+    change->new_status = active ? CERT_ACTIVE : CERT_INACTIVE;
+    change->status = given ? &change->new_status : NULL;
+    if (!read_choice(
+            c, "newAutoRegistrationStatus", "ENABLE", "DISABLE", &given, &change->new_auto))
+        return false;
+    change->auto_registration = given ? &change->new_auto : NULL;
+    /* removeAutoRegistration clears a registrationConfig; there is none to clear */
+    return call_without(c, not_built) && call_bool(c, "removeAutoRegistration", &remove);
+}
+
+static enum bm_err
+change_ca(struct call *c, const uint8_t id[REGISTRY_ID_LEN], const struct ca_change *change,
+    struct bm_msg *msg)
+{
+    enum bm_err err = group_begin(c, msg);
+    const char *status = change->status != NULL ? cert_status_name(change->new_status) : NULL;
+
+    if (err != BM_OK)
+        return err;
+    err = registry_ca_update(c->registry, id, change->status, change->auto_registration, msg);
+    if (err == BM_OK)
+        err = call_record(c, CAUSE_CA_CHANGED, id, status, msg, "status=%s auto-registration=%s",
+            status != NULL ? status : "(kept)",
+            change->auto_registration == NULL ? "(kept)"
+            : change->new_auto                ? "ENABLE"
+                                              : "DISABLE");
+    return group_end(c, err, msg);
+}
+
+void
+update_ca_certificate(struct call *c)
+{
+    uint8_t id[REGISTRY_ID_LEN];
+    struct ca_change change = { 0 };
+    struct bm_msg msg = { "" };
+
+    if (call_label_id(c, id) && read_ca_change(c, &change))
+        call_finish(c, change_ca(c, id, &change, &msg), &msg);
+}
+
+static enum bm_err
+remove_ca(struct call *c, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg)
+{
+    enum bm_err err = group_begin(c, msg);
+
+    if (err != BM_OK)
+        return err;
+    err = registry_ca_delete(c->registry, id, msg);
+    if (err == BM_OK)
+        err = call_record(c, CAUSE_CA_DELETED, id, NULL, msg, "%s", "");
+    return group_end(c, err, msg);
+}
+
+void
+delete_ca_certificate(struct call *c)
+{
+    uint8_t id[REGISTRY_ID_LEN];
+    struct bm_msg msg = { "" };
+    enum bm_err err;
+
+    if (!call_label_id(c, id))
+        return;
+    err = remove_ca(c, id, &msg);
+    if (err == BM_ERR_CONFLICT)
+        call_refuse(c, CERTIFICATE_STATE, "%s", msg.text);
+    else
+        call_finish(c, err, &msg);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this room share: one request on its way (struct call), what handlers read from
+ * it, and the ways to answer it.
+ *
+ * The life of a call: api.c finds the operation (operations.c), verifies the signature, decodes
+ * labels and body, and calls the handler. A handler answers exactly once, by one of the call_reply_
+ * and call_refuse functions, which mark the call as answered; api.c frees it when the handler has
+ * returned. Every reader that returns false has refused the call already. A handler that answers
+ * later (Invoke) puts the call into the waiting list with call_wait and ends it with call_end.
+ */
+#ifndef BM_API_INTERNAL_H
+#define BM_API_INTERNAL_H
+
+#include "api/api.h"
+#include "api/sigv4.h"
+
+#include <jansson.h>
+
+struct call;
+
+enum service { SERVICE_IOT, SERVICE_DATA, SERVICE_LAMBDA };
+enum body { BODY_NONE, BODY_JSON, BODY_RAW };
+enum { LABELS_MAX = 2, ARN_MAX = 512 };
+
+struct operation {
+    enum service service;
+    const char *name;
+    const char *method;
+    const char *path; /* {}: one segment, a label; {+}: one or more, only where not built */
+    enum body body;
+    void (*handler)(struct call *c); /* NULL: not built */
+};
+
+struct api {
+    struct api_options options;
+    struct http_server *http;
+    struct call *waiting;
+};
+
+struct call {
+    struct api *api;
+    struct registry *registry;
+    struct http_request *rq;
+    const struct operation *op;
+    struct buf labels[LABELS_MAX]; /* decoded, terminated */
+    json_t *body;                  /* an object when the operation's body is BODY_JSON */
+    bool answered;
+    bool want_log; /* Invoke */
+    struct call *next;
+    struct call *prev;
+};
+
+/* ---- operations.c ---- */
+
+/*
+ * The operation of a request, its labels appended to `labels` still percent-encoded. NULL: none;
+ * *other is then an operation with that path and another method, or NULL.
+ */
+const struct operation *operation_find(const char *method, const char *path,
+    struct buf labels[LABELS_MAX], const struct operation **other);
+
+/* ---- refusals (reply.c); names and status codes are in one table there. SPEC aws-iot 1.2 ---- */
+
+enum problem {
+    INVALID_REQUEST,
+    CERTIFICATE_VALIDATION,
+    REGISTRATION_CODE,
+    MALFORMED_POLICY,
+    SQL_PARSE,
+    UNAUTHORIZED,
+    MISSING_TOKEN,
+    INCOMPLETE_SIGNATURE,
+    UNKNOWN_KEY,
+    INVALID_SIGNATURE,
+    FORBIDDEN,
+    NOT_FOUND,
+    METHOD_NOT_ALLOWED,
+    CERTIFICATE_STATE,
+    ALREADY_EXISTS,
+    CERTIFICATE_CONFLICT,
+    DELETE_CONFLICT,
+    CONFLICT,
+    LIMIT_EXCEEDED,
+    ENTITY_TOO_LARGE,
+    INVALID_PARAMETER, /* from here on: Lambda */
+    INVALID_CONTENT,
+    RESOURCE_CONFLICT,
+    REQUEST_TOO_LARGE,
+    TOO_MANY_REQUESTS,
+    SERVICE_FAILURE,
+    INTERNAL_FAILURE,
+    NOT_BUILT,
+    UNAVAILABLE,
+    PROBLEM_COUNT
+};
+
+void call_refuse(struct call *c, enum problem problem, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* What the client sent is wrong, in the words of its service. */
+void call_refuse_input(struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The one mapping from our errors to the API's. */
+void call_refuse_err(struct call *c, enum bm_err err, const struct bm_msg *msg);
+/* 409 with the members resourceId and resourceArn. */
+void call_refuse_exists(struct call *c, const char *id, const char *arn, const char *message);
+
+/* ---- replies (reply.c) ---- */
+
+void call_reply_empty(struct call *c, unsigned status);
+/* Takes `value`; NULL (jansson had no memory, or text that is not UTF-8) becomes 503. */
+void call_reply_json(struct call *c, unsigned status, json_t *value);
+void call_reply_raw(
+    struct call *c, unsigned status, const char *content_type, struct span body);
+
+/*
+ * End of a mutating operation: refuse when `err` says so, else commit, and only then reply: 200 and
+ * nothing, or `status` and `value` (taken in any case).
+ */
+void call_finish(struct call *c, enum bm_err err, const struct bm_msg *msg);
+void call_finish_json(
+    struct call *c, enum bm_err err, const struct bm_msg *msg, unsigned status, json_t *value);
+/* Make the open group durable; refuses and returns false when that fails. */
+bool call_commit(struct call *c);
+
+void call_wait(struct call *c);
+void call_end(struct call *c); /* free; takes NULL */
+
+/* ---- several mutations as one (reply.c) ---- */
+
+enum bm_err group_begin(struct call *c, struct bm_msg *msg);
+enum bm_err group_end(struct call *c, enum bm_err err, struct bm_msg *msg);
+/* A timeline record of this call; `facts` begin with the operation's name. */
+enum bm_err call_record(struct call *c, enum cause cause, const uint8_t id[REGISTRY_ID_LEN],
+    const char *status, struct bm_msg *msg, const char *facts, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* ---- what the request says (params.c) ---- */
+
+const char *call_label(const struct call *c, size_t i);
+bool call_label_id(struct call *c, uint8_t id[REGISTRY_ID_LEN]); /* label 0: 64 hex */
+/* Label 0 as a policy name; label 0 as a rule name. */
+const char *call_policy_name(struct call *c);
+const char *call_rule_name(struct call *c);
+
+/* Absent: `out` as it was. A damaged or unfit value is refused. */
+bool call_query_text(struct call *c, const char *name, struct buf *out, const char **text);
+bool call_query_bool(struct call *c, const char *name, bool *out);
+bool call_query_count(struct call *c, const char *name, size_t min, size_t max, size_t *out);
+
+/* Members of the JSON body. Absent or null: *out is NULL, which is refused when required. */
+bool call_text(struct call *c, const char *name, bool required, size_t max, const char **out);
+bool call_bool(struct call *c, const char *name, bool *out);
+bool call_object(struct call *c, const char *name, bool required, json_t **out);
+/* Members that would change what happens but are not built: refused when they say something. */
+bool call_without(struct call *c, const char *const *names);
+
+/* A certificate ARN of this account and region. `what` names the parameter. */
+bool call_cert_arn(
+    struct call *c, const char *what, const char *arn, uint8_t id[REGISTRY_ID_LEN]);
+
+struct page {
+    struct registry_page registry;
+    struct buf marker;
+    json_t *items;
+};
+/* pageSize, marker, isAscendingOrder. SPEC aws-iot 1.4. End with page_reply. */
+bool page_read(struct call *c, struct page *p);
+void page_reply(struct call *c, struct page *p, const char *member, enum bm_err err,
+    const struct bm_msg *msg);
+void page_fini(struct page *p);
+
+/* ---- ids, ARNs, times as JSON (params.c) ---- */
+
+struct arn {
+    char text[ARN_MAX];
+};
+struct arn iot_arn(const struct call *c, const char *kind, const char *name); /* "cert", hex */
+struct arn cert_arn(const struct call *c, const char *kind, const uint8_t id[REGISTRY_ID_LEN]);
+json_t *json_id(const uint8_t id[REGISTRY_ID_LEN]);
+json_t *json_time(int64_t ms); /* SPEC aws-iot 1.1: seconds, fraction of milliseconds */
+json_t *json_pem(struct span der);
+json_t *json_span(struct span text);
+json_t *json_validity(int64_t not_before_ms, int64_t not_after_ms);
+
+/* ---- handlers, one file per resource ---- */
+
+void get_registration_code(struct call *c); /* ca.c */
+void delete_registration_code(struct call *c);
+void register_ca_certificate(struct call *c);
+void describe_ca_certificate(struct call *c);
+void update_ca_certificate(struct call *c);
+void list_ca_certificates(struct call *c);
+void delete_ca_certificate(struct call *c);
+
+void list_certificates(struct call *c); /* certificate.c */
+void list_certificates_by_ca(struct call *c);
+void describe_certificate(struct call *c);
+void update_certificate(struct call *c);
+void delete_certificate(struct call *c);
+void register_certificate(struct call *c); /* register.c */
+void create_keys_and_certificate(struct call *c);
+void create_certificate_from_csr(struct call *c);
+
+void create_policy(struct call *c); /* policy.c */
+void get_policy(struct call *c);
+void list_policies(struct call *c);
+void delete_policy(struct call *c);
+void attach_policy(struct call *c); /* attachment.c */
+void detach_policy(struct call *c);
+void list_attached_policies(struct call *c);
+void list_targets_for_policy(struct call *c);
+void attach_principal_policy(struct call *c);
+void detach_principal_policy(struct call *c);
+void list_principal_policies(struct call *c);
+
+void create_topic_rule(struct call *c); /* rule.c */
+void get_topic_rule(struct call *c);
+void replace_topic_rule(struct call *c);
+void list_topic_rules(struct call *c);
+void delete_topic_rule(struct call *c);
+void enable_topic_rule(struct call *c);
+void disable_topic_rule(struct call *c);
+
+void describe_endpoint(struct call *c); /* endpoint.c */
+void publish(struct call *c);
+
+void create_function(struct call *c); /* function.c */
+void get_function(struct call *c);
+void get_function_configuration(struct call *c);
+void list_functions(struct call *c);
+void update_function_code(struct call *c);
+void update_function_configuration(struct call *c);
+void delete_function(struct call *c);
+void invoke_function(struct call *c); /* invoke.c */
+void add_permission(struct call *c);  /* permission.c */
+void remove_permission(struct call *c);
+void get_function_policy(struct call *c);
+
+/* The function that label 0 names; refused when there is none. End with registry_function_fini. */
+bool call_function(struct call *c, struct registry_function *out);
+struct arn function_arn(const struct call *c, const char *name);
+
+#endif
