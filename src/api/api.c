@@ -148,8 +148,8 @@ decode_body(struct call *c)
     if (c->op->body != BODY_JSON)
         return true;
     if (!takes_package(c) && body.len > JSON_BODY_MAX) {
-        call_refuse_input(c, "The body has %zu bytes; at most %d are read.", body.len,
-            JSON_BODY_MAX);
+        call_refuse_input(
+            c, "The body has %zu bytes; at most %d are read.", body.len, JSON_BODY_MAX);
         return false;
     }
     c->body = body.len > 0 ? json_loadb((const char *)body.ptr, body.len, 0, &at) : json_object();

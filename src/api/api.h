@@ -33,20 +33,19 @@ struct api_options {
     const char *secret_key;
     const char *endpoint_address; /* DescribeEndpoint: the MQTT endpoint's host name */
     /* iot-data Publish: hand the message to the broker and the rules. BM_ERR_IO: broker down. */
-    enum bm_err (*publish)(
-        void *arg, struct span topic, struct span payload, int qos, bool retain);
+    enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos, bool retain);
     void *publish_arg;
     /*
-     * Commit the open group, which may hold the changes of others who must hear when it fails. NULL:
-     * registry_commit.
+     * Commit the open group, which may hold the changes of others who must hear when it fails.
+     * NULL: registry_commit.
      */
     enum bm_err (*commit)(void *arg, struct bm_msg *msg);
     void *commit_arg;
 };
 enum bm_err api_open(const struct api_options *options, struct api **out, struct bm_msg *msg);
 /*
- * Unanswered requests are dropped. Close it before `lambda`, and let the loop not run in between: an
- * invocation that a request waits for would answer to nobody. Takes NULL.
+ * Unanswered requests are dropped. Close it before `lambda`, and let the loop not run in between:
+ * an invocation that a request waits for would answer to nobody. Takes NULL.
  */
 void api_close(struct api *a);
 uint16_t api_port(const struct api *a);

@@ -10,7 +10,7 @@
 /* ---- registration code ---- */
 
 void
-get_registration_code(struct call *c)
+api_get_registration_code(struct call *c)
 {
     char code[65] = "";
     struct bm_msg msg;
@@ -20,7 +20,7 @@ get_registration_code(struct call *c)
 }
 
 void
-delete_registration_code(struct call *c)
+api_delete_registration_code(struct call *c)
 {
     struct bm_msg msg;
 
@@ -133,8 +133,9 @@ check_verification(struct call *c, const struct registration *r)
 
     if (pki_cert_signed_by(r->verification, r->ca, &msg) == BM_OK)
         return check_code(c, r->verification);
-    call_refuse(c, CERTIFICATE_VALIDATION, "verificationCertificate: %s. Sign it with the key of "
-                                           "the CA that is registered.",
+    call_refuse(c, CERTIFICATE_VALIDATION,
+        "verificationCertificate: %s. Sign it with the key of "
+        "the CA that is registered.",
         msg.text);
     return false;
 }
@@ -197,7 +198,7 @@ insert_ca(struct call *c, const struct registration *r)
 }
 
 void
-register_ca_certificate(struct call *c)
+api_register_ca_certificate(struct call *c)
 {
     struct registration r = { 0 };
 
@@ -227,7 +228,7 @@ ca_json(const struct call *c, const struct registry_ca *ca)
 }
 
 void
-describe_ca_certificate(struct call *c)
+api_describe_ca_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     struct registry_ca ca = { 0 };
@@ -249,13 +250,13 @@ add_ca(void *arg, const struct registry_ca *ca)
 {
     struct page *p = arg;
 
-    (void)json_array_append_new(p->items,
-        json_pack("{s:o,s:s,s:o}", "certificateId", json_id(ca->id), "status",
-            cert_status_name(ca->status), "creationDate", json_time(ca->created_ms)));
+    (void)json_array_append_new(
+        p->items, json_pack("{s:o,s:s,s:o}", "certificateId", json_id(ca->id), "status",
+                      cert_status_name(ca->status), "creationDate", json_time(ca->created_ms)));
 }
 
 void
-list_ca_certificates(struct call *c)
+api_list_ca_certificates(struct call *c)
 {
     struct page p;
     struct bm_msg msg;
@@ -287,8 +288,8 @@ struct ca_change {
 
 /* One of two words; the enum is not checked by clients, so the message has to teach. SPEC 0.1 */
 static bool
-read_choice(struct call *c, const char *name, const char *yes, const char *no, bool *given,
-    bool *is_yes)
+read_choice(
+    struct call *c, const char *name, const char *yes, const char *no, bool *given, bool *is_yes)
 {
     struct buf b = { 0 };
     const char *text;
@@ -345,7 +346,7 @@ change_ca(struct call *c, const uint8_t id[REGISTRY_ID_LEN], const struct ca_cha
 }
 
 void
-update_ca_certificate(struct call *c)
+api_update_ca_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     struct ca_change change = { 0 };
@@ -369,7 +370,7 @@ remove_ca(struct call *c, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg)
 }
 
 void
-delete_ca_certificate(struct call *c)
+api_delete_ca_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     struct bm_msg msg = { "" };

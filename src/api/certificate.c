@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Device certificates that are registered: list, describe, change, delete. SPEC aws-iot 1.3.2, 3.5. */
+/* Device certificates that are registered: list, describe, change, delete. SPEC aws-iot 1.3.2, 3.5.
+ */
 #include "api/internal.h"
 
 #include <string.h>
@@ -28,7 +29,7 @@ certificate_json(const struct call *c, const struct registry_cert *cert)
 }
 
 void
-describe_certificate(struct call *c)
+api_describe_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     struct registry_cert cert = { 0 };
@@ -75,13 +76,13 @@ list(struct call *c, const uint8_t *ca_id)
 }
 
 void
-list_certificates(struct call *c)
+api_list_certificates(struct call *c)
 {
     list(c, NULL);
 }
 
 void
-list_certificates_by_ca(struct call *c)
+api_list_certificates_by_ca(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
 
@@ -99,7 +100,8 @@ read_status(struct call *c, enum cert_status *out)
     bool good = call_query_text(c, "newStatus", &b, &text);
 
     if (good && text == NULL) {
-        call_refuse_input(c, "The parameter newStatus is missing; want ACTIVE, INACTIVE or REVOKED.");
+        call_refuse_input(
+            c, "The parameter newStatus is missing; want ACTIVE, INACTIVE or REVOKED.");
         good = false;
     } else if (good && !cert_status_parse(span_str(text), out)) {
         call_refuse_input(c, "newStatus is '%.60s'; want ACTIVE, INACTIVE or REVOKED.", text);
@@ -127,7 +129,7 @@ change_status(
 }
 
 void
-update_certificate(struct call *c)
+api_update_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     enum cert_status to;
@@ -159,7 +161,7 @@ remove_certificate(struct call *c, const uint8_t id[REGISTRY_ID_LEN], bool force
 }
 
 void
-delete_certificate(struct call *c)
+api_delete_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     bool force = false;

@@ -109,8 +109,7 @@ void call_refuse_exists(struct call *c, const char *id, const char *arn, const c
 void call_reply_empty(struct call *c, unsigned status);
 /* Takes `value`; NULL (jansson had no memory, or text that is not UTF-8) becomes 503. */
 void call_reply_json(struct call *c, unsigned status, json_t *value);
-void call_reply_raw(
-    struct call *c, unsigned status, const char *content_type, struct span body);
+void call_reply_raw(struct call *c, unsigned status, const char *content_type, struct span body);
 
 /*
  * End of a mutating operation: refuse when `err` says so, else commit, and only then reply: 200 and
@@ -155,8 +154,7 @@ bool call_object(struct call *c, const char *name, bool required, json_t **out);
 bool call_without(struct call *c, const char *const *names);
 
 /* A certificate ARN of this account and region. `what` names the parameter. */
-bool call_cert_arn(
-    struct call *c, const char *what, const char *arn, uint8_t id[REGISTRY_ID_LEN]);
+bool call_cert_arn(struct call *c, const char *what, const char *arn, uint8_t id[REGISTRY_ID_LEN]);
 
 struct page {
     struct registry_page registry;
@@ -165,8 +163,8 @@ struct page {
 };
 /* pageSize, marker, isAscendingOrder. SPEC aws-iot 1.4. End with page_reply. */
 bool page_read(struct call *c, struct page *p);
-void page_reply(struct call *c, struct page *p, const char *member, enum bm_err err,
-    const struct bm_msg *msg);
+void page_reply(
+    struct call *c, struct page *p, const char *member, enum bm_err err, const struct bm_msg *msg);
 void page_fini(struct page *p);
 
 /* ---- ids, ARNs, times as JSON (params.c) ---- */
@@ -184,60 +182,60 @@ json_t *json_validity(int64_t not_before_ms, int64_t not_after_ms);
 
 /* ---- handlers, one file per resource ---- */
 
-void get_registration_code(struct call *c); /* ca.c */
-void delete_registration_code(struct call *c);
-void register_ca_certificate(struct call *c);
-void describe_ca_certificate(struct call *c);
-void update_ca_certificate(struct call *c);
-void list_ca_certificates(struct call *c);
-void delete_ca_certificate(struct call *c);
+void api_get_registration_code(struct call *c); /* ca.c */
+void api_delete_registration_code(struct call *c);
+void api_register_ca_certificate(struct call *c);
+void api_describe_ca_certificate(struct call *c);
+void api_update_ca_certificate(struct call *c);
+void api_list_ca_certificates(struct call *c);
+void api_delete_ca_certificate(struct call *c);
 
-void list_certificates(struct call *c); /* certificate.c */
-void list_certificates_by_ca(struct call *c);
-void describe_certificate(struct call *c);
-void update_certificate(struct call *c);
-void delete_certificate(struct call *c);
-void register_certificate(struct call *c); /* register.c */
-void create_keys_and_certificate(struct call *c);
-void create_certificate_from_csr(struct call *c);
+void api_list_certificates(struct call *c); /* certificate.c */
+void api_list_certificates_by_ca(struct call *c);
+void api_describe_certificate(struct call *c);
+void api_update_certificate(struct call *c);
+void api_delete_certificate(struct call *c);
+void api_register_certificate(struct call *c); /* register.c */
+void api_create_keys_and_certificate(struct call *c);
+void api_create_certificate_from_csr(struct call *c);
 
-void create_policy(struct call *c); /* policy.c */
-void get_policy(struct call *c);
-void list_policies(struct call *c);
-void delete_policy(struct call *c);
-void attach_policy(struct call *c); /* attachment.c */
-void detach_policy(struct call *c);
-void list_attached_policies(struct call *c);
-void list_targets_for_policy(struct call *c);
-void attach_principal_policy(struct call *c);
-void detach_principal_policy(struct call *c);
-void list_principal_policies(struct call *c);
+void api_create_policy(struct call *c); /* policy.c */
+void api_get_policy(struct call *c);
+void api_list_policies(struct call *c);
+void api_delete_policy(struct call *c);
+void api_attach_policy(struct call *c); /* attachment.c */
+void api_detach_policy(struct call *c);
+void api_list_attached_policies(struct call *c);
+void api_list_targets_for_policy(struct call *c);
+void api_attach_principal_policy(struct call *c);
+void api_detach_principal_policy(struct call *c);
+void api_list_principal_policies(struct call *c);
 
-void create_topic_rule(struct call *c); /* rule.c */
-void get_topic_rule(struct call *c);
-void replace_topic_rule(struct call *c);
-void list_topic_rules(struct call *c);
-void delete_topic_rule(struct call *c);
-void enable_topic_rule(struct call *c);
-void disable_topic_rule(struct call *c);
+void api_create_topic_rule(struct call *c); /* rule.c */
+void api_get_topic_rule(struct call *c);
+void api_replace_topic_rule(struct call *c);
+void api_list_topic_rules(struct call *c);
+void api_delete_topic_rule(struct call *c);
+void api_enable_topic_rule(struct call *c);
+void api_disable_topic_rule(struct call *c);
 
-void describe_endpoint(struct call *c); /* endpoint.c */
-void publish(struct call *c);
+void api_describe_endpoint(struct call *c); /* endpoint.c */
+void api_publish(struct call *c);
 
-void create_function(struct call *c); /* function.c */
-void get_function(struct call *c);
-void get_function_configuration(struct call *c);
-void list_functions(struct call *c);
-void update_function_code(struct call *c);
-void update_function_configuration(struct call *c);
-void delete_function(struct call *c);
-void invoke_function(struct call *c); /* invoke.c */
-void add_permission(struct call *c);  /* permission.c */
-void remove_permission(struct call *c);
-void get_function_policy(struct call *c);
+void api_create_function(struct call *c); /* function.c */
+void api_get_function(struct call *c);
+void api_get_function_configuration(struct call *c);
+void api_list_functions(struct call *c);
+void api_update_function_code(struct call *c);
+void api_update_function_configuration(struct call *c);
+void api_delete_function(struct call *c);
+void api_invoke_function(struct call *c); /* invoke.c */
+void api_add_permission(struct call *c);  /* permission.c */
+void api_remove_permission(struct call *c);
+void api_get_function_policy(struct call *c);
 
 /* The function that label 0 names; refused when there is none. End with registry_function_fini. */
 bool call_function(struct call *c, struct registry_function *out);
-struct arn function_arn(const struct call *c, const char *name);
+struct arn call_function_arn(const struct call *c, const char *name);
 
 #endif

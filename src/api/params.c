@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a request says, checked: labels, query, members of the JSON body; and the ids, ARNs and
- * times that answers consist of. Each refusal names the parameter, what was seen and what is wanted.
+ * times that answers consist of. Each refusal names the parameter, what was seen and what is
+ * wanted.
  */
 #include "api/internal.h"
 
@@ -24,8 +25,8 @@ call_label_id(struct call *c, uint8_t id[REGISTRY_ID_LEN])
 {
     if (hex_decode(id, REGISTRY_ID_LEN, span_str(call_label(c, 0))) == BM_OK)
         return true;
-    call_refuse_input(c, "The certificate id '%.80s' is not 64 hexadecimal digits.",
-        call_label(c, 0));
+    call_refuse_input(
+        c, "The certificate id '%.80s' is not 64 hexadecimal digits.", call_label(c, 0));
     return false;
 }
 
@@ -106,8 +107,8 @@ call_query_count(struct call *c, const char *name, size_t min, size_t max, size_
         if (good)
             *out = value;
         else
-            call_refuse_input(c, "%s is '%.60s'; want a number from %zu to %zu.", name, text, min,
-                max);
+            call_refuse_input(
+                c, "%s is '%.60s'; want a number from %zu to %zu.", name, text, min, max);
     }
     buf_fini(&b);
     return good;
@@ -259,12 +260,14 @@ call_cert_arn(struct call *c, const char *what, const char *arn, uint8_t id[REGI
         return true;
     if (strstr(arn, ":thinggroup/") != NULL || strstr(arn, ":cognito-identity:") != NULL)
         call_refuse(c, NOT_BUILT,
-            "%s '%.200s': policies are attached to certificates only here; thing groups and Cognito "
+            "%s '%.200s': policies are attached to certificates only here; thing groups and "
+            "Cognito "
             "identities are not built.",
             what, arn);
     else
-        call_refuse_input(c, "%s '%.200s' is not the ARN of a certificate here; want %sCERTIFICATE_ID.",
-            what, arn, prefix.text);
+        call_refuse_input(c,
+            "%s '%.200s' is not the ARN of a certificate here; want %sCERTIFICATE_ID.", what, arn,
+            prefix.text);
     return false;
 }
 
@@ -283,8 +286,8 @@ page_read(struct call *c, struct page *p)
         return false;
     }
     if (marker != NULL && strlen(marker) > MARKER_MAX) {
-        call_refuse_input(c, "marker has %zu characters; at most %d are read.", strlen(marker),
-            MARKER_MAX);
+        call_refuse_input(
+            c, "marker has %zu characters; at most %d are read.", strlen(marker), MARKER_MAX);
         page_fini(p);
         return false;
     }
@@ -295,8 +298,8 @@ page_read(struct call *c, struct page *p)
 }
 
 void
-page_reply(struct call *c, struct page *p, const char *member, enum bm_err err,
-    const struct bm_msg *msg)
+page_reply(
+    struct call *c, struct page *p, const char *member, enum bm_err err, const struct bm_msg *msg)
 {
     json_t *body;
 

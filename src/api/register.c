@@ -52,8 +52,7 @@ read_status(struct call *c, struct registering *r)
     const char *status;
     bool active = false;
 
-    if (!call_text(c, "status", false, 64, &status) ||
-        !call_query_bool(c, "setAsActive", &active))
+    if (!call_text(c, "status", false, 64, &status) || !call_query_bool(c, "setAsActive", &active))
         return false;
     r->row.status = active ? CERT_ACTIVE : CERT_INACTIVE;
     if (status == NULL)
@@ -116,8 +115,7 @@ find_candidates(struct call *c, struct registering *r)
 
     if (r->ca_pem != NULL)
         return named_candidate(c, r);
-    err = registry_ca_by_subject(
-        c->registry, pki_cert_issuer(r->cert), r->cas, &r->ca_count, &msg);
+    err = registry_ca_by_subject(c->registry, pki_cert_issuer(r->cert), r->cas, &r->ca_count, &msg);
     if (err == BM_OK || err == BM_ERR_NOT_FOUND)
         return true;
     call_refuse_err(c, err, &msg);
@@ -187,7 +185,7 @@ insert(struct call *c, struct registering *r)
 }
 
 void
-register_certificate(struct call *c)
+api_register_certificate(struct call *c)
 {
     struct registering r = { 0 };
 
@@ -204,8 +202,8 @@ register_certificate(struct call *c)
 /* ---- certificates made here ---- */
 
 static enum bm_err
-store_made(struct call *c, struct span pem, bool active, struct registry_cert *row,
-    struct bm_msg *msg)
+store_made(
+    struct call *c, struct span pem, bool active, struct registry_cert *row, struct bm_msg *msg)
 {
     struct pki_cert *cert = NULL;
     enum bm_err err = pki_cert_from_pem(pem, &cert, msg);
@@ -226,7 +224,7 @@ made_json(const struct call *c, const struct registry_cert *row, struct span pem
 }
 
 void
-create_keys_and_certificate(struct call *c)
+api_create_keys_and_certificate(struct call *c)
 {
     struct buf pem = { 0 };
     struct buf public_pem = { 0 };
@@ -257,7 +255,7 @@ create_keys_and_certificate(struct call *c)
 }
 
 void
-create_certificate_from_csr(struct call *c)
+api_create_certificate_from_csr(struct call *c)
 {
     const char *csr;
     struct buf pem = { 0 };
@@ -272,8 +270,7 @@ create_certificate_from_csr(struct call *c)
     err = pki_issue_from_csr(c->api->options.authority, span_str(csr), &pem, &msg);
     if (err == BM_OK)
         err = store_made(c, buf_span(&pem), active, &row, &msg);
-    call_finish_json(
-        c, err, &msg, 200, err == BM_OK ? made_json(c, &row, buf_span(&pem)) : NULL);
+    call_finish_json(c, err, &msg, 200, err == BM_OK ? made_json(c, &row, buf_span(&pem)) : NULL);
     buf_fini(&pem);
     registry_cert_fini(&row);
 }

@@ -58,8 +58,7 @@ void
 call_reply_raw(struct call *c, unsigned status, const char *content_type, struct span body)
 {
     log_debug("%s answered status=%u peer=%s request=%s",
-        c->op != NULL ? c->op->name : http_method(c->rq), status, http_peer(c->rq),
-        http_id(c->rq));
+        c->op != NULL ? c->op->name : http_method(c->rq), status, http_peer(c->rq), http_id(c->rq));
     c->answered = true;
     http_reply(c->rq, status, content_type, body);
     c->rq = NULL;
@@ -156,7 +155,8 @@ call_refuse_input(struct call *c, const char *fmt, ...)
 void
 call_refuse_exists(struct call *c, const char *id, const char *arn, const char *message)
 {
-    refuse(c, ALREADY_EXISTS, message, json_pack("{s:s,s:s}", "resourceId", id, "resourceArn", arn));
+    refuse(
+        c, ALREADY_EXISTS, message, json_pack("{s:s,s:s}", "resourceId", id, "resourceArn", arn));
 }
 
 static enum problem
