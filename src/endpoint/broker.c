@@ -21,7 +21,7 @@
 enum { RETRY_MIN_MS = 1, RETRY_MAX_MS = 64 };
 
 void
-broker_close(struct conn *c)
+broker_drop(struct conn *c)
 {
     if (c->up_fd < 0) {
         return;
@@ -89,7 +89,7 @@ static void
 broker_gone(struct conn *c, const char *how)
 {
     if (c->state == CONN_CLOSING) {
-        broker_close(c);
+        broker_drop(c);
     } else if (c->state != CONN_RELAY) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"%s\" before=connack", how);
     } else if (c->superseded) {

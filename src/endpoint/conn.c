@@ -120,7 +120,7 @@ conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *f
         conn_go(c, EV_END);
         return;
     }
-    broker_close(c);
+    broker_drop(c);
     if (c->state == CONN_RELAY) {
         mqtt_build_disconnect(&c->out, 5, (uint8_t)reason);
     } else {
@@ -155,7 +155,7 @@ release(struct conn *c)
     loop_remove(w->loop, c->watch);
     loop_cancel(w->loop, c->deadline);
     loop_cancel(w->loop, c->retry);
-    broker_close(c);
+    broker_drop(c);
     SSL_free(c->ssl);
     (void)close(c->fd);
     index_remove(&w->by_client, c);

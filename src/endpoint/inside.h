@@ -311,7 +311,7 @@ void fact_text(char *out, size_t cap, struct span s);
 void broker_connect(struct conn *c);
 void broker_flush(struct conn *c);
 void broker_watch(struct conn *c);
-void broker_close(struct conn *c);
+void broker_drop(struct conn *c);
 
 /* control.c */
 enum bm_err control_open(struct worker *w);
