@@ -393,6 +393,7 @@ publish_touched(struct registry *r)
         if (r->changed != NULL)
             r->changed(r->changed_arg, t.ids[i]);
     }
+    r->carried = r->touched.count;
     if (r->touched.ids == NULL) { /* keep the memory */
         t.count = 0;
         r->touched = t;
@@ -423,7 +424,7 @@ registry_commit(struct registry *r, struct bm_msg *msg)
     if (err == BM_OK)
         publish_touched(r);
     else
-        r->touched.count = 0;
+        r->touched.count = r->carried;
     return err;
 }
 

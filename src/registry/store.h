@@ -42,6 +42,7 @@ struct registry {
     bool in_begin; /* between registry_begin and registry_end */
     size_t begin_touched;
     struct touched touched;
+    size_t carried; /* of those, left over from groups before: their table entry could not follow */
 };
 
 /* ---- values bound to a statement ---- */

@@ -28,6 +28,7 @@
 
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -169,40 +170,59 @@ map_file(int fd, size_t len, int prot, struct header **out, const char *path, st
     return BM_OK;
 }
 
-/* Map what the link names. Between reading the link and opening its target the target may go. */
 static enum bm_err
-map_current(const char *dir, int prot, struct header **out, size_t *len, struct bm_msg *msg)
+map_path(const char *path, int prot, struct header **out, size_t *len, struct bm_msg *msg)
 {
-    char path[PATH_MAX];
-    struct stat st;
-    enum bm_err err;
-    int fd = -1;
+    int flags = (prot & PROT_WRITE) != 0 ? O_RDWR | O_CLOEXEC : O_RDONLY | O_CLOEXEC;
+    struct stat st = { 0 };
+    struct header *h = NULL;
+    enum bm_err err = BM_OK;
+    int fd = open(path, flags);
 
-    path_of(path, dir, 0);
-    for (unsigned i = 0; fd < 0 && i < ATTACH_TRIES; i++) {
-        fd = open(path, (prot & PROT_WRITE) != 0 ? O_RDWR | O_CLOEXEC : O_RDONLY | O_CLOEXEC);
-        if (fd < 0 && errno != ENOENT)
-            break;
-    }
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        err = bm_fail(msg, BM_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-        if (fd >= 0)
-            (void)close(fd);
-        return err;
-    }
+    if (fd < 0)
+        return bm_fail(msg, errno == ENOENT ? BM_ERR_NOT_FOUND : BM_ERR_IO, "cannot open %s: %s",
+            path, strerror(errno));
+    if (fstat(fd, &st) != 0 || (size_t)st.st_size < sizeof *h)
+        err = bm_fail(msg, BM_ERR_INPUT, "%s is no certificate table", path);
     *len = (size_t)st.st_size;
-    err = *len < sizeof(struct header)
-              ? bm_fail(msg, BM_ERR_INPUT, "%s is no certificate table", path)
-              : map_file(fd, *len, prot, out, path, msg);
+    if (err == BM_OK)
+        err = map_file(fd, *len, prot, &h, path, msg);
     (void)close(fd);
-    if (err == BM_OK &&
-        ((*out)->magic != TABLE_MAGIC || (*out)->capacity == 0 ||
-            ((*out)->capacity & ((*out)->capacity - 1)) != 0 ||
-            (*out)->capacity > (*len - sizeof(struct header)) / sizeof(struct slot))) {
-        (void)munmap(*out, *len);
+    if (err != BM_OK)
+        return err;
+    if (h->magic != TABLE_MAGIC || h->capacity == 0 || (h->capacity & (h->capacity - 1)) != 0 ||
+        h->capacity > (*len - sizeof *h) / sizeof(struct slot)) {
+        (void)munmap(h, *len);
         return bm_fail(msg, BM_ERR_INPUT, "%s is no certificate table", path);
     }
+    *out = h;
+    return BM_OK;
+}
+
+/* Map what the link names. Between reading the link and opening its target the target may go. */
+static enum bm_err
+map_current(const char *dir, struct header **out, size_t *len, struct bm_msg *msg)
+{
+    enum bm_err err = BM_ERR_NOT_FOUND;
+    char path[PATH_MAX];
+
+    path_of(path, dir, 0);
+    for (unsigned i = 0; err == BM_ERR_NOT_FOUND && i < ATTACH_TRIES; i++)
+        err = map_path(path, PROT_READ, out, len, msg);
     return err;
+}
+
+/* N of a file named certs.N, 0 for others. */
+static uint64_t
+file_number(const char *name)
+{
+    unsigned long long n = 0;
+    char canonical[64];
+
+    if (sscanf(name, "certs.%llu", &n) != 1)
+        return 0;
+    (void)snprintf(canonical, sizeof canonical, "certs.%llu", n);
+    return strcmp(name, canonical) == 0 ? n : 0;
 }
 
 /* Make DIR/certs.NUMBER; its blocks are reserved, so that a full disk fails here and not by SIGBUS.
@@ -265,6 +285,53 @@ retire(const char *dir, struct header *old, size_t len, uint64_t next)
     (void)unlink(path);
 }
 
+/*
+ * All table files of DIR below `number`: the one of a control process that died, whose workers may
+ * still look there, and what a crash in the middle of a growth left.
+ */
+static void
+retire_below(const char *dir, uint64_t number)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        uint64_t n = file_number(e->d_name);
+        struct header *old = NULL;
+        size_t len = 0;
+        char path[PATH_MAX];
+
+        if (n == 0 || n >= number)
+            continue;
+        path_of(path, dir, n);
+        if (map_path(path, PROT_READ | PROT_WRITE, &old, &len, NULL) == BM_OK && old->number == n)
+            retire(dir, old, len, number);
+        else
+            (void)unlink(path);
+    }
+    if (d != NULL)
+        (void)closedir(d);
+}
+
+/* The number for a new file: above all that are there. */
+static uint64_t
+next_number(const char *dir)
+{
+    DIR *d = opendir(dir);
+    uint64_t number = 1;
+    struct dirent *e;
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        uint64_t n = file_number(e->d_name);
+
+        if (n >= number)
+            number = n + 1;
+    }
+    if (d != NULL)
+        (void)closedir(d);
+    return number;
+}
+
 /* Beyond three quarters, searches get long. */
 static uint64_t
 room_of(uint64_t capacity)
@@ -286,9 +353,7 @@ enum bm_err
 table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg)
 {
     struct table *t = calloc(1, sizeof *t);
-    struct header *old = NULL;
-    size_t old_len = 0;
-    uint64_t number = 1;
+    uint64_t number;
     enum bm_err err = t != NULL ? BM_OK : bm_fail(msg, BM_ERR_MEM, "out of memory");
 
     if (err == BM_OK && (strlen(dir) >= sizeof t->dir || expected > SIZE_MAX / 256))
@@ -301,21 +366,17 @@ table_create(const char *dir, size_t expected, struct table **out, struct bm_msg
     }
     (void)snprintf(t->dir, sizeof t->dir, "%s", dir);
     t->writer = true;
-    if (map_current(dir, PROT_READ | PROT_WRITE, &old, &old_len, NULL) == BM_OK)
-        number = old->number + 1; /* workers of a control process that died still look there */
+    number = next_number(dir);
     err = make_file(dir, number, capacity_for(expected), &t->map, msg);
     if (err == BM_OK) {
         t->map_len = file_len(t->map->capacity);
         err = link_current(dir, number, msg);
     }
-    if (old != NULL && err == BM_OK)
-        retire(dir, old, old_len, number);
-    else if (old != NULL)
-        (void)munmap(old, old_len);
     if (err != BM_OK) {
         table_close(t);
         return err;
     }
+    retire_below(dir, number);
     *out = t;
     return BM_OK;
 }
@@ -330,7 +391,7 @@ table_attach(const char *dir, struct table **out, struct bm_msg *msg)
         err = bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
     if (err == BM_OK) {
         (void)snprintf(t->dir, sizeof t->dir, "%s", dir);
-        err = map_current(dir, PROT_READ, &t->map, &t->map_len, msg);
+        err = map_current(dir, &t->map, &t->map_len, msg);
     }
     if (err != BM_OK) {
         free(t);
@@ -383,17 +444,19 @@ find(const struct header *h, const uint8_t id[32], struct slot_copy *copy, struc
 static bool
 follow(struct table *t)
 {
-    struct header *map = NULL;
-    size_t len = 0;
+    for (unsigned i = 0; i < ATTACH_TRIES; i++) {
+        struct header *map = NULL;
+        size_t len = 0;
 
-    while (atomic_load_explicit(&t->map->next, memory_order_acquire) != 0) {
-        if (map_current(t->dir, PROT_READ, &map, &len, NULL) != BM_OK)
+        if (atomic_load_explicit(&t->map->next, memory_order_acquire) == 0)
+            return true;
+        if (map_current(t->dir, &map, &len, NULL) != BM_OK)
             return false;
         (void)munmap(t->map, t->map_len);
         t->map = map;
         t->map_len = len;
     }
-    return true;
+    return false;
 }
 
 bool

@@ -396,6 +396,36 @@ disk_full_in_the_middle_loses_the_group_and_says_so(void **state)
 }
 
 static void
+table_that_cannot_grow_catches_up_after_the_next_commit(void **state)
+{
+    struct fixture *f = *state;
+    struct table_entry e;
+    char path[64];
+    uint8_t id[32];
+
+    make_id(id, 1);
+    OK(f, insert_cert(f->r, 1, CERT_ACTIVE, NULL, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    (void)snprintf(path, sizeof path, "%s/certs.link", f->dir); /* where the new link would stand */
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (unsigned n = 2; n < 1000; n++)
+        OK(f, insert_cert(f->r, n, CERT_ACTIVE, NULL, &f->msg));
+    OK(f, registry_cert_set_status(f->r, id, CERT_REVOKED, NULL, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_true(table_count(f->table) < 999);
+    assert_true(table_get(f->table, id, &e)); /* a known one needs no room */
+    assert_int_equal(e.status, CERT_REVOKED);
+    (void)sqlite3_commit_hook(f->r->db, refuse_commit, NULL);
+    OK(f, insert_cert(f->r, 1000, CERT_ACTIVE, NULL, &f->msg));
+    assert_int_equal(registry_commit(f->r, &f->msg), BM_ERR_IO); /* forgets its own only */
+    (void)sqlite3_commit_hook(f->r->db, NULL, NULL);
+    assert_int_equal(rmdir(path), 0);
+    OK(f, insert_cert(f->r, 1000, CERT_ACTIVE, NULL, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_int_equal(table_count(f->table), 1000);
+}
+
+static void
 close_commits_the_open_group(void **state)
 {
     struct fixture *f = *state;
@@ -1258,6 +1288,7 @@ main(void)
         TEST(failed_commit_takes_the_whole_group_back),
         TEST(disk_full_at_commit_loses_the_group_and_says_so),
         TEST(disk_full_in_the_middle_loses_the_group_and_says_so),
+        TEST(table_that_cannot_grow_catches_up_after_the_next_commit),
         TEST(close_commits_the_open_group),
         TEST(second_writer_is_kept_out_and_a_reader_let_in),
         TEST(reader_opens_a_store_that_nobody_writes),

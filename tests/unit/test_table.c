@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -190,6 +191,48 @@ readers_of_a_dead_writer_move_to_the_table_of_the_next(void **state)
 }
 
 static void
+overwrite(const char *path, off_t at, uint64_t value)
+{
+    int fd = open(path, O_WRONLY);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &value, sizeof value, at), sizeof value);
+    (void)close(fd);
+}
+
+/* A growth that was cut down between its steps: new file, link, word to the readers. */
+static void
+reader_left_behind_by_a_crash_moves_on_too(void **state)
+{
+    struct fixture *f = *state;
+    struct table *stuck = NULL;
+    struct table *other = NULL;
+    struct table_entry e = entry(3);
+    char keep[64];
+    char path[64];
+
+    put(f->t, &e);
+    assert_int_equal(table_attach(f->dir, &stuck, NULL), BM_OK);
+    (void)snprintf(path, sizeof path, "%s/certs.1", f->dir);
+    (void)snprintf(keep, sizeof keep, "%s/keep", f->dir);
+    assert_int_equal(link(path, keep), 0);
+    assert_int_equal(table_create(f->dir, 10, &other, NULL), BM_OK);
+    assert_false(has(stuck, 3));
+    table_close(stuck);
+    /* back to before the old header was told: the file is there, its `next` (at 24) is 0 */
+    assert_int_equal(rename(keep, path), 0);
+    overwrite(path, 24, 0);
+    stuck = f->t; /* still maps that file */
+    assert_true(has(stuck, 3));
+    table_close(other);
+    assert_int_equal(table_create(f->dir, 10, &other, NULL), BM_OK);
+    assert_false(has(stuck, 3));
+    assert_int_equal(access(path, F_OK), -1);
+    put(other, &e);
+    table_close(other);
+}
+
+static void
 reader_that_cannot_follow_answers_none(void **state)
 {
     struct fixture *f = *state;
@@ -345,6 +388,7 @@ main(void)
         TEST(coming_and_going_for_ever_does_not_fill_the_table),
         TEST(reader_attached_before_growth_sees_the_new_table),
         TEST(readers_of_a_dead_writer_move_to_the_table_of_the_next),
+        TEST(reader_left_behind_by_a_crash_moves_on_too),
         TEST(reader_that_cannot_follow_answers_none),
         TEST(file_that_is_no_table_is_refused),
         TEST(readers_never_see_a_torn_entry_while_the_writer_writes_and_grows),
