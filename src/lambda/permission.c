@@ -16,39 +16,48 @@ enum { NAME_MAX_LEN = 64, ARN_PARTS = 6 };
 static const char *const name_chars =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* Skip `count` parts that end in ':'; NULL when there are fewer. */
+/* What follows `prefix`, or NULL. */
+static const char *
+after(const char *text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+
+    return strncmp(text, prefix, len) == 0 ? &text[len] : NULL;
+}
+
+/* What follows `count` parts that end in ':', or NULL when there are fewer. */
 static const char *
 skip_parts(const char *text, int count)
 {
-    while (count-- > 0) {
+    while (text != NULL && count-- > 0) {
         text = strchr(text, ':');
-        if (text == NULL)
-            return NULL;
-        text = &text[1];
+        if (text != NULL)
+            text = &text[1];
     }
     return text;
+}
+
+/* "NAME[:QUALIFIER]" within any of the forms, or NULL. */
+static const char *
+bare_name(const char *name_or_arn)
+{
+    const char *rest = after(name_or_arn, "arn:aws:lambda:");
+
+    if (rest != NULL)
+        rest = skip_parts(rest, 2); /* REGION:ACCOUNT: */
+    else if (strspn(name_or_arn, "0123456789") == 12 && name_or_arn[12] == ':')
+        rest = &name_or_arn[13];
+    else
+        return strncmp(name_or_arn, "function:", 9) == 0 ? &name_or_arn[9] : name_or_arn;
+    return rest != NULL ? after(rest, "function:") : NULL;
 }
 
 bool
 lambda_name_of(const char *name_or_arn, char out[REGISTRY_NAME_MAX + 1])
 {
-    const char *name = name_or_arn;
-    size_t len;
+    const char *name = bare_name(name_or_arn);
+    size_t len = name != NULL ? strspn(name, name_chars) : 0;
 
-    if (strncmp(name, "arn:aws:lambda:", 15) == 0)
-        name = skip_parts(name, 5); /* arn:aws:lambda:REGION:ACCOUNT: */
-    else if (strspn(name, "0123456789") == 12 && name[12] == ':')
-        name = &name[13];
-    if (name == NULL)
-        return false;
-    if (name != name_or_arn) {
-        if (strncmp(name, "function:", 9) != 0)
-            return false;
-        name = &name[9];
-    } else if (strncmp(name, "function:", 9) == 0) {
-        name = &name[9];
-    }
-    len = strspn(name, name_chars);
     if (len == 0 || len > NAME_MAX_LEN)
         return false;
     if (name[len] != '\0' && strcmp(&name[len], ":$LATEST") != 0)

@@ -281,6 +281,7 @@ invoke(struct world *w, const char *name, const char *payload)
 static void
 assert_contains(const char *text, const char *part)
 {
+    assert_non_null(text);
     if (strstr(text, part) == NULL)
         fail_msg("'%s' is not in: %s", part, text);
 }
