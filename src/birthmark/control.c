@@ -506,28 +506,41 @@ publish_from_api(void *arg, struct span topic, struct span payload, int qos, boo
 
 /* ---- life ---- */
 
+/* Everyone who waits for the group hears of it, whoever asked for the commit. */
+static enum bm_err
+commit_group(struct control *c, struct bm_msg *msg)
+{
+    enum bm_err err = registry_commit(c->registry, msg);
+
+    c->commit_now = false;
+    loop_cancel(c->loop, c->lazy);
+    c->lazy = NULL;
+    if (err != BM_OK)
+        log_error(
+            "the registry could not commit; newcomers are refused until it can: %s", msg->text);
+    for (size_t i = 0; i < c->verdict_count; i++) {
+        if (err != BM_OK)
+            c->verdicts[i].cause = CAUSE_CONTROL_DOWN;
+        send_verdict(&c->verdicts[i]);
+    }
+    c->verdict_count = 0;
+    return err;
+}
+
+static enum bm_err
+commit_for_api(void *arg, struct bm_msg *msg)
+{
+    return commit_group(arg, msg);
+}
+
 static void
 settle(void *arg)
 {
     struct control *c = arg;
     struct bm_msg msg;
 
-    if (c->commit_now) {
-        bool failed = registry_commit(c->registry, &msg) != BM_OK;
-
-        c->commit_now = false;
-        loop_cancel(c->loop, c->lazy);
-        c->lazy = NULL;
-        if (failed)
-            log_error(
-                "the registry could not commit; newcomers are refused until it can: %s", msg.text);
-        for (size_t i = 0; i < c->verdict_count; i++) {
-            if (failed)
-                c->verdicts[i].cause = CAUSE_CONTROL_DOWN;
-            send_verdict(&c->verdicts[i]);
-        }
-        c->verdict_count = 0;
-    }
+    if (c->commit_now)
+        (void)commit_group(c, &msg);
     pump_outbox(c);
 }
 
@@ -593,7 +606,9 @@ open_services(struct control *c, struct bm_msg *msg)
         .secret_key = o->secret_key,
         .endpoint_address = o->names[0],
         .publish = publish_from_api,
-        .publish_arg = c };
+        .publish_arg = c,
+        .commit = commit_for_api,
+        .commit_arg = c };
     enum bm_err err;
     char url[128];
 
