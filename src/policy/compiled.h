@@ -41,6 +41,6 @@ struct policy {
 enum { ACTION_COUNT = POLICY_RECEIVE + 1 };
 
 /* Does `name` match `pattern` with its `*` and `?`, whatever the case? */
-bool action_matches(const char *pattern, const char *name);
+bool policy_action_matches(const char *pattern, const char *name);
 
 #endif

@@ -173,7 +173,7 @@ compile_actions(struct place_of *at, const json_t *v, uint8_t *out)
                 "iot:Subscribe, iot:Receive, iot:RetainPublish, iot:* or *",
                 at->statement, text);
         for (unsigned a = 0; a < ACTION_COUNT; a++) {
-            if (action_matches(text, policy_action_name((enum policy_action)a)))
+            if (policy_action_matches(text, policy_action_name((enum policy_action)a)))
                 *out = (uint8_t)(*out | 1U << a);
         }
     }

@@ -196,7 +196,7 @@ policy_action_name(enum policy_action a)
 }
 
 bool
-action_matches(const char *pattern, const char *name)
+policy_action_matches(const char *pattern, const char *name)
 {
     size_t p = 0;
     size_t n = 0;

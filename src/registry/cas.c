@@ -33,7 +33,7 @@ code_make(struct registry *r, char out[65], struct bm_msg *msg)
 {
     static const char sql[] = "INSERT INTO meta(key, value) VALUES('registration_code', ?1)";
     uint8_t code[32];
-    enum bm_err err = random_bytes(code, sizeof code, msg);
+    enum bm_err err = store_random(code, sizeof code, msg);
 
     if (err != BM_OK)
         return err;
@@ -124,7 +124,7 @@ insert(struct registry *r, struct registry_ca *ca, struct bm_msg *msg)
     enum bm_err err = db_number(r, sql_same, ARGS(a_blob(subject), a_id(ca->id)), &same, msg);
 
     if (err == BM_OK)
-        err = uuid_make(uuid, msg);
+        err = store_uuid(uuid, msg);
     if (err == BM_OK && same >= SAME_SUBJECT_MAX)
         return bm_fail(msg, BM_ERR_LIMIT,
             "%d CA certificates with this subject name are registered; delete one first",
@@ -139,12 +139,12 @@ insert(struct registry *r, struct registry_ca *ca, struct bm_msg *msg)
     if (err != BM_OK)
         return err;
     if (changes == 0)
-        return bm_fail(
-            msg, BM_ERR_EXISTS, "CA certificate %s is registered already", id_text(hex, ca->id));
+        return bm_fail(msg, BM_ERR_EXISTS, "CA certificate %s is registered already",
+            store_id_text(hex, ca->id));
     ca->created_ms = now;
     ca->modified_ms = now;
     ca->version = 1;
-    uuid_text(ca->generation, uuid);
+    store_uuid_text(ca->generation, uuid);
     return BM_OK;
 }
 
@@ -176,7 +176,7 @@ registry_ca_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct re
         err = ca_row_whole(st, out, msg);
     db_end(st);
     if (err == BM_OK && !row)
-        return bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", id_text(hex, id));
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", store_id_text(hex, id));
     return err;
 }
 
@@ -224,7 +224,7 @@ registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
             auto_registration != NULL ? a_int(*auto_registration) : none, a_int(clock_wall_ms())),
         &changes, msg);
     if (err == BM_OK && changes == 0)
-        return bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", id_text(hex, id));
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", store_id_text(hex, id));
     return err;
 }
 
@@ -238,10 +238,11 @@ delete_ca(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *
     enum bm_err err = db_number(r, sql_status, ARGS(a_id(id)), &status, msg);
 
     if (err == BM_ERR_NOT_FOUND)
-        return bm_fail(msg, err, "no CA certificate %s", id_text(hex, id));
+        return bm_fail(msg, err, "no CA certificate %s", store_id_text(hex, id));
     if (err == BM_OK && status == CERT_ACTIVE)
         return bm_fail(msg, BM_ERR_CONFLICT,
-            "CA certificate %s is ACTIVE; set it INACTIVE before deleting it", id_text(hex, id));
+            "CA certificate %s is ACTIVE; set it INACTIVE before deleting it",
+            store_id_text(hex, id));
     return err == BM_OK ? db_run(r, sql, ARGS(a_id(id)), NULL, msg) : err;
 }
 

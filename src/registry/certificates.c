@@ -64,7 +64,7 @@ insert(struct registry *r, struct registry_cert *c, struct bm_msg *msg)
     int64_t now = clock_wall_ms();
     int changes;
     char hex[65];
-    enum bm_err err = uuid_make(uuid, msg);
+    enum bm_err err = store_uuid(uuid, msg);
 
     if (err == BM_OK && c->has_ca)
         err = issuer_row(r, c->ca_id, &issuer, msg);
@@ -77,15 +77,15 @@ insert(struct registry *r, struct registry_cert *c, struct bm_msg *msg)
         return err;
     if (changes == 0)
         return bm_fail(
-            msg, BM_ERR_EXISTS, "certificate %s is registered already", id_text(hex, c->id));
+            msg, BM_ERR_EXISTS, "certificate %s is registered already", store_id_text(hex, c->id));
     err = db_run(r, sql_der,
         ARGS(a_int(sqlite3_last_insert_rowid(r->db)), a_blob(buf_span(&c->der))), NULL, msg);
     c->created_ms = now;
     c->modified_ms = now;
     c->version = 1;
     c->policy_set = 0;
-    uuid_text(c->generation, uuid);
-    return err == BM_OK ? touch(r, c->id, msg) : err;
+    store_uuid_text(c->generation, uuid);
+    return err == BM_OK ? store_touch(r, c->id, msg) : err;
 }
 
 enum bm_err
@@ -118,7 +118,7 @@ cert_find(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct registry
     }
     db_end(st);
     if (err == BM_OK && !row)
-        return bm_fail(msg, BM_ERR_NOT_FOUND, "no certificate %s", id_text(hex, id));
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "no certificate %s", store_id_text(hex, id));
     return err;
 }
 
@@ -172,7 +172,7 @@ set_status(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], enum cert_stat
         return bm_fail(msg, BM_ERR_CONFLICT, "a certificate that is %s cannot become %s",
             cert_status_name(c.status), cert_status_name(to));
     err = db_run(r, sql, ARGS(a_int(row), a_int(to), a_int(clock_wall_ms())), NULL, msg);
-    return err == BM_OK ? touch(r, id, msg) : err;
+    return err == BM_OK ? store_touch(r, id, msg) : err;
 }
 
 enum bm_err
@@ -205,15 +205,15 @@ delete_cert(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], bool force, b
         return err;
     if (c.status == CERT_ACTIVE)
         return bm_fail(msg, BM_ERR_CONFLICT,
-            "certificate %s is ACTIVE; set it INACTIVE before deleting it", id_text(hex, id));
+            "certificate %s is ACTIVE; set it INACTIVE before deleting it", store_id_text(hex, id));
     if (policies > 0 && !force) {
         *attached = true;
         return bm_fail(msg, BM_ERR_CONFLICT,
             "certificate %s has %lld policies attached; detach them, or force the deletion",
-            id_text(hex, id), (long long)policies);
+            store_id_text(hex, id), (long long)policies);
     }
     err = db_run(r, sql, ARGS(a_int(row)), NULL, msg);
-    return err == BM_OK ? touch(r, id, msg) : err;
+    return err == BM_OK ? store_touch(r, id, msg) : err;
 }
 
 enum bm_err

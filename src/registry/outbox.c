@@ -99,7 +99,7 @@ registry_invocation_add(struct registry *r, struct registry_invocation *i, struc
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     int64_t now = clock_wall_ms();
     uint8_t uuid[UUID_LEN];
-    enum bm_err err = uuid_make(uuid, msg);
+    enum bm_err err = store_uuid(uuid, msg);
 
     if (err == BM_OK)
         err = db_change(r, sql,
@@ -110,7 +110,7 @@ registry_invocation_add(struct registry *r, struct registry_invocation *i, struc
     if (err == BM_OK) {
         i->id = sqlite3_last_insert_rowid(r->db);
         i->created_ms = now;
-        uuid_text(i->request_id, uuid);
+        store_uuid_text(i->request_id, uuid);
     }
     return err;
 }

@@ -54,7 +54,7 @@ cert_row_number(
     enum bm_err err = db_number(r, sql, ARGS(a_id(id)), out, msg);
 
     if (err == BM_ERR_NOT_FOUND)
-        return bm_fail(msg, err, "no certificate %s", id_text(hex, id));
+        return bm_fail(msg, err, "no certificate %s", store_id_text(hex, id));
     return err;
 }
 
@@ -86,7 +86,7 @@ create(struct registry *r, const char *name, struct span body, struct bm_msg *ms
     uint8_t uuid[UUID_LEN];
     int64_t document = 0;
     int changes = 0;
-    enum bm_err err = uuid_make(uuid, msg);
+    enum bm_err err = store_uuid(uuid, msg);
 
     if (err == BM_OK && (name[0] == '\0' || strlen(name) > REGISTRY_NAME_MAX))
         return bm_fail(msg, BM_ERR_ARG, "a policy name has 1 to %d characters", REGISTRY_NAME_MAX);
@@ -346,7 +346,7 @@ change_attachment(struct registry *r, const char *sql, const char *name,
         err = check_room(r, cert, msg);
     if (err == BM_OK)
         err = policy_set_refresh(r, cert, msg);
-    return err == BM_OK ? touch(r, cert_id, msg) : err;
+    return err == BM_OK ? store_touch(r, cert_id, msg) : err;
 }
 
 enum bm_err

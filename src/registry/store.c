@@ -190,7 +190,7 @@ col_uuid(sqlite3_stmt *st, int col, char out[37])
     static const uint8_t none[UUID_LEN];
     const void *p = sqlite3_column_blob(st, col);
 
-    uuid_text(out, p != NULL && sqlite3_column_bytes(st, col) == UUID_LEN ? p : none);
+    store_uuid_text(out, p != NULL && sqlite3_column_bytes(st, col) == UUID_LEN ? p : none);
 }
 
 enum bm_err
@@ -317,7 +317,7 @@ registry_end(struct registry *r, bool keep, struct bm_msg *msg)
 }
 
 enum bm_err
-touch(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg)
+store_touch(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg)
 {
     struct touched *t = &r->touched;
 
@@ -389,7 +389,7 @@ publish_touched(struct registry *r)
         if (i > 0 && compare_ids(t.ids[i - 1], t.ids[i]) == 0)
             continue;
         if (r->table != NULL && table_follow(r, t.ids[i]) != BM_OK)
-            (void)touch(r, t.ids[i], NULL);
+            (void)store_touch(r, t.ids[i], NULL);
         if (r->changed != NULL)
             r->changed(r->changed_arg, t.ids[i]);
     }
@@ -546,7 +546,7 @@ registry_close(struct registry *r)
 /* ---- small things ---- */
 
 enum bm_err
-random_bytes(uint8_t *out, size_t len, struct bm_msg *msg)
+store_random(uint8_t *out, size_t len, struct bm_msg *msg)
 {
     /* up to 256 bytes come whole, and it cannot fail once the kernel's pool is ready */
     if (getrandom(out, len, 0) != (ssize_t)len)
@@ -555,9 +555,9 @@ random_bytes(uint8_t *out, size_t len, struct bm_msg *msg)
 }
 
 enum bm_err
-uuid_make(uint8_t out[UUID_LEN], struct bm_msg *msg)
+store_uuid(uint8_t out[UUID_LEN], struct bm_msg *msg)
 {
-    enum bm_err err = random_bytes(out, UUID_LEN, msg);
+    enum bm_err err = store_random(out, UUID_LEN, msg);
 
     out[6] = (uint8_t)((out[6] & 0x0f) | 0x40); /* RFC 4122, 4.4: version 4 */
     out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
@@ -565,7 +565,7 @@ uuid_make(uint8_t out[UUID_LEN], struct bm_msg *msg)
 }
 
 void
-uuid_text(char out[37], const uint8_t uuid[UUID_LEN])
+store_uuid_text(char out[37], const uint8_t uuid[UUID_LEN])
 {
     char hex[2 * UUID_LEN + 1];
 
@@ -575,7 +575,7 @@ uuid_text(char out[37], const uint8_t uuid[UUID_LEN])
 }
 
 const char *
-id_text(char out[65], const uint8_t id[REGISTRY_ID_LEN])
+store_id_text(char out[65], const uint8_t id[REGISTRY_ID_LEN])
 {
     hex_encode(out, id, REGISTRY_ID_LEN);
     return out;

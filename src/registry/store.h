@@ -117,14 +117,14 @@ struct op {
 enum bm_err op_begin(struct registry *r, struct op *op, struct bm_msg *msg);
 /* Keep when err is BM_OK, else undo; returns the error to hand on. */
 enum bm_err op_end(struct op *op, enum bm_err err, struct bm_msg *msg);
-enum bm_err touch(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg);
+enum bm_err store_touch(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg);
 
 /* ---- small things ---- */
-enum bm_err random_bytes(uint8_t *out, size_t len, struct bm_msg *msg);
+enum bm_err store_random(uint8_t *out, size_t len, struct bm_msg *msg);
 enum { UUID_LEN = 16 };
-enum bm_err uuid_make(uint8_t out[UUID_LEN], struct bm_msg *msg);
-void uuid_text(char out[37], const uint8_t uuid[UUID_LEN]);
-const char *id_text(char out[65], const uint8_t id[REGISTRY_ID_LEN]);
+enum bm_err store_uuid(uint8_t out[UUID_LEN], struct bm_msg *msg);
+void store_uuid_text(char out[37], const uint8_t uuid[UUID_LEN]);
+const char *store_id_text(char out[65], const uint8_t id[REGISTRY_ID_LEN]);
 
 /* Markers: base64 of a letter for the list and the row number of the last item shown. */
 enum bm_err marker_read(
