@@ -6,6 +6,8 @@
  * An earlier star never needs another try, because the last one can take whatever it could; so
  * the work is at most pattern times text, for `*a*a*a*` too.
  */
+#include "policy/policy.h"
+
 #include "policy/compiled.h"
 
 #include <ctype.h>

@@ -5,12 +5,14 @@
  * Ids are stable: scripts compare them and the registry stores them, so a cause may get a better
  * sentence but never another id. Where a command cures, the cure is that command with CERT_ID and
  * CLIENT_ID in the places that record.c fills from the record. Region and account are the ones of
- * `birthmark cloud` (design 3).
+ * `birthmark cloud` (design 3). API_URL stays: it is the `api` line that the cloud printed, and
+ * without it the aws program would talk to the real service.
  */
 #include "timeline/timeline.h"
 
 #include <string.h>
 
+#define AWS "`aws --endpoint-url API_URL "
 #define CERT_ARN "arn:aws:iot:us-east-1:000000000000:cert/CERT_ID"
 
 static const struct cause_info causes[CAUSE_COUNT] = {
@@ -39,16 +41,16 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         CAUSE_EFFECT },
     [CAUSE_RULE_MATCHED] = { "rule.matched", "A topic rule matched the event.", "", CAUSE_EFFECT },
     [CAUSE_RULE_FAILED] = { "rule.failed", "A topic rule matched, but its action could not run.",
-        "read the facts; `aws lambda get-policy --function-name NAME` shows whether the rule may "
-        "invoke the function, `aws lambda add-permission` allows it",
+        "read the facts; " AWS "lambda get-policy --function-name NAME` shows whether the rule may "
+        "invoke the function, " AWS "lambda add-permission` allows it",
         CAUSE_REFUSE },
     [CAUSE_FUNCTION_INVOKED] = { "function.invoked", "A function was started for it.", "",
         CAUSE_EFFECT },
     [CAUSE_FUNCTION_SUCCEEDED] = { "function.succeeded", "The function ended well.", "",
         CAUSE_EFFECT },
     [CAUSE_FUNCTION_FAILED] = { "function.failed", "The function ended with an error.",
-        "read the function's error in the facts, mend the code and put it in place with "
-        "`aws lambda update-function-code`; it is tried three times in all",
+        "read the function's error in the facts, mend the code and put it in place with " AWS
+        "lambda update-function-code`; it is tried three times in all",
         CAUSE_REFUSE },
 
     [CAUSE_ADMITTED] = { "connect.admitted", "Connected: ACTIVE, and a policy allows it.", "",
@@ -59,28 +61,28 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "give each device a client id of its own", CAUSE_END },
     [CAUSE_PENDING] = { "connect.pending",
         "Refused: the certificate is registered but not yet activated; the event was sent again.",
-        "a rule on the event should activate it; by hand: "
-        "`aws iot update-certificate --certificate-id CERT_ID --new-status ACTIVE`",
+        "a rule on the event should activate it; by hand: " AWS
+        "iot update-certificate --certificate-id CERT_ID --new-status ACTIVE`",
         CAUSE_REFUSE },
     [CAUSE_INACTIVE] = { "connect.inactive", "Refused: the certificate is INACTIVE.",
-        "`aws iot update-certificate --certificate-id CERT_ID --new-status ACTIVE`", CAUSE_REFUSE },
+        AWS "iot update-certificate --certificate-id CERT_ID --new-status ACTIVE`", CAUSE_REFUSE },
     [CAUSE_REVOKED] = { "connect.revoked", "Refused: the certificate is REVOKED, which is final.",
         "give the device another certificate", CAUSE_REFUSE },
     [CAUSE_CA_UNKNOWN] = { "connect.ca_unknown",
         "Refused: the certificate is unknown and no registered CA has the name of its issuer.",
-        "register the CA that signed it: `aws iot register-ca-certificate --ca-certificate "
+        "register the CA that signed it: " AWS "iot register-ca-certificate --ca-certificate "
         "file://ca.pem --verification-cert file://verification.pem --set-as-active "
         "--allow-auto-registration`",
         CAUSE_REFUSE },
     [CAUSE_CA_INACTIVE] = { "connect.ca_inactive",
         "Refused: the certificate is unknown and the CA that signed it is INACTIVE.",
-        "`aws iot update-ca-certificate --certificate-id CA_ID --new-status ACTIVE`, with the id "
-        "from `aws iot list-ca-certificates`",
+        AWS "iot update-ca-certificate --certificate-id CA_ID --new-status ACTIVE`, with the id "
+            "from " AWS "iot list-ca-certificates`",
         CAUSE_REFUSE },
     [CAUSE_CA_NO_AUTO_REGISTRATION] = { "connect.ca_no_auto_registration",
         "Refused: the certificate is unknown and its CA does not register devices by itself.",
-        "`aws iot update-ca-certificate --certificate-id CA_ID --new-auto-registration-status "
-        "ENABLE`, with the id from `aws iot list-ca-certificates`",
+        AWS "iot update-ca-certificate --certificate-id CA_ID --new-auto-registration-status "
+            "ENABLE`, with the id from " AWS "iot list-ca-certificates`",
         CAUSE_REFUSE },
     [CAUSE_SIGNATURE_WRONG] = { "connect.signature_wrong",
         "Refused: a registered CA has the issuer's name, but its key did not sign the certificate.",
@@ -105,26 +107,26 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "pass one: `mosquitto_pub --cert device.pem --key device.key ...`", CAUSE_REFUSE },
     [CAUSE_NO_POLICY] = { "connect.no_policy",
         "Refused: the certificate is ACTIVE but has no policy attached.",
-        "`aws iot attach-policy --policy-name NAME --target " CERT_ARN "`", CAUSE_REFUSE },
+        AWS "iot attach-policy --policy-name NAME --target " CERT_ARN "`", CAUSE_REFUSE },
     [CAUSE_CONNECT_DENIED] = { "connect.denied",
         "Refused: no attached policy allows iot:Connect for this client id.",
-        "connect with a client id that the policy names, or allow client/CLIENT_ID; the policies: "
-        "`aws iot list-attached-policies --target " CERT_ARN "`",
+        "connect with a client id that the policy names, or allow client/CLIENT_ID; the "
+        "policies: " AWS "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },
     [CAUSE_PUBLISH_DENIED] = { "publish.denied",
         "Disconnected: no attached policy allows iot:Publish to this topic.",
-        "publish to a topic that the policy names; the policies: "
-        "`aws iot list-attached-policies --target " CERT_ARN "`",
+        "publish to a topic that the policy names; the policies: " AWS
+        "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },
     [CAUSE_SUBSCRIBE_DENIED] = { "subscribe.denied",
         "Disconnected: no attached policy allows iot:Subscribe to this topic filter.",
         "in a policy `a/#` is plain text of a topicfilter/ resource: allow topicfilter/a/*; the "
-        "policies: `aws iot list-attached-policies --target " CERT_ARN "`",
+        "policies: " AWS "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },
     [CAUSE_RECEIVE_DENIED] = { "receive.denied",
         "Not delivered: no attached policy allows iot:Receive from this topic.",
-        "allow iot:Receive on topic/ besides iot:Subscribe on topicfilter/; the policies: "
-        "`aws iot list-attached-policies --target " CERT_ARN "`",
+        "allow iot:Receive on topic/ besides iot:Subscribe on topicfilter/; the policies: " AWS
+        "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },
     [CAUSE_PROTOCOL] = { "mqtt.malformed",
         "Disconnected: the client sent what MQTT or this endpoint does not allow.",
