@@ -61,7 +61,8 @@ parse_tcp(const char *text, struct address *out, struct bm_msg *msg)
     }
     if (len == 0 || len >= sizeof host || colon[1] == '\0' ||
         strspn(&colon[1], "0123456789") != strlen(&colon[1]) || strlen(colon) > 6)
-        return bm_fail(msg, BM_ERR_ARG, "tcp:%s: want tcp:HOST:PORT, as tcp:127.0.0.1:8050", text);
+        return bm_fail(msg, BM_ERR_ARG,
+            "address %s: want tcp:HOST:PORT, as tcp:127.0.0.1:8050, or unix:PATH", text);
     memcpy(host, from, len);
     host[len] = '\0';
     return resolve(host, &colon[1], out, msg);
@@ -75,7 +76,7 @@ address_parse(const char *text, struct address *out, struct bm_msg *msg)
         return parse_unix(&text[5], out, msg);
     if (strncmp(text, "tcp:", 4) == 0)
         return parse_tcp(&text[4], out, msg);
-    return bm_fail(msg, BM_ERR_ARG, "address %s: want tcp:HOST:PORT or unix:PATH", text);
+    return parse_tcp(text, out, msg); /* as in the vendor's tools: HOST:PORT alone */
 }
 
 const char *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a71chd listens and is asked: `tcp:HOST:PORT` or `unix:PATH`. */
+/* Where a71chd listens and is asked: `tcp:HOST:PORT`, `HOST:PORT` or `unix:PATH`. */
 #ifndef BM_A71CHD_ADDRESS_H
 #define BM_A71CHD_ADDRESS_H
 

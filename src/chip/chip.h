@@ -12,9 +12,10 @@
  * It is a simulator: private keys lie in a file, readable for its owner. It protects nothing that
  * the file's permissions do not protect.
  *
- * Not yet here: symmetric and config keys, counters other than read, HKDF/HMAC/PSK, SCP03,
- * freezing, locks. Those commands answer 6D00 as an applet without them would, and the credential
- * map says "empty". Choices where the specification is silent are in quirks.h.
+ * Not yet here: setting symmetric and config keys and counters, HKDF/HMAC/PSK, SCP03, freezing,
+ * locks, challenges, free memory. An instruction that is missing whole answers 6D00, a missing form
+ * of one that is here 6A86, and what needs a config key 6985, since those slots are empty; the
+ * credential map says so. Choices where the specification is silent are in quirks.h.
  */
 #ifndef BM_CHIP_CHIP_H
 #define BM_CHIP_CHIP_H

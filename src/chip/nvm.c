@@ -210,8 +210,7 @@ parse_journal(struct nvm *n, struct rd *r, struct bm_msg *msg)
             if (record_follows(n, before))
                 return bm_fail(msg, BM_ERR_INPUT, "record %lu of its journal is damaged",
                     (unsigned long)n->seq + 1);
-            n->torn = rd_left(&before);
-            n->must_replace = true;
+            n->torn = rd_left(&before); /* nvm_open writes a new snapshot over it */
             break;
         }
         if (seq != n->seq + 1 || !apply(n, payload))

@@ -74,6 +74,8 @@ check_output "the others are served as before" '^0131f32210009000$' \
     sh -c "'$jrcp' '$tcp' two $select 2:raw:ffffffffff 2:closed:5 $info | tail -n 1"
 check "a message that never ends disturbs nobody" "$jrcp" "$tcp" two 2:raw:0100 $select $info
 
+check_output "300 clients at once are all served, the last when others have left" '^300$' "$jrcp" "$tcp" crowd:300
+
 check_output "--stats prints JSON" '^\{"commands":[0-9]+,"signatures":1,"ecdh":0,"generated":1,"nvm_writes":[0-9]+\}$' \
     "$bin/a71chd" --stats "$tcp"
 check_fails 1 "a second a71chd cannot have the same chip" \
@@ -109,19 +111,25 @@ check "after kill -9 the chip holds what it confirmed" between "$got"
 check "and the key" is "$(last_line "$jrcp" "$tcp" $select 8011000000)" "$key"
 stop second
 
-serve traced --trace --deadline 1
+serve traced --trace
 check "a private key is injected" is "$(last_line "$jrcp" "$tcp" $select 8012010061${private}${public}00)" 9000
 check_output "and agrees on a secret" '9000$' "$jrcp" "$tcp" $select 8017010041${public}00
 secret=$(last_line "$jrcp" "$tcp" $select 8017010041${public}00 | cut -c 1-64)
 check_output "the trace shows commands" "command bytes=5 len=5 $info" sh -c "'$jrcp' '$tcp' $select $info; cat '$work/traced.log'"
 check_fails 1 "but not the private key" grep -i "$private" "$work/traced.log"
 check_fails 1 "nor the shared secret" grep -i "$secret" "$work/traced.log"
+stop traced
+
+serve strict --deadline 1
 check "a half message is closed at its deadline" "$jrcp" "$tcp" raw:0100 closed:5
-wait_line traced 'closing client=[0-9]+: its message did not end in time' >/dev/null && ok "and the log says so"
+wait_line strict 'closing client=[0-9]+: its message did not end in time' >/dev/null && ok "and the log says so"
 check_output "a client between messages is not" '^0131f32210009000$' \
     sh -c "'$jrcp' '$tcp' two $select 2:raw:0100 2:closed:5 $info | tail -n 1"
-stop traced INT
-check_output "SIGINT ends it cleanly, too" 'ending on a signal' cat "$work/traced.log"
+check_output "a client that takes no answers keeps nobody waiting" '^0131f32210009000$' \
+    sh -c "'$jrcp' '$tcp' two $select 2:$select 2:flood $info 2:dropped:10 | tail -n 1"
+wait_line strict 'closing client=[0-9]+: it has not taken its reply in time' >/dev/null && ok "and is closed at its deadline"
+stop strict INT
+check_output "SIGINT ends it cleanly, too" 'ending on a signal' cat "$work/strict.log"
 
 cp -r "$work/chip" "$work/copy"
 printf x | dd of="$work/copy/nvm" bs=1 seek=300 conv=notrunc 2>/dev/null

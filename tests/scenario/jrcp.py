@@ -8,13 +8,18 @@ usage: jrcp.py ADDRESS STEP...     ADDRESS is HOST:PORT, tcp:HOST:PORT or unix:P
   mtyNN:HEX   send a message of type NN, print the payload of the reply
   raw:HEX     send these bytes, wait for nothing
   closed:S    wait until the server closes, at most S seconds; fail when it does not
+  dropped:S   the same, but take nothing that the server has sent
   two         open a second connection; steps that begin with `2:` go there
   split:HEX   send an APDU byte by byte, print the response
   burst:N     send N APDUs (get module info) at once, print how many answers came
+  crowd:N     open N connections, send on each, take the answers and close one after the other;
+              print how many were served
+  flood       send commands without taking answers until the server takes no more
   count:MAX   write 1, 2, 3 ... to GP storage, print each number that was confirmed; ends quietly
               when the server dies
 Each reply must arrive in one piece (SPEC a71ch 6.3), else it fails.
 """
+import select
 import socket
 import sys
 
@@ -74,6 +79,26 @@ def burst(s, n):
     print(got.count(bytes.fromhex("010000080131f32210009000")))
 
 
+def crowd(address, n):
+    all_of_them = [connect(address) for _ in range(n)]
+    for s in all_of_them:
+        s.sendall(message(1, SELECT))
+    served = 0
+    for s in all_of_them:
+        served += reply(s, 1) == bytes.fromhex("01319000")
+        s.close()
+    print(served)
+
+
+def flood(s):
+    s.settimeout(0.3)
+    try:
+        while True:
+            s.sendall(message(1, bytes.fromhex("8091000400")) * 64)
+    except (socket.timeout, ConnectionError):
+        pass
+
+
 def closed(s, seconds):
     s.settimeout(seconds)
     try:
@@ -82,6 +107,13 @@ def closed(s, seconds):
     except ConnectionError:
         pass
     except socket.timeout:
+        sys.exit("server did not close the connection")
+
+
+def dropped(s, seconds):
+    p = select.poll()
+    p.register(s, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    if not p.poll(seconds * 1000):
         sys.exit("server did not close the connection")
 
 
@@ -95,12 +127,18 @@ def step(s, what):
         s.sendall(bytes.fromhex(what[4:]))
     elif what.startswith("closed:"):
         closed(s, float(what[7:]))
+    elif what.startswith("dropped:"):
+        dropped(s, float(what[8:]))
     elif what.startswith("split:"):
         for b in message(1, bytes.fromhex(what[6:])):
             s.sendall(bytes([b]))
         print(reply(s, 1).hex())
     elif what.startswith("burst:"):
         burst(s, int(what[6:]))
+    elif what == "flood":
+        flood(s)
+    elif what.startswith("crowd:"):
+        crowd(sys.argv[1], int(what[6:]))
     elif what.startswith("count:"):
         count(s, int(what[6:]))
     else:

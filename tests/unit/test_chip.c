@@ -1033,6 +1033,99 @@ refused_write_changes_nothing_and_a_later_one_repairs_the_file(void **state)
     buf_fini(&f.mem.bytes);
 }
 
+static void
+record_after_a_half_written_one_is_not_lost(void **state)
+{
+    struct flaky f = { 0 };
+    struct nvm_store store = { &f, flaky_load, flaky_append, flaky_replace, flaky_close };
+    struct bench b = { 0 };
+
+    (void)state;
+    assert_int_equal(chip_open_store(store, &b.chip, NULL), BM_OK);
+    assert_int_equal(run(&b, SELECT), SW_OK);
+    f.refuse = true;
+    expect(&b, "807200000441314348", 0x6581, "");
+    f.refuse = false;
+    expect(&b,
+        "80720004"
+        "02"
+        "beef"
+        "00",
+        SW_OK, "");
+    chip_close(b.chip);
+    assert_int_equal(chip_open_store(store, &b.chip, NULL), BM_OK);
+    assert_int_equal(run(&b, SELECT), SW_OK);
+    expect(&b,
+        "80710000020006"
+        "00",
+        SW_OK, "00000000beef");
+    chip_close(b.chip);
+    buf_fini(&f.mem.bytes);
+}
+
+/* A file of a 4-byte image and one record with a right checksum. */
+static enum bm_err
+open_with_record(uint32_t seq, struct span payload)
+{
+    static const uint8_t image[4] = { 1, 2, 3, 4 };
+    uint8_t bytes[256];
+    struct wr w = wr_of(bytes, sizeof bytes);
+    struct nvm_mem mem = { 0 };
+    struct nvm *n = NULL;
+    enum bm_err err;
+
+    assert_int_equal(nvm_frame_snapshot(&w, SPAN(image)), BM_OK);
+    assert_int_equal(
+        nvm_frame(&w, span_of(&bytes[wr_len(&w) - NVM_SUM_LEN], NVM_SUM_LEN), seq, payload), BM_OK);
+    buf_add(&mem.bytes, bytes, wr_len(&w));
+    err = nvm_open(nvm_store_mem(&mem), sizeof image, &n, NULL);
+    if (err == BM_OK)
+        assert_int_equal(nvm_read(n, 3, 1).ptr[0], 9);
+    nvm_close(n);
+    buf_fini(&mem.bytes);
+    return err;
+}
+
+static void
+records_out_of_order_or_out_of_range_are_refused(void **state)
+{
+    static const uint8_t good[] = { 0, 3, 0, 1, 9 };
+    static const uint8_t past_end[] = { 0, 3, 0, 2, 9, 9 };
+    static const uint8_t second_past_end[] = { 0, 3, 0, 1, 9, 0, 5, 0, 0 };
+    static const uint8_t half[] = { 0, 3, 0, 1, 9, 0 };
+
+    (void)state;
+    assert_int_equal(open_with_record(1, SPAN(good)), BM_OK);
+    assert_int_equal(open_with_record(2, SPAN(good)), BM_ERR_INPUT);
+    assert_int_equal(open_with_record(0, SPAN(good)), BM_ERR_INPUT);
+    assert_int_equal(open_with_record(1, SPAN(past_end)), BM_ERR_INPUT);
+    assert_int_equal(open_with_record(1, SPAN(second_past_end)), BM_ERR_INPUT);
+    assert_int_equal(open_with_record(1, SPAN(half)), BM_ERR_INPUT);
+    assert_int_equal(open_with_record(1, span_of(NULL, 0)), BM_ERR_INPUT);
+}
+
+static void
+write_outside_the_image_is_a_usage_error(void **state)
+{
+    static const uint8_t bytes[NVM_PAYLOAD_MAX];
+    struct nvm_mem mem = { 0 };
+    struct nvm *n;
+
+    (void)state;
+    assert_int_equal(nvm_open(nvm_store_mem(&mem), 2000, &n, NULL), BM_OK);
+    assert_true(nvm_fresh(n));
+    assert_int_equal(
+        nvm_write(n, &(struct nvm_change){ 1999, span_of(bytes, 2) }, 1, NVM_APPEND), BM_ERR_ARG);
+    assert_int_equal(
+        nvm_write(n, &(struct nvm_change){ 0, SPAN(bytes) }, 1, NVM_APPEND), BM_ERR_ARG);
+    assert_int_equal(nvm_write(n, NULL, 0, NVM_APPEND), BM_ERR_ARG);
+    assert_int_equal(mem.bytes.len, 0);
+    assert_int_equal(
+        nvm_write(n, &(struct nvm_change){ 1998, span_of(bytes, 2) }, 1, NVM_APPEND), BM_OK);
+    nvm_close(n);
+    buf_fini(&mem.bytes);
+}
+
 /* ---- the folder --------------------------------------------------------------------------- */
 
 static void
@@ -1293,6 +1386,9 @@ main(void)
         cmocka_unit_test(power_cut_at_any_byte_leaves_before_or_after),
         cmocka_unit_test(power_cut_while_the_chip_is_made_leaves_none_or_a_whole_one),
         cmocka_unit_test(refused_write_changes_nothing_and_a_later_one_repairs_the_file),
+        cmocka_unit_test(record_after_a_half_written_one_is_not_lost),
+        cmocka_unit_test(records_out_of_order_or_out_of_range_are_refused),
+        cmocka_unit_test(write_outside_the_image_is_a_usage_error),
         cmocka_unit_test(folder_is_private_and_keeps_the_chip),
         cmocka_unit_test(second_opener_is_refused_and_told_who_has_it),
         cmocka_unit_test(folder_with_other_things_is_not_made_a_chip),

@@ -85,9 +85,11 @@ lc_that_does_not_fit_and_extended_forms_are_refused(void **state)
     static const uint8_t in[] = { 0x80, 0x71, 0x00, 0x00, 0x03, 0x00, 0x04 };
     static const uint8_t extended[] = { 0x80, 0x71, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x04 };
     static const uint8_t extended_le[] = { 0x80, 0x91, 0x00, 0x01, 0x00, 0x00, 0x12 };
+    static const uint8_t lc_zero[] = { 0x80, 0x91, 0x00, 0x03, 0x00, 0x00 };
     struct apdu cmd;
 
     (void)state;
+    assert_int_equal(apdu_parse(SPAN(lc_zero), &cmd), BM_ERR_INPUT);
     for (size_t len = 0; len < 4; len++)
         assert_int_equal(apdu_parse(span_of(in, len), &cmd), BM_ERR_INPUT);
     assert_int_equal(apdu_parse(SPAN(in), &cmd), BM_ERR_INPUT);
