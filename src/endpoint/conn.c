@@ -52,7 +52,7 @@ may_record(struct conn *c)
     return ++w->anonymous_count <= ANONYMOUS_RECORDS;
 }
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 record(struct conn *c, enum cause cause, const char *facts_fmt, va_list ap)
 {
     struct timeline_record rec;

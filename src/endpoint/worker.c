@@ -123,18 +123,6 @@ prepare_process(struct bm_msg *msg)
     return BM_OK;
 }
 
-/* Lines of a worker are to be told from those of the process that forked it. */
-static void
-name_log(void)
-{
-    enum log_level level = LOG_TRACE;
-
-    while (level > LOG_ERROR && !log_on(level)) {
-        level--;
-    }
-    log_setup("worker", level);
-}
-
 static size_t
 connections_max(void)
 {
@@ -214,7 +202,6 @@ worker_run(const struct worker_options *options, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_MEM, "worker: out of memory");
     }
     w->o = options;
-    name_log();
     err = prepare_process(msg);
     if (err == BM_OK) {
         err = start(w, msg);
