@@ -219,7 +219,6 @@ write_broker_config(const struct master *m, char *path, size_t cap, struct bm_ms
         "# written at each start by birthmark cloud\n"
         "listener 0 %s\n"
         "allow_anonymous true\n"
-        "set_tcp_nodelay true\n"
         "persistence true\n"
         "persistence_location %s/\n"
         "autosave_interval 60\n"
