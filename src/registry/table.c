@@ -73,6 +73,7 @@ struct table {
     struct header *map;
     size_t map_len;
     bool writer;
+    int lock_fd;  /* writer: DIR/certs.lock; a POSIX lock, so a fork does not keep it */
     size_t taken; /* writer: used and tombstones */
 };
 
@@ -349,6 +350,23 @@ capacity_for(uint64_t entries)
     return capacity;
 }
 
+/* A second writer would take the readers of the first away from it. */
+static enum bm_err
+writer_lock(struct table *t, struct bm_msg *msg)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof path, "%s/certs.lock", t->dir);
+    t->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (t->lock_fd < 0)
+        return bm_fail(msg, BM_ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    if (fcntl(t->lock_fd, F_SETLK, &lock) != 0)
+        return bm_fail(
+            msg, BM_ERR_CONFLICT, "another cloud runs in %s; stop it or use another --dir", t->dir);
+    return BM_OK;
+}
+
 enum bm_err
 table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg)
 {
@@ -366,8 +384,10 @@ table_create(const char *dir, size_t expected, struct table **out, struct bm_msg
     }
     (void)snprintf(t->dir, sizeof t->dir, "%s", dir);
     t->writer = true;
+    err = writer_lock(t, msg);
     number = next_number(dir);
-    err = make_file(dir, number, capacity_for(expected), &t->map, msg);
+    if (err == BM_OK)
+        err = make_file(dir, number, capacity_for(expected), &t->map, msg);
     if (err == BM_OK) {
         t->map_len = file_len(t->map->capacity);
         err = link_current(dir, number, msg);
@@ -391,6 +411,7 @@ table_attach(const char *dir, struct table **out, struct bm_msg *msg)
         err = bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
     if (err == BM_OK) {
         (void)snprintf(t->dir, sizeof t->dir, "%s", dir);
+        t->lock_fd = -1;
         err = map_current(dir, &t->map, &t->map_len, msg);
     }
     if (err != BM_OK) {
@@ -408,6 +429,8 @@ table_close(struct table *t)
         return;
     if (t->map != NULL)
         (void)munmap(t->map, t->map_len);
+    if (t->lock_fd >= 0)
+        (void)close(t->lock_fd);
     free(t);
 }
 

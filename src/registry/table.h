@@ -22,7 +22,10 @@ struct table_entry {
     int64_t not_after_ms;
 };
 
-/* Writer: make the table anew with room for `expected` entries; who has an old one moves over. */
+/*
+ * Writer: make the table anew with room for `expected` entries; who has an old one moves over.
+ * BM_ERR_CONFLICT: another process is the writer in this folder, and keeps its readers.
+ */
 enum bm_err table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg);
 /* Reader: map the current table of DIR. */
 enum bm_err table_attach(const char *dir, struct table **out, struct bm_msg *msg);

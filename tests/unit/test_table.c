@@ -233,6 +233,32 @@ reader_left_behind_by_a_crash_moves_on_too(void **state)
 }
 
 static void
+second_writer_is_kept_out_and_takes_no_reader_away(void **state)
+{
+    struct fixture *f = *state;
+    struct table *reader = NULL;
+    struct table_entry e = entry(3);
+    int status = -1;
+    pid_t pid;
+
+    put(f->t, &e);
+    assert_int_equal(table_attach(f->dir, &reader, NULL), BM_OK);
+    pid = fork(); /* the lock is one of the process */
+    if (pid == 0) {
+        struct table *other = NULL;
+        struct bm_msg msg;
+        enum bm_err err = table_create(f->dir, 10, &other, &msg);
+
+        _exit(err == BM_ERR_CONFLICT && strstr(msg.text, f->dir) != NULL ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(has(reader, 3));
+    table_close(reader);
+}
+
+static void
 reader_that_cannot_follow_answers_none(void **state)
 {
     struct fixture *f = *state;
@@ -389,6 +415,7 @@ main(void)
         TEST(reader_attached_before_growth_sees_the_new_table),
         TEST(readers_of_a_dead_writer_move_to_the_table_of_the_next),
         TEST(reader_left_behind_by_a_crash_moves_on_too),
+        TEST(second_writer_is_kept_out_and_takes_no_reader_away),
         TEST(reader_that_cannot_follow_answers_none),
         TEST(file_that_is_no_table_is_refused),
         TEST(readers_never_see_a_torn_entry_while_the_writer_writes_and_grows),
