@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The cloud as a program: options, refusals, starting and ending, parts that die.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/cloudlib.sh"
+. "$(dirname "$0")/libcloud.sh"
 
 check_output "help is on stdout" '^usage: birthmark cloud' "$bin/birthmark" cloud --help
 check_output "version" '^birthmark [0-9]' "$bin/birthmark" --version
@@ -23,8 +23,8 @@ check_fails 1 "a taken MQTT port is refused" \
     "$bin/birthmark" cloud --dir "$work/other" --api 127.0.0.1:0 --mqtt "127.0.0.1:$port"
 check_fails 1 "a taken API port is refused" \
     "$bin/birthmark" cloud --dir "$work/other" --api "${api#http://}" --mqtt 127.0.0.1:0
-code=$(text iot get-registration-code)
-check "the registration code is 64 hex digits" sh -c 'echo "$0" | grep -qE "^[0-9a-f]{64}$"' "$code"
+first_code=$(text iot get-registration-code)
+check "the registration code is 64 hex digits" sh -c 'echo "$0" | grep -qE "^[0-9a-f]{64}$"' "$first_code"
 
 make_ca factory
 register_ca factory
@@ -62,7 +62,7 @@ check "SIGTERM ends every process it started" wait_for 10 gone_all
 check "and its sockets are gone" sh -c '[ -z "$(find "$0" -type s)" ]' "$work/cloud"
 
 start_cloud
-same_code() { [ "$(text iot get-registration-code)" = "$code" ]; }
+same_code() { [ "$(text iot get-registration-code)" = "$first_code" ]; }
 check "after a restart the code is the same" same_code
 check "and the device is still ACTIVE and connects" connects
 check_output "explain tells its history" 'PENDING_ACTIVATION' "$bin/birthmark" explain --dir "$work/cloud" d1

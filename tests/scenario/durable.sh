@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of the whole cloud at any moment after a client saw PENDING_ACTIVATION or ACTIVE loses neither.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/cloudlib.sh"
+. "$(dirname "$0")/libcloud.sh"
 
 # The master and all that it started, at once and without a chance to tidy up.
 kill_cloud()
