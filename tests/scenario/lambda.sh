@@ -3,7 +3,7 @@
 # Rules and functions as a user types them, with the real aws CLI: packages that are refused, invocations and their
 # errors, a rule without permission, the sample in each runtime, a cloud that is killed while a function runs.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/cloudlib.sh"
+. "$(dirname "$0")/libcloud.sh"
 
 role=arn:aws:iam::000000000000:role/any
 rule_arn=$arn:rule/jitr
