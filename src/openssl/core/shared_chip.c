@@ -10,6 +10,8 @@
  */
 #include "openssl/core/shared_chip.h"
 
+#include "host/address.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -24,7 +26,7 @@ struct shared_chip {
     _Atomic uint64_t owner; /* mark of the process that `lock` and `chip` belong to */
     pthread_mutex_t lock;   /* guards `chip`; innermost: nothing else is locked under it */
     a71ch *chip;            /* NULL: not connected */
-    char *address;          /* NULL: from the environment */
+    char *address;          /* NULL: the environment names none that can be read */
 };
 
 /* A fact about the process, not about a chip: how many forks lie before it. */
@@ -73,9 +75,12 @@ struct shared_chip *
 shared_chip_new(const char *address)
 {
     struct shared_chip *c = calloc(1, sizeof *c);
+    struct address env;
 
     if (c == NULL)
         return NULL;
+    if (address == NULL && address_from_environment(&env, NULL) == BM_OK)
+        address = env.text; /* else a71ch_open() will say what is wrong with it */
     if (address != NULL && (c->address = strdup(address)) == NULL) {
         free(c);
         return NULL;

@@ -19,8 +19,9 @@
 struct shared_chip;
 
 /*
- * `address` as a71ch_open() takes it, copied; NULL: the environment decides, when it connects.
- * NULL: out of memory.
+ * `address` as a71ch_open() takes it, copied; NULL: the environment decides, now and not when it
+ * connects, because servers like nginx empty their environment before they serve.
+ * Returns NULL when memory is short.
  */
 struct shared_chip *shared_chip_new(const char *address);
 void shared_chip_free(struct shared_chip *c);
