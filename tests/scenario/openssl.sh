@@ -156,15 +156,19 @@ for version in 1_2 1_3; do
     stop chipserver$version
 done
 serve www openssl s_server -cert server.pem -key server.key -CAfile ca.pem -Verify 1 -verify_return_error -WWW
-check_signs 1 "curl fetches with the reference key" chip curl -sS --fail --cacert ca.pem --cert device.pem \
-    --key ref.pem "https://127.0.0.1:$port/message" -o fetched
-check "what was there" cmp fetched message
-for version in 1.2 1.3; do
-    check_signs 1 "curl with TLS $version" chip curl -sS --fail --tlsv$version --tls-max $version --cacert ca.pem \
-        --cert device.pem --key ref.pem "https://127.0.0.1:$port/message"
-done
-check_fails any "the certificate of another key is refused" chip curl -sS --fail --cacert ca.pem --cert foreign.pem \
-    --key ref.pem "https://127.0.0.1:$port/message"
+if chip timeout 10 curl --version >/dev/null; then
+    check_signs 1 "curl fetches with the reference key" chip curl -sS --fail --cacert ca.pem --cert device.pem \
+        --key ref.pem "https://127.0.0.1:$port/message" -o fetched
+    check "what was there" cmp fetched message
+    for version in 1.2 1.3; do
+        check_signs 1 "curl with TLS $version" chip curl -sS --fail --tlsv$version --tls-max $version --cacert ca.pem \
+            --cert device.pem --key ref.pem "https://127.0.0.1:$port/message"
+    done
+    check_fails any "the certificate of another key is refused" chip curl -sS --fail --cacert ca.pem --cert foreign.pem \
+        --key ref.pem "https://127.0.0.1:$port/message"
+else
+    echo 'SKIP curl does not run with a sanitizer preloaded (it hangs in setlocale, also without our module)'
+fi
 cat >client.py <<'END'
 import ssl, sys, urllib.request
 context = ssl.create_default_context(cafile="ca.pem")
