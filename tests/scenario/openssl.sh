@@ -106,6 +106,13 @@ check_signs 1 "x509 -req signs a certificate in the chip" chip openssl x509 -req
     -CAkey ref.pem -CAcreateserial -days 30 -out bychip.pem
 check "that verifies" openssl verify -CAfile chipca.pem bychip.pem
 
+if [ -z "${PRELOAD:-}" ] && command -v valgrind >/dev/null; then
+    check_signs 1 "valgrind finds no error and no leak in openssl with the module" chip valgrind -q --leak-check=full \
+        --show-leak-kinds=all --errors-for-leak-kinds=all --error-exitcode=9 openssl dgst -sha256 -sign ref.pem -out sig message
+else
+    echo 'SKIP valgrind: not installed, or a sanitizer is at work'
+fi
+
 same_key()
 {
     openssl ec -in "$1" -outform DER -out a.der 2>/dev/null && openssl ec -in ref.pem -outform DER -out b.der 2>/dev/null &&
