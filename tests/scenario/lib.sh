@@ -25,7 +25,7 @@ unset OPENSSL_CONF A71CH_ADDRESS RJCT_SERVER_ADDR
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1 AWS_PAGER= AWS_CONFIG_FILE=/dev/null \
     AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true HOME="$work"
 
-cleanup()
+end_all()
 {
     for name in $names; do
         kill "$(cat "$work/$name.pid")" 2>/dev/null
@@ -33,6 +33,12 @@ cleanup()
     for name in $names; do
         end_of "$name"
     done
+    names=
+}
+
+cleanup()
+{
+    end_all
     [ -n "${KEEP_WORK:-}" ] || rm -rf "$work"
 }
 trap cleanup EXIT
@@ -140,8 +146,14 @@ start_chip()
     export A71CH_ADDRESS
 }
 
+# A sanitizer speaks when a program misbehaves or, of leaks, when it ends: so all are ended first.
 done_testing()
 {
+    end_all
+    reports=$(grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error:' "$work"/*.log 2>/dev/null)
+    for log in $reports; do
+        not_ok "no sanitizer report in $(basename "$log")" "$log"
+    done
     printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]
     exit $?
