@@ -709,6 +709,58 @@ queue_and_payload_are_bounded(void **state)
     free(large);
 }
 
+static void
+deleted_function_fails_what_waits_for_it(void **state)
+{
+    struct world *w = *state;
+    struct bm_msg msg = { 0 };
+
+    create_shell(w, "f", SHELL_RUNTIME("echo"));
+    assert_int_equal(lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_OK);
+    assert_int_equal(registry_function_delete(w->registry, "f", &msg), BM_OK);
+    lambda_forget(w->lambda, "f");
+    UNTIL(w, is_done);
+    assert_string_equal(w->error, "Unhandled");
+    assert_int_equal(w->done, 1);
+}
+
+static void
+log_is_bounded_and_the_tail_is_its_end(void **state)
+{
+    struct world *w = *state;
+    char path[128];
+    struct stat st;
+
+    create_python(w, "f",
+        "def handler(e, c):\n"
+        "    for n in range(9000):\n"
+        "        print('%07d' % n + 'x' * 1016)\n");
+    assert_string_equal(invoke(w, "f", "{}"), "null");
+    assert_true(w->tail.len <= 4096);
+    assert_contains((char *)w->tail.ptr, "0008999x");
+    (void)snprintf(path, sizeof path, "%s/functions/log/f.log", w->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_in_range(st.st_size, 1, 8 * 1024 * 1024);
+    (void)snprintf(path, sizeof path, "%s/functions/log/f.log.1", w->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_in_range(st.st_size, 1, 8 * 1024 * 1024);
+}
+
+static void
+closing_ends_a_process_that_ignores_the_polite_signal(void **state)
+{
+    struct world *w = *state;
+    pid_t pid;
+
+    create_shell(w, "f", "#!/bin/sh\ntrap '' TERM\n" SHELL_RUNTIME("echo $$"));
+    pid = (pid_t)strtol(invoke(w, "f", "{}"), NULL, 10);
+    assert_true(pid > 1);
+    assert_false(is_gone(pid));
+    world_down(w);
+    assert_true(is_gone(pid));
+    world_up(w);
+}
+
 /* ---- asynchronous invocations ---- */
 
 static const uint8_t cert[REGISTRY_ID_LEN] = { 0xce, 0x47 };
@@ -1000,6 +1052,9 @@ main(void)
         TEST(idle_process_is_ended),
         TEST(invocations_queue_in_order),
         TEST(queue_and_payload_are_bounded),
+        TEST(deleted_function_fails_what_waits_for_it),
+        TEST(log_is_bounded_and_the_tail_is_its_end),
+        TEST(closing_ends_a_process_that_ignores_the_polite_signal),
         TEST(event_runs_once_and_the_timeline_tells),
         TEST(failing_event_is_tried_three_times_and_then_given_up),
         TEST(second_try_may_succeed),
