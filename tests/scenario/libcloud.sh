@@ -58,7 +58,7 @@ as()
 {
     device=$1 program=$2
     shift 2
-    "$program" --cafile "$ca" --cert "$work/$device.pem" --key "$work/$device.key" -h localhost -p "$port" -i "$device" "$@"
+    "$program" --cafile "$ca" --cert "$work/$device.pem" --key "$work/$device.key" -h 127.0.0.1 -p "$port" -i "$device" "$@"
 }
 
 status_is()
