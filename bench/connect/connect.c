@@ -70,18 +70,24 @@ die(const char *what)
 /* ---- CPU time of the server ---- */
 
 static int64_t
+cpu_of(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t;
+
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) {
+        die("a server process is gone");
+    }
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t
 cpu_ns(const struct bench *b)
 {
     int64_t sum = 0;
 
     for (size_t i = 0; i < b->pid_count; i++) {
-        clockid_t clock;
-        struct timespec t;
-
-        if (clock_getcpuclockid(b->pids[i], &clock) != 0 || clock_gettime(clock, &t) != 0) {
-            die("a server process is gone");
-        }
-        sum += (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+        sum += cpu_of(b->pids[i]);
     }
     return sum;
 }
@@ -361,7 +367,8 @@ parse(struct bench *b, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct bench b = { .in_flight = 16 };
+    struct bench b = { 0 };
+    int64_t each[PIDS_MAX];
     int64_t before;
     int64_t spent;
     int64_t wall_ms;
@@ -375,6 +382,9 @@ main(int argc, char **argv)
         die("epoll");
     }
     before = cpu_at_rest_ns(&b);
+    for (size_t i = 0; i < b.pid_count; i++) {
+        each[i] = cpu_of(b.pids[i]);
+    }
     wall_ms = clock_mono_ms();
     b.last_progress_ms = wall_ms;
     (void)loop_after(b.loop, 1000, on_watchdog, &b);
@@ -386,7 +396,11 @@ main(int argc, char **argv)
     }
     wall_ms = clock_mono_ms() - wall_ms;
     spent = cpu_at_rest_ns(&b) - before;
-    printf("us_per_connect=%.1f connects=%u failed=%u wall_ms=%lld\n",
+    printf("us_per_connect=%.1f connects=%u failed=%u wall_ms=%lld by_process=",
         (double)spent / 1000 / b.count, b.count, b.failed, (long long)wall_ms);
+    for (size_t i = 0; i < b.pid_count; i++) {
+        printf("%s%.1f", i > 0 ? "+" : "", (double)(cpu_of(b.pids[i]) - each[i]) / 1000 / b.count);
+    }
+    printf("\n");
     return b.failed == 0 ? 0 : 1;
 }
