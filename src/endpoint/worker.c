@@ -159,6 +159,9 @@ start(struct worker *w, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_IO, "worker: no event loop: %s", strerror(errno));
     }
     err = table_attach(w->o->table_dir, &w->table, msg);
+    if (!tls_ec_shortcut()) {
+        log_warn("OpenSSL refuses the short way to EC keys: handshakes cost more");
+    }
     if (err == BM_OK) {
         err = tls_context(w->o, &w->tls, msg);
     }
