@@ -7,8 +7,8 @@
 # usage: [ROUNDS=5] [COUNT=1500] [NEW=500] [IN_FLIGHT=16] [WORKERS=1] bench/connect/run.sh   (BUILD as for the tests)
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/../../tests/scenario/lib.sh"
-# shellcheck source=tests/scenario/cloudlib.sh
-. "$root/tests/scenario/cloudlib.sh"
+# shellcheck source=tests/scenario/libcloud.sh
+. "$root/tests/scenario/libcloud.sh"
 ROUNDS=${ROUNDS:-5} COUNT=${COUNT:-1500} NEW=${NEW:-500} IN_FLIGHT=${IN_FLIGHT:-16} WORKERS=${WORKERS:-1}
 load=$BUILD/obj/bench/bench_connect
 

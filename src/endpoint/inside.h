@@ -3,7 +3,6 @@
  * The inside of a worker: what its files share. Not for other rooms.
  *
  *   worker.c    start, accept, end                 tls.c      OpenSSL, one step at a time
- *                                              ec_shortcut.c  cheap parsing of EC keys
  *   conn.c      one connection: I/O, deadlines     state.c    its states as a pure table
  *   hello.c     CONNECT: who, may it, to the broker
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
@@ -259,8 +258,6 @@ struct worker {
 void worker_accepting(struct worker *w); /* look again whether to accept */
 
 /* tls.c */
-/* ec_shortcut.c; for the whole process. False: OpenSSL refused, and all works slower. */
-bool tls_ec_shortcut(void);
 enum tls_io { TLS_OK, TLS_AGAIN, TLS_CLOSED, TLS_FAILED };
 enum bm_err tls_context(const struct worker_options *o, SSL_CTX **out, struct bm_msg *msg);
 enum tls_io tls_accept(struct conn *c, enum cause *cause, char *facts, size_t cap);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "endpoint/inside.h"
+#include "pki/pki.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -159,7 +160,7 @@ start(struct worker *w, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_IO, "worker: no event loop: %s", strerror(errno));
     }
     err = table_attach(w->o->table_dir, &w->table, msg);
-    if (!tls_ec_shortcut()) {
+    if (!pki_ec_shortcut(true)) {
         log_warn("OpenSSL refuses the short way to EC keys: handshakes cost more");
     }
     if (err == BM_OK) {

@@ -15,6 +15,13 @@
 
 enum { PKI_ID_LEN = 32, PKI_ID_TEXT = 65, PKI_CN_MAX = 256, PKI_PEM_MAX = 65536 };
 
+/*
+ * Make reading EC keys cheap where OpenSSL needs help with it, for the whole process until it is
+ * switched off; certificates cannot be issued meanwhile. False: OpenSSL refuses, and all works as
+ * before, only slower. Not to be called while another thread uses OpenSSL.
+ */
+bool pki_ec_shortcut(bool on);
+
 struct pki_cert;
 
 /*
