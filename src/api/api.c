@@ -3,8 +3,9 @@
  * The control plane's entry: one request from the socket to its handler. See internal.h for the
  * life of a call.
  */
-#include "api/internal.h"
+#include "api/api.h"
 
+#include "api/internal.h"
 #include "base/clock.h"
 
 #include <stdio.h>

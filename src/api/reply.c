@@ -122,6 +122,9 @@ make_ascii(char *text)
     }
 }
 
+static void vrefuse(struct call *c, enum problem problem, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
+
 static void
 vrefuse(struct call *c, enum problem problem, const char *fmt, va_list ap)
 {
