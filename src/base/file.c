@@ -88,7 +88,9 @@ file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg)
 
     if (snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid()) >= (int)sizeof tmp)
         return bm_fail(msg, BM_ERR_ARG, "path too long: %s", path);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    /* a file planted under this name would keep its owner and mode: make ours or fail */
+    (void)unlink(tmp);
+    fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0)
         return bm_fail(msg, BM_ERR_IO, "cannot create %s: %s", tmp, strerror(errno));
     ok = fd_write_all(fd, data) == BM_OK && fsync(fd) == 0;

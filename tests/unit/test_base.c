@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -133,6 +134,30 @@ file_is_replaced_whole_and_a_folder_removed_with_all_in_it(void **state)
     buf_fini(&b);
 }
 
+static void
+file_written_beside_a_planted_link_does_not_follow_it(void **state)
+{
+    char dir[] = "/tmp/bm-test-XXXXXX";
+    char path[64];
+    char planted[96];
+    char victim[64];
+    struct stat st;
+    struct bm_msg msg;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/f", dir);
+    (void)snprintf(victim, sizeof victim, "%s/victim", dir);
+    (void)snprintf(planted, sizeof planted, "%s.tmp.%ld", path, (long)getpid());
+    assert_int_equal(symlink(victim, planted), 0);
+    assert_int_equal(file_write(path, span_str("secret"), 0600, &msg), BM_OK);
+    assert_int_equal(lstat(victim, &st), -1);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(dir_remove(dir, &msg), BM_OK);
+}
+
 struct seen {
     struct loop *loop;
     char order[16];
@@ -205,6 +230,7 @@ main(void)
         cmocka_unit_test(hex_refuses_odd_length_and_other_digits),
         cmocka_unit_test(base64_matches_rfc4648_and_refuses_the_rest),
         cmocka_unit_test(file_is_replaced_whole_and_a_folder_removed_with_all_in_it),
+        cmocka_unit_test(file_written_beside_a_planted_link_does_not_follow_it),
         cmocka_unit_test(loop_runs_descriptors_and_timers_in_order_and_forgets_what_is_removed),
     };
 
