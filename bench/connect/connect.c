@@ -43,6 +43,8 @@ struct bench {
 
     struct loop *loop;
     SSL_CTX *ctx;
+    bool leaf_only; /* --unknown without the issuer's certificate behind the leaf */
+    X509 *ca;
     X509 **leaves;
     EVP_PKEY *leaf_key;
     unsigned started;
@@ -146,7 +148,7 @@ make_leaves(struct bench *b)
         BN_free(n);
         b->leaves[i] = x;
     }
-    X509_free(ca);
+    b->ca = ca;
     EVP_PKEY_free(ca_key);
 }
 
@@ -262,6 +264,9 @@ start_one(struct bench *b)
                           SSL_use_PrivateKey(d->ssl, b->leaf_key) != 1)) {
         die("certificate");
     }
+    if (b->unknown && !b->leaf_only && SSL_add1_chain_cert(d->ssl, b->ca) != 1) {
+        die("chain");
+    }
     SSL_set_connect_state(d->ssl);
     d->number = b->started++;
     d->watch = loop_add(b->loop, d->fd, EPOLLOUT, on_ready, d);
@@ -313,7 +318,8 @@ usage(void)
 {
     (void)fprintf(stderr,
         "usage: bench_connect --port N --count N --in-flight K --cert FILE --key FILE --pids A,B\n"
-        "       --unknown: --cert and --key are a CA's; each connection brings a new leaf\n");
+        "       --unknown: --cert and --key are a CA's; each connection brings a new leaf,\n"
+        "       and the CA's certificate behind it unless --leaf-only\n");
     exit(2);
 }
 
@@ -328,6 +334,7 @@ parse(struct bench *b, int argc, char **argv)
         { "key", required_argument, NULL, 'y' },
         { "pids", required_argument, NULL, 'i' },
         { "unknown", no_argument, NULL, 'u' },
+        { "leaf-only", no_argument, NULL, 'l' },
         { 0 },
     };
 
@@ -353,6 +360,9 @@ parse(struct bench *b, int argc, char **argv)
             break;
         case 'u':
             b->unknown = true;
+            break;
+        case 'l':
+            b->leaf_only = true;
             break;
         default:
             usage();

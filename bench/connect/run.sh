@@ -4,12 +4,13 @@
 # with all its processes, broker included, beside mosquitto alone with the same CA, server certificate and OpenSSL.
 # Rounds alternate between the two; the medians and their ratio come last. Then the first connect of unknown devices:
 # registration made durable and the event published.
-# usage: [ROUNDS=5] [COUNT=1500] [NEW=500] [IN_FLIGHT=16] [WORKERS=1] bench/connect/run.sh   (BUILD as for the tests)
+# usage: [ROUNDS=5] [COUNT=1500] [NEW=500] [IN_FLIGHT=16] [WORKERS=1] [CHAIN=known.pem] bench/connect/run.sh   (BUILD as for the tests)
+# CHAIN=known.crt: the device sends its leaf alone, not its issuer too.
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/../../tests/scenario/lib.sh"
 # shellcheck source=tests/scenario/libcloud.sh
 . "$root/tests/scenario/libcloud.sh"
-ROUNDS=${ROUNDS:-5} COUNT=${COUNT:-1500} NEW=${NEW:-500} IN_FLIGHT=${IN_FLIGHT:-16} WORKERS=${WORKERS:-1}
+ROUNDS=${ROUNDS:-5} COUNT=${COUNT:-1500} NEW=${NEW:-500} IN_FLIGHT=${IN_FLIGHT:-16} WORKERS=${WORKERS:-1} CHAIN=${CHAIN:-known.pem}
 load=$BUILD/obj/bench/bench_connect
 
 die()
@@ -50,7 +51,7 @@ END
 # one round: NAME PORT PIDS; adds to $work/NAME
 round()
 {
-    out=$("$load" --port "$2" --count "$COUNT" --in-flight "$IN_FLIGHT" --cert "$work/known.pem" --key "$work/known.key" \
+    out=$("$load" --port "$2" --count "$COUNT" --in-flight "$IN_FLIGHT" --cert "$work/$CHAIN" --key "$work/known.key" \
         --pids "$3") || die "$1: $out"
     echo "$1: $out"
     echo "$out" | sed 's/us_per_connect=\([0-9.]*\).*/\1/' >>"$work/$1.us"
@@ -79,8 +80,11 @@ for _ in $(seq "$ROUNDS"); do
     round mosquitto "$peer_port" "$peer_pids"
     round birthmark "$port" "$cloud_pids"
 done
+leaf_only=
+[ "$CHAIN" = known.pem ] || leaf_only=--leaf-only
 for _ in 1 2 3; do
-    out=$("$load" --unknown --port "$port" --count "$NEW" --in-flight "$IN_FLIGHT" --cert "$work/factory.crt" \
+    # shellcheck disable=SC2086
+    out=$("$load" --unknown $leaf_only --port "$port" --count "$NEW" --in-flight "$IN_FLIGHT" --cert "$work/factory.crt" \
         --key "$work/factory.key" --pids "$cloud_pids") || die "first connect: $out"
     echo "first connect: $out"
     echo "$out" | sed 's/us_per_connect=\([0-9.]*\).*/\1/' >>"$work/first.us"
