@@ -277,7 +277,7 @@ conn_go(struct conn *c, enum conn_event event)
         log_error("connection: event %d cannot happen in state %d; closing it", event, from);
         c->state = CONN_CLOSED;
     }
-    if (from == CONN_TLS) {
+    if (from == CONN_TLS && c->handshaking) {
         c->w->handshakes--;
     }
     if (c->state == CONN_CLOSING) {
@@ -451,8 +451,14 @@ handshake(struct conn *c)
 {
     char facts[TIMELINE_FACTS_MAX + 1] = "";
     enum cause cause = CAUSE_TLS;
-    enum tls_io io = tls_accept(c, &cause, facts, sizeof facts);
+    enum tls_io io;
 
+    if (!c->handshaking) { /* its first bytes: who only connects takes no place from others */
+        c->handshaking = true;
+        c->w->handshakes++;
+        worker_accepting(c->w);
+    }
+    io = tls_accept(c, &cause, facts, sizeof facts);
     if (io == TLS_AGAIN) {
         return;
     }
@@ -574,6 +580,9 @@ note_address(struct conn *c, const struct sockaddr_storage *address)
     } else {
         memcpy(&v6, address, sizeof v6);
         (void)inet_ntop(AF_INET6, &v6.sin6_addr, c->source_ip, sizeof c->source_ip);
+        if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) { /* policies speak of the IPv4 form */
+            (void)inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], c->source_ip, sizeof c->source_ip);
+        }
         c->source_port = ntohs(v6.sin6_port);
     }
 }
@@ -613,7 +622,6 @@ conn_open(struct worker *w, int fd, const struct sockaddr_storage *address)
     }
     w->conns = c;
     w->conn_count++;
-    w->handshakes++;
     if (set_up(c) != BM_OK) {
         conn_drop(c);
         return BM_ERR_MEM;

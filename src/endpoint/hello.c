@@ -173,10 +173,12 @@ ask_control(struct conn *c)
 static void
 ask_policies(struct conn *c, uint32_t set)
 {
+    char id[ID_FACT];
     enum bm_err err;
 
     if (set == 0) { /* SPEC aws-iot 4.1: closed at CONNECT */
-        conn_end(c, CAUSE_NO_POLICY, "action=iot:Connect resource=client/%s", c->client_id);
+        fact_text(id, sizeof id, span_str(c->client_id));
+        conn_end(c, CAUSE_NO_POLICY, "action=iot:Connect resource=\"client/%s\"", id);
         return;
     }
     err = policies_get(c->w, set, &c->policies);

@@ -122,6 +122,7 @@ uint64_t index_hash(uint64_t seed, struct span bytes);
 
 /* ---- policies.c ---- */
 
+enum { SET_CHAINS = 1024, SETS_MIN = 256 };
 enum set_state { SET_LOADING, SET_READY, SET_MISSING };
 
 struct policy_set {
@@ -174,6 +175,7 @@ struct conn {
     struct loop_timer *deadline; /* of the present state; while relaying: keep-alive */
     struct loop_timer *retry;
     SSL *ssl;
+    bool handshaking; /* counts among the handshakes in flight */
     bool ssl_wants_write;
     bool stalled;      /* client input may wait in OpenSSL or in `in`, epoll will not tell */
     struct buf in;     /* from the client, not yet a whole packet */
@@ -240,8 +242,9 @@ struct worker {
     struct index by_cert;
     struct index by_request;
     struct control control;
-    struct policy_set *sets;
+    struct policy_set *sets[SET_CHAINS]; /* by number */
     size_t set_count;
+    size_t sets_max;           /* at this many, those without a user are dropped */
     struct buf filters_packet; /* owns what filters borrow */
     struct span *filters;
     size_t filter_count;

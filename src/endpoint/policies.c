@@ -10,8 +10,6 @@
 
 #include <stdlib.h>
 
-enum { SETS_MAX = 256 };
-
 static void
 set_free(struct policy_set *s)
 {
@@ -22,11 +20,26 @@ set_free(struct policy_set *s)
     free(s);
 }
 
-static void
-forget_unused(struct worker *w)
+static struct policy_set **
+chain_of(struct worker *w, uint32_t number)
 {
-    struct policy_set **at = &w->sets;
+    return &w->sets[number % SET_CHAINS];
+}
 
+static struct policy_set *
+find(struct worker *w, uint32_t number)
+{
+    struct policy_set *s = *chain_of(w, number);
+
+    while (s != NULL && (s->number != number || s->state == SET_MISSING)) {
+        s = s->next;
+    }
+    return s;
+}
+
+static void
+forget_unused_in(struct worker *w, struct policy_set **at)
+{
     while (*at != NULL) {
         struct policy_set *s = *at;
 
@@ -38,6 +51,16 @@ forget_unused(struct worker *w)
         w->set_count--;
         set_free(s);
     }
+}
+
+/* A fleet with a policy for each device uses as many sets as it has devices connected. */
+static void
+forget_unused(struct worker *w)
+{
+    for (size_t i = 0; i < SET_CHAINS; i++) {
+        forget_unused_in(w, &w->sets[i]);
+    }
+    w->sets_max = w->set_count > SETS_MIN / 2 ? 2 * w->set_count : SETS_MIN;
 }
 
 static enum bm_err
@@ -52,19 +75,16 @@ ask(struct worker *w, uint32_t number)
 enum bm_err
 policies_get(struct worker *w, uint32_t number, struct policy_set **out)
 {
-    struct policy_set *s = w->sets;
+    struct policy_set *s = find(w, number);
     enum bm_err err;
 
     *out = NULL;
-    while (s != NULL && s->number != number) {
-        s = s->next;
-    }
     if (s == NULL) {
         err = ask(w, number);
         if (err != BM_OK) {
             return err;
         }
-        if (w->set_count >= SETS_MAX) {
+        if (w->set_count >= w->sets_max) {
             forget_unused(w);
         }
         s = calloc(1, sizeof *s);
@@ -72,8 +92,8 @@ policies_get(struct worker *w, uint32_t number, struct policy_set **out)
             return BM_ERR_MEM;
         }
         s->number = number;
-        s->next = w->sets;
-        w->sets = s;
+        s->next = *chain_of(w, number);
+        *chain_of(w, number) = s;
         w->set_count++;
     }
     s->refs++;
@@ -147,40 +167,42 @@ serve(struct policy_set *s)
 void
 policies_documents(struct worker *w, const struct link_msg *m)
 {
-    struct policy_set *s = w->sets;
+    struct policy_set *s = find(w, m->u.documents.set);
 
-    while (s != NULL && s->number != m->u.documents.set) {
-        s = s->next;
-    }
     if (s == NULL || s->state != SET_LOADING) {
         return;
     }
     s->refs++;
     s->state = compile(s, m) ? SET_READY : SET_MISSING;
     serve(s);
-    s->refs--;
-    if (s->state == SET_MISSING) {
-        s->number = 0; /* asked again by the next one who needs it */
+    s->refs--; /* a missing one is asked for again by the next who needs it */
+}
+
+static void
+refuse_waiting(struct policy_set *s)
+{
+    while (s->waiting != NULL) {
+        struct conn *c = s->waiting;
+
+        policies_stop_waiting(c);
+        if (c->state == CONN_POLICY) {
+            conn_end(c, CAUSE_CONTROL_DOWN, "asked=policies");
+        } else { /* it was told to change and cannot learn to what */
+            conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_NOT_AUTHORIZED, "asked=policies");
+            conn_settle(c);
+        }
     }
 }
 
 void
 policies_control_down(struct worker *w)
 {
-    for (struct policy_set *s = w->sets; s != NULL; s = s->next) {
-        while (s->waiting != NULL) {
-            struct conn *c = s->waiting;
-
-            policies_stop_waiting(c);
-            if (c->state == CONN_POLICY) {
-                conn_end(c, CAUSE_CONTROL_DOWN, "asked=policies");
-            } else { /* it was told to change and cannot learn to what */
-                conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_NOT_AUTHORIZED, "asked=policies");
-                conn_settle(c);
+    for (size_t i = 0; i < SET_CHAINS; i++) {
+        for (struct policy_set *s = w->sets[i]; s != NULL; s = s->next) {
+            if (s->state == SET_LOADING) {
+                s->state = SET_MISSING;
+                refuse_waiting(s);
             }
-        }
-        if (s->state == SET_LOADING) {
-            s->number = 0;
         }
     }
 }
@@ -188,11 +210,13 @@ policies_control_down(struct worker *w)
 void
 policies_fini(struct worker *w)
 {
-    while (w->sets != NULL) {
-        struct policy_set *s = w->sets;
+    for (size_t i = 0; i < SET_CHAINS; i++) {
+        while (w->sets[i] != NULL) {
+            struct policy_set *s = w->sets[i];
 
-        w->sets = s->next;
-        set_free(s);
+            w->sets[i] = s->next;
+            set_free(s);
+        }
     }
     w->set_count = 0;
 }

@@ -865,6 +865,63 @@ bytes_that_are_not_tls_are_refused_with_a_cause(void **state)
     device_free(&d);
 }
 
+/* The bound of the handshakes in flight is for those who speak: SPEC endpoint 10.5, 10.9 */
+static void
+peers_that_only_connect_shut_nobody_out(void **state)
+{
+    enum { SILENT = HANDSHAKES_MAX + 72 };
+    struct fixture *f = *state;
+    struct device silent[SILENT];
+    struct device d;
+
+    for (int i = 0; i < SILENT; i++) {
+        silent[i] = (struct device){ .f = f, .fd = -1 };
+        tcp_connect(&silent[i]);
+    }
+    d = device_in(f, &f->device, "dev-1");
+    assert_int_equal(f->record_count, 1); /* before the first of the silent ones timed out */
+    device_free(&d);
+    for (int i = 0; i < SILENT; i++) {
+        device_free(&silent[i]);
+    }
+}
+
+static void
+half_done_handshakes_hold_newcomers_back_only_until_they_time_out(void **state)
+{
+    enum { HALF = HANDSHAKES_MAX + 10 };
+    struct fixture *f = *state;
+    struct device half[HALF];
+    struct device d;
+
+    for (int i = 0; i < HALF; i++) {
+        half[i] = (struct device){ .f = f, .fd = -1 };
+        tcp_connect(&half[i]);
+        assert_int_equal(send(half[i].fd, "\x16\x03\x01", 3, MSG_NOSIGNAL), 3);
+    }
+    d = device_in(f, &f->device, "dev-1");
+    assert_fact(wait_record(f, 0, CAUSE_CONNECT_TIMEOUT), "during=tls");
+    device_free(&d);
+    for (int i = 0; i < HALF; i++) {
+        device_free(&half[i]);
+    }
+}
+
+static void
+chain_beyond_32_kib_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+
+    for (int i = 0; i < 120; i++) {
+        assert_int_equal(SSL_add1_chain_cert(d.ssl, f->ca.cert), 1);
+    }
+    (void)device_handshake(&d);
+    expect_closed(&d);
+    (void)wait_record(f, 0, CAUSE_TLS);
+    device_free(&d);
+}
+
 static void
 both_tls_versions_and_any_alpn_offer_are_served(void **state)
 {
@@ -1685,6 +1742,9 @@ main(void)
         KNOWN(denied_client_id_is_closed_or_told_by_level),
         UNKNOWN(no_certificate_ends_the_handshake_with_a_cause),
         UNKNOWN(bytes_that_are_not_tls_are_refused_with_a_cause),
+        KNOWN(peers_that_only_connect_shut_nobody_out),
+        KNOWN(half_done_handshakes_hold_newcomers_back_only_until_they_time_out),
+        UNKNOWN(chain_beyond_32_kib_is_refused),
         KNOWN(both_tls_versions_and_any_alpn_offer_are_served),
         KNOWN(connect_may_come_in_any_pieces),
         KNOWN(half_connect_times_out),
