@@ -36,7 +36,7 @@ check_signs()
 
 skip()
 {
-    printf 'SKIP %s is not installed: %s\n' "$1" "$2"
+    printf 'skip - %s: %s is not installed\n' "$2" "$1"
 }
 
 free_port()
@@ -107,10 +107,13 @@ check_signs 1 "x509 -req signs a certificate in the chip" chip openssl x509 -req
 check "that verifies" openssl verify -CAfile chipca.pem bychip.pem
 
 if [ -z "${PRELOAD:-}" ] && command -v valgrind >/dev/null; then
-    check_signs 1 "valgrind finds no error and no leak in openssl with the module" chip valgrind -q --leak-check=full \
-        --show-leak-kinds=all --errors-for-leak-kinds=all --error-exitcode=9 openssl dgst -sha256 -sign ref.pem -out sig message
+    # without debug information, which valgrind does not read in every compiler's form
+    objcopy --strip-debug "$lib/ossl-modules/e2a71ch.so" stripped.so
+    sed "s,^module = .*,module = $work/stripped.so," "$conf" >stripped.cnf
+    check_signs 1 "valgrind finds no error and no leak in openssl with the module" env OPENSSL_CONF="$work/stripped.cnf" valgrind \
+        -q --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all --error-exitcode=9 openssl dgst -sha256 -sign ref.pem -out sig message
 else
-    echo 'SKIP valgrind: not installed, or a sanitizer is at work'
+    echo 'skip - valgrind over openssl: not installed, or a sanitizer is at work'
 fi
 
 same_key()
@@ -174,7 +177,7 @@ if chip timeout 10 curl --version >/dev/null; then
     check_fails any "the certificate of another key is refused" chip curl -sS --fail --cacert ca.pem --cert foreign.pem \
         --key ref.pem "https://127.0.0.1:$port/message"
 else
-    echo 'SKIP curl does not run with a sanitizer preloaded (it hangs in setlocale, also without our module)'
+    echo 'skip - curl: it hangs in setlocale when a sanitizer is preloaded, also without our module'
 fi
 cat >client.py <<'END'
 import ssl, sys, urllib.request
