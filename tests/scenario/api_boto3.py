@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Part of api.sh: what boto3 makes of answers and refusals. usage: api_boto3.py URL FOLDER
 Prints `ok - claim` or `not ok - claim: why` per line. FOLDER has demo.crt, a registered ACTIVE CA."""
+import base64
 import datetime
 import hashlib
+import io
 import json
 import ssl
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 
 import boto3
 import botocore.config
@@ -98,12 +101,40 @@ refused("a rule name with a hyphen", "InvalidRequestException", 400, iot.create_
 refused("an action that is not built", "InvalidRequestException", 400, iot.create_topic_rule, ruleName="ab",
         topicRulePayload={"sql": "SELECT * FROM 'a'", "actions": [{"sns": {"targetArn": "a", "roleArn": "b"}}]})
 
+rule = {"sql": "SELECT * FROM 'b'", "actions": [{"lambda": {"functionArn": "arn:aws:lambda:us-east-1:000000000000:function:b"}}]}
+iot.create_topic_rule(ruleName="b", topicRulePayload=rule)
+refused("the same rule", "ResourceAlreadyExistsException", 409, iot.create_topic_rule, ruleName="b", topicRulePayload=rule)
+refused("SQL that is none", "SqlParseException", 400, iot.create_topic_rule, ruleName="c",
+        topicRulePayload={"sql": "SELECT", "actions": []})
+seen = iot.get_topic_rule(ruleName="b")["rule"]
+claim("a rule comes back as it went", seen["sql"] == rule["sql"] and seen["actions"] == rule["actions"], seen)
+claim("its createdAt is a date", isinstance(seen["createdAt"], datetime.datetime))
+iot.delete_topic_rule(ruleName="b")
+refused("a rule that is not there", "UnauthorizedException", 401, iot.get_topic_rule, ruleName="b")
+refused("a retired endpoint type", "InvalidRequestException", 400, iot.describe_endpoint, endpointType="iot:Data")
+
 refused("a payload of 128 KB and a byte", "RequestEntityTooLargeException", 413, data.publish, topic="t", payload=b"x" * 131073)
 data.publish(topic="t", qos=1, payload=bytes(range(256)))
 claim("bytes of every value are published", True)
 refused("QoS 2", "InvalidRequestException", 400, data.publish, topic="t", qos=2)
 
 refused("an unknown function", "ResourceNotFoundException", 404, functions.get_function, FunctionName="nobody")
+package = io.BytesIO()
+with zipfile.ZipFile(package, "w") as z:
+    z.writestr("code.py", "def handler(event, context):\n    return event\n")
+python = dict(Runtime="python3.11", Role="arn:aws:iam::000000000000:role/r", Code={"ZipFile": package.getvalue()})
+made = functions.create_function(FunctionName="b", Handler="code.handler", **python)
+claim("CodeSha256 is the package's", base64.b64decode(made["CodeSha256"]) ==
+      hashlib.sha256(package.getvalue()).digest() and made["CodeSize"] == len(package.getvalue()), made)
+refused("the same function", "ResourceConflictException", 409, functions.create_function, FunctionName="b",
+        Handler="code.handler", **python)
+refused("a handler that the package has not", "InvalidParameterValueException", 400, functions.create_function,
+        FunctionName="c", Handler="other.handler", **python)
+refused("an event that is not JSON", "InvalidRequestContentException", 400, functions.invoke, FunctionName="b", Payload=b"no")
+answer = functions.invoke(FunctionName="b", Payload=json.dumps({"deep": [1, {"x": None}]}))
+claim("an event goes through the function", json.loads(answer["Payload"].read()) == {"deep": [1, {"x": None}]})
+claim("ExecutedVersion is $LATEST", answer["ExecutedVersion"] == "$LATEST")
+functions.delete_function(FunctionName="b")
 refused("a zip of 20 bytes of nonsense", "InvalidParameterValueException", 400, functions.create_function, FunctionName="n",
         Role="arn:aws:iam::000000000000:role/r", Runtime="provided.al2", Handler="h", Code={"ZipFile": b"x" * 20})
 refused("a package in S3", "NotImplementedException", 501, functions.create_function, FunctionName="n",
