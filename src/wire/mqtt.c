@@ -41,6 +41,16 @@ varint_len(uint32_t v)
     return v < 128 ? 1 : v < 16384 ? 2 : v < 2097152 ? 3 : 4;
 }
 
+/* 5.0, 1.5.5: the shortest form. Only level 5 says so, hence not in the fixed header. */
+static enum bm_err
+short_varint_read(struct rd *r, uint32_t *out)
+{
+    size_t before = rd_left(r);
+    enum bm_err err = varint_read(r, out);
+
+    return err == BM_OK && before - rd_left(r) != varint_len(*out) ? BM_ERR_PROTO : err;
+}
+
 static void
 put_u8(struct buf *out, uint8_t v)
 {
@@ -218,7 +228,7 @@ property_value(struct rd *r, struct mqtt_property *p)
         p->number = rd_u32(r);
         return true;
     case PROP_VAR:
-        return varint_read(r, &p->number) == BM_OK;
+        return short_varint_read(r, &p->number) == BM_OK;
     case PROP_TEXT:
         p->data = string_read(r);
         return true;
@@ -263,7 +273,7 @@ properties_read(struct rd *r)
     struct mqtt_property p;
     enum bm_err err;
 
-    if (varint_read(r, &len) != BM_OK) {
+    if (short_varint_read(r, &len) != BM_OK) {
         r->failed = true;
         return span_of(NULL, 0);
     }

@@ -343,6 +343,10 @@ malformed_publishes_are_refused(void **state)
                              "\x06\x23\x00\x01\x23\x00\x01",
               12 },
             5 },
+        { { (const uint8_t *)"\x30\x05\x00\x01"
+                             "a\x80\x00",
+              7 },
+            5 }, /* a property length not in its shortest form */
         { { (const uint8_t *)"\x30\x03\x00\x00\x00", 5 }, 5 }, /* neither topic nor alias */
     };
 
