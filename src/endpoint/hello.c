@@ -44,12 +44,15 @@ choose_id(struct conn *c, const struct mqtt_connect *m)
 }
 
 static uint16_t
-keep_alive(uint16_t asked_s)
+keep_alive(const struct conn *c, uint16_t asked_s)
 {
+    unsigned set_s = c->w->o->keep_alive_min_s;
+    uint16_t min_s = set_s != 0 && set_s < KEEP_ALIVE_MIN_S ? (uint16_t)set_s : KEEP_ALIVE_MIN_S;
+
     if (asked_s == 0 || asked_s > KEEP_ALIVE_MAX_S) {
         return KEEP_ALIVE_MAX_S;
     }
-    return asked_s < KEEP_ALIVE_MIN_S ? KEEP_ALIVE_MIN_S : asked_s;
+    return asked_s < min_s ? min_s : asked_s;
 }
 
 static bool
@@ -281,7 +284,7 @@ hello_packet(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     c->keep_alive_asked_s = m.keep_alive_s;
-    c->keep_alive_s = keep_alive(m.keep_alive_s);
+    c->keep_alive_s = keep_alive(c, m.keep_alive_s);
     buf_add(&c->connect, p->body.ptr, p->body.len);
     if (c->connect.failed ||
         index_add(&c->w->by_cert, c, index_hash(c->w->seed, SPAN(c->cert_id))) != BM_OK) {

@@ -22,6 +22,7 @@ struct worker_options {
     const char *region;
     const char *account;
     unsigned handshake_timeout_ms; /* TLS and CONNECT together; 0: 10000 */
+    unsigned keep_alive_min_s;     /* shorter wishes are raised to it; 0: 30, as the service */
 };
 
 /*

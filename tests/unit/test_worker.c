@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -71,6 +72,8 @@ struct fixture {
     bool admit_puts_active;
     bool silent; /* control does not answer */
     bool set_missing;
+    unsigned keep_alive_min_s;
+    rlim_t descriptors; /* 0: as they are */
     /* what was seen */
     unsigned admits;
     unsigned policies;
@@ -247,6 +250,9 @@ struct tls_choice {
 static void
 device_free(struct device *d)
 {
+    if (d->f == NULL) {
+        return; /* freed before */
+    }
     SSL_free(d->ssl);
     SSL_CTX_free(d->ctx);
     if (d->fd >= 0) {
@@ -587,9 +593,15 @@ start_worker(struct fixture *f)
             .server_key = key,
             .region = "us-east-1",
             .account = "000000000000",
-            .handshake_timeout_ms = 2000 };
+            .handshake_timeout_ms = 2000,
+            .keep_alive_min_s = f->keep_alive_min_s };
+        struct rlimit few = { f->descriptors, f->descriptors };
         struct bm_msg msg = { "" };
         enum bm_err err;
+
+        if (f->descriptors != 0) {
+            (void)setrlimit(RLIMIT_NOFILE, &few);
+        }
 
         (void)close(pair[0]);
         (void)fd_prepare(pair[1]);
@@ -604,12 +616,9 @@ start_worker(struct fixture *f)
     f->control = pair[0];
 }
 
-static int
-set_up(void **state)
+static void
+set_up_with(struct fixture *f)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-
-    assert_non_null(f);
     (void)strcpy(f->dir, "/tmp/birthmark-worker.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     (void)snprintf(f->broker_path, sizeof f->broker_path, "%s/broker.sock", f->dir);
@@ -623,6 +632,15 @@ set_up(void **state)
     f->verdict = CAUSE_REGISTERED_JITR;
     start_mosquitto(f);
     start_worker(f);
+}
+
+static int
+set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    set_up_with(f);
     *state = f;
     return 0;
 }
@@ -632,6 +650,32 @@ set_up_known(void **state)
 {
     (void)set_up(state);
     put_table(*state, &((struct fixture *)*state)->device, CERT_ACTIVE, SET);
+    return 0;
+}
+
+static int
+set_up_impatient(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->keep_alive_min_s = 1;
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
+    return 0;
+}
+
+static int
+set_up_poor(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->descriptors = 160; /* 64 in reserve, two for each device: room for 48 */
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
     return 0;
 }
 
@@ -1580,6 +1624,60 @@ many_devices_at_once_are_all_admitted(void **state)
     }
 }
 
+static void
+device_that_says_nothing_for_too_long_is_ended(void **state)
+{
+    static const uint8_t hello[] = "\x10\x1b\x00\x04MQTT\x04\x06\x00\x01\x00\x03"
+                                   "dev\x00\x06t/will\x00\x02"
+                                   "by";
+    struct fixture *f = *state;
+    struct device watcher = device_in(f, &f->other, "watcher");
+    struct device d = device_open(f, &f->device);
+    int64_t began;
+
+    say_subscribe(&watcher, 4, "t/will", 0);
+    expect(&watcher, LIT("\x90\x03\x00\x14\x00"));
+    device_send(&d, span_of(hello, sizeof hello - 1));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    pump(f, d.fd, POLLIN, 800);
+    expect_ping(&d); /* which counts as a sign of life */
+    began = clock_mono_ms();
+    expect_closed(&d);
+    assert_in_range(clock_mono_ms() - began, 1400, 5000); /* 1.5 times the second it asked for */
+    assert_fact(wait_record(f, 0, CAUSE_KEEP_ALIVE), "keep_alive_s=1");
+    expect(&watcher, LIT("\x30\x0a\x00\x06t/willby"));
+    device_free(&d);
+    device_free(&watcher);
+}
+
+static void
+without_descriptors_newcomers_wait_until_somebody_leaves(void **state)
+{
+    enum { ROOM = 48 };
+    struct fixture *f = *state;
+    struct device in[ROOM];
+    struct device waits;
+    char id[16];
+
+    for (int i = 0; i < ROOM; i++) {
+        (void)snprintf(id, sizeof id, "dev-%d", i);
+        in[i] = device_in(f, &f->device, id);
+    }
+    waits = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    assert_int_not_equal(SSL_do_handshake(waits.ssl), 1);
+    pump(f, waits.fd, POLLIN, 300);
+    assert_int_not_equal(SSL_do_handshake(waits.ssl), 1);
+    expect_ping(&in[0]);
+    device_free(&in[1]);
+    assert_true(device_handshake(&waits));
+    say_connect(&waits, 4, "patient", span_of(NULL, 0));
+    expect(&waits, LIT("\x20\x02\x00\x00"));
+    device_free(&waits);
+    for (int i = 0; i < ROOM; i++) {
+        device_free(&in[i]);
+    }
+}
+
 /* A subscriber that does not read must cost bounded memory and lose nothing of QoS 1. */
 static void
 slow_subscriber_gets_everything_in_order_later(void **state)
@@ -1774,6 +1872,10 @@ main(void)
         UNKNOWN(control_that_dies_while_asked_refuses_who_waits),
         KNOWN(device_waits_for_a_broker_that_is_not_there_yet),
         KNOWN(many_devices_at_once_are_all_admitted),
+        cmocka_unit_test_setup_teardown(
+            device_that_says_nothing_for_too_long_is_ended, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(
+            without_descriptors_newcomers_wait_until_somebody_leaves, set_up_poor, tear_down),
         KNOWN(slow_subscriber_gets_everything_in_order_later),
         KNOWN(burst_of_publishes_is_relayed_whole),
         KNOWN(end_of_the_worker_tells_clients_and_sends_its_records),
