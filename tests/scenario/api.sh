@@ -201,6 +201,8 @@ check_refused UnrecognizedClientException "an unknown access key is refused" \
 check_refused InvalidSignatureException "a wrong secret is refused" \
     env AWS_SECRET_ACCESS_KEY=wrong aws --endpoint-url "$api" iot get-registration-code
 
+check_output "curl signs too" '"registrationCode":' curl -sS --aws-sigv4 aws:amz:us-east-1:iot --user test:test "$api/registrationcode"
+
 # ---- boto3: types of answers, refusals ----
 /usr/bin/python3 "$(dirname "$0")/api_boto3.py" "$api" "$work" >"$work/boto3.out" 2>&1 || echo "api_boto3.py exited with $?" >>"$work/boto3.out"
 while IFS= read -r line; do
