@@ -3,8 +3,10 @@
  * The upstream side of a connection: one Unix socket to the broker for each admitted client.
  *
  * mosquitto's Unix listener has a backlog of 10, and a full one answers EAGAIN at once without an
- * event to wait for (SPEC endpoint 10.1): such a client tries again by timer. The socket closes
- * without DISCONNECT unless the client sent one, so that wills fire.
+ * event to wait for (SPEC endpoint 10.1). Who finds it full joins one queue for the whole worker;
+ * a timer tries for the first in it, and goes on as long as there is room, so that a storm costs
+ * one vain attempt a tick and nobody overtakes. The socket closes without DISCONNECT unless the
+ * client sent one, so that wills fire.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { RETRY_MIN_MS = 1, RETRY_MAX_MS = 64 };
+enum { RETRY_MS = 1, RETRY_SHIFT_MAX = 5, ABSENT_MS = 64 };
 
 void
 broker_drop(struct conn *c)
@@ -220,30 +222,6 @@ broker_watch(struct conn *c)
     }
 }
 
-static void
-on_retry_connect(void *arg)
-{
-    struct conn *c = arg;
-
-    c->retry = NULL;
-    broker_connect(c);
-    conn_settle(c);
-}
-
-/* Full backlog, or nobody there yet: again soon. The deadline of the state ends it. */
-static void
-try_later(struct conn *c, int cause)
-{
-    unsigned shift = c->broker_tries < 6 ? c->broker_tries : 6;
-    int64_t delay_ms = cause == EAGAIN ? RETRY_MIN_MS << shift : RETRY_MAX_MS;
-
-    c->broker_tries++;
-    c->retry = loop_after(c->w->loop, delay_ms, on_retry_connect, c);
-    if (c->retry == NULL) {
-        conn_end(c, CAUSE_BROKER_DOWN, "error=\"out of memory\"");
-    }
-}
-
 static int
 open_socket(const char *path)
 {
@@ -261,25 +239,107 @@ open_socket(const char *path)
     return fd;
 }
 
-void
-broker_connect(struct conn *c)
+enum attempt { ATTEMPT_DONE, ATTEMPT_LATER };
+
+/* Done: it has its socket, or has ended. */
+static enum attempt
+attempt(struct conn *c)
 {
     int fd = open_socket(c->w->o->broker_path);
 
+    c->broker_tries++;
     if (fd < 0 && (errno == EAGAIN || errno == ECONNREFUSED || errno == ENOENT)) {
-        try_later(c, errno);
-        return;
+        return ATTEMPT_LATER;
     }
     if (fd < 0) {
         conn_end(c, CAUSE_BROKER_DOWN, "error=\"%s\"", strerror(errno));
-        return;
+        return ATTEMPT_DONE;
     }
     c->up_fd = fd;
     c->up_events = EPOLLIN;
     c->up_watch = loop_add(c->w->loop, fd, c->up_events, on_broker, c);
     if (c->up_watch == NULL || write_connect(c) != BM_OK || take_over(c) != BM_OK) {
         conn_end(c, CAUSE_BROKER_DOWN, "error=\"out of memory\"");
-        return;
+        return ATTEMPT_DONE;
     }
     conn_go(c, EV_SENT);
+    return ATTEMPT_DONE;
+}
+
+void
+broker_stop_waiting(struct conn *c)
+{
+    struct worker *w = c->w;
+
+    if (!c->queued) {
+        return;
+    }
+    *(c->queue_prev != NULL ? &c->queue_prev->queue_next : &w->queue_first) = c->queue_next;
+    *(c->queue_next != NULL ? &c->queue_next->queue_prev : &w->queue_last) = c->queue_prev;
+    c->queued = false;
+    c->queue_next = NULL;
+    c->queue_prev = NULL;
+}
+
+static void
+wait_in_queue(struct conn *c)
+{
+    struct worker *w = c->w;
+
+    c->queued = true;
+    c->queue_prev = w->queue_last;
+    *(w->queue_last != NULL ? &w->queue_last->queue_next : &w->queue_first) = c;
+    w->queue_last = c;
+}
+
+static void on_queue(void *arg);
+
+/* Full: again in a moment, longer after each failure. Absent: it may be starting. */
+static void
+try_later(struct worker *w, int cause)
+{
+    unsigned shift =
+        w->queue_failures < RETRY_SHIFT_MAX ? w->queue_failures : (unsigned)RETRY_SHIFT_MAX;
+
+    w->queue_failures++;
+    if (w->queue_timer == NULL) {
+        w->queue_timer = loop_after(
+            w->loop, cause == EAGAIN ? (int64_t)RETRY_MS << shift : ABSENT_MS, on_queue, w);
+    }
+    if (w->queue_timer == NULL) {
+        log_error("out of memory: nobody tries the broker again; who waits will time out");
+    }
+}
+
+static void
+on_queue(void *arg)
+{
+    struct worker *w = arg;
+
+    w->queue_timer = NULL;
+    while (w->queue_first != NULL) {
+        struct conn *c = w->queue_first;
+
+        if (attempt(c) == ATTEMPT_LATER) {
+            try_later(w, errno);
+            return;
+        }
+        w->queue_failures = 0;
+        broker_stop_waiting(c);
+        conn_settle(c);
+    }
+}
+
+void
+broker_connect(struct conn *c)
+{
+    bool queue = c->w->queue_first != NULL;
+
+    if (!queue && attempt(c) == ATTEMPT_DONE) {
+        return;
+    }
+    wait_in_queue(c);
+    if (!queue) {
+        try_later(c->w, errno);
+    }
 }

@@ -165,6 +165,7 @@ release(struct conn *c)
         index_remove(&w->by_request, c);
     }
     policies_stop_waiting(c);
+    broker_stop_waiting(c);
     policies_put(c->policies);
     policies_put(c->next_policies);
     buf_fini(&c->in);

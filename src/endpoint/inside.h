@@ -199,7 +199,9 @@ struct conn {
     uint16_t keep_alive_s;
     int64_t heard_ms;
     unsigned broker_tries;
-    int64_t broker_deadline_ms;
+    bool queued; /* for a place at the broker's socket */
+    struct conn *queue_next;
+    struct conn *queue_prev;
     unsigned denials;
     struct policy_set *policies;      /* that decides */
     struct policy_set *next_policies; /* that is being fetched to take its place */
@@ -237,7 +239,11 @@ struct worker {
     size_t conn_count;
     size_t handshakes;
     struct conn *conns;
-    struct conn *closed; /* freed at the end of the round, chained by next */
+    struct conn *closed;      /* freed at the end of the round, chained by next */
+    struct conn *queue_first; /* who waits for a place at the broker's socket */
+    struct conn *queue_last;
+    struct loop_timer *queue_timer;
+    unsigned queue_failures; /* in a row */
     struct index by_client;
     struct index by_cert;
     struct index by_request;
@@ -314,6 +320,7 @@ void fact_text(char *out, size_t cap, struct span s);
 void broker_connect(struct conn *c);
 void broker_flush(struct conn *c);
 void broker_watch(struct conn *c);
+void broker_stop_waiting(struct conn *c);
 void broker_drop(struct conn *c);
 
 /* control.c */
