@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@ struct bench {
 
     struct loop *loop;
     SSL_CTX *ctx;
+    bool hold;      /* keep them open and tell the server's memory for each */
     bool leaf_only; /* --unknown without the issuer's certificate behind the leaf */
     X509 *ca;
     X509 **leaves;
@@ -114,6 +116,24 @@ cpu_at_rest_ns(const struct bench *b)
     }
 }
 
+/* Resident memory of one server process. */
+static int64_t
+rss_of(pid_t pid)
+{
+    char path[64];
+    long long all;
+    long long resident;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    f = fopen(path, "r");
+    if (f == NULL || fscanf(f, "%lld %lld", &all, &resident) != 2) {
+        die(path);
+    }
+    (void)fclose(f);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
 /* ---- certificates ---- */
 
 static void
@@ -156,15 +176,18 @@ make_leaves(struct bench *b)
 
 static void start_one(struct bench *b);
 
+/* With --hold what came well stays open until the program ends. */
 static void
 finish(struct dial *d, bool good)
 {
     struct bench *b = d->b;
 
     loop_remove(b->loop, d->watch);
-    SSL_free(d->ssl);
-    (void)close(d->fd);
-    free(d);
+    if (!b->hold || !good) {
+        SSL_free(d->ssl);
+        (void)close(d->fd);
+        free(d);
+    }
     b->done++;
     b->failed += good ? 0 : 1;
     b->last_progress_ms = clock_mono_ms();
@@ -231,7 +254,9 @@ on_ready(void *arg, uint32_t events)
         return;
     }
     if (!d->b->unknown && ret == 4 && memcmp(answer, "\x20\x02\x00\x00", 4) == 0) {
-        (void)SSL_write(d->ssl, "\xe0\x00", 2);
+        if (!d->b->hold) {
+            (void)SSL_write(d->ssl, "\xe0\x00", 2);
+        }
         finish(d, true);
         return;
     }
@@ -319,7 +344,8 @@ usage(void)
     (void)fprintf(stderr,
         "usage: bench_connect --port N --count N --in-flight K --cert FILE --key FILE --pids A,B\n"
         "       --unknown: --cert and --key are a CA's; each connection brings a new leaf,\n"
-        "       and the CA's certificate behind it unless --leaf-only\n");
+        "       and the CA's certificate behind it unless --leaf-only\n"
+        "       --hold: keep them open and print the server's memory for each\n");
     exit(2);
 }
 
@@ -335,6 +361,7 @@ parse(struct bench *b, int argc, char **argv)
         { "pids", required_argument, NULL, 'i' },
         { "unknown", no_argument, NULL, 'u' },
         { "leaf-only", no_argument, NULL, 'l' },
+        { "hold", no_argument, NULL, 'h' },
         { 0 },
     };
 
@@ -361,6 +388,9 @@ parse(struct bench *b, int argc, char **argv)
         case 'u':
             b->unknown = true;
             break;
+        case 'h':
+            b->hold = true;
+            break;
         case 'l':
             b->leaf_only = true;
             break;
@@ -374,6 +404,22 @@ parse(struct bench *b, int argc, char **argv)
     }
 }
 
+static void
+tell_memory(const struct bench *b, const int64_t *before)
+{
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < b->pid_count; i++) {
+        sum += rss_of(b->pids[i]) - before[i];
+    }
+    printf("bytes_per_connection=%lld connections=%u failed=%u by_process=",
+        (long long)sum / b->count, b->count, b->failed);
+    for (size_t i = 0; i < b->pid_count; i++) {
+        printf("%s%lld", i > 0 ? "+" : "", (long long)(rss_of(b->pids[i]) - before[i]) / b->count);
+    }
+    printf("\n");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -382,6 +428,8 @@ main(int argc, char **argv)
     int64_t before;
     int64_t spent;
     int64_t wall_ms;
+    int64_t memory[PIDS_MAX];
+    struct rlimit limit;
 
     parse(&b, argc, argv);
     make_context(&b);
@@ -391,9 +439,14 @@ main(int argc, char **argv)
     if (loop_new(&b.loop) != BM_OK) {
         die("epoll");
     }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
     before = cpu_at_rest_ns(&b);
     for (size_t i = 0; i < b.pid_count; i++) {
         each[i] = cpu_of(b.pids[i]);
+        memory[i] = rss_of(b.pids[i]);
     }
     wall_ms = clock_mono_ms();
     b.last_progress_ms = wall_ms;
@@ -406,6 +459,10 @@ main(int argc, char **argv)
     }
     wall_ms = clock_mono_ms() - wall_ms;
     spent = cpu_at_rest_ns(&b) - before;
+    if (b.hold) {
+        tell_memory(&b, memory);
+        return b.failed == 0 ? 0 : 1;
+    }
     printf("us_per_connect=%.1f connects=%u failed=%u wall_ms=%lld by_process=",
         (double)spent / 1000 / b.count, b.count, b.failed, (long long)wall_ms);
     for (size_t i = 0; i < b.pid_count; i++) {

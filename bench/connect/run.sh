@@ -3,14 +3,14 @@
 # Server CPU for one connect (full TLS 1.3 handshake with client certificate, CONNECT, CONNACK, DISCONNECT): the cloud
 # with all its processes, broker included, beside mosquitto alone with the same CA, server certificate and OpenSSL.
 # Rounds alternate between the two; the medians and their ratio come last. Then the first connect of unknown devices:
-# registration made durable and the event published.
-# usage: [ROUNDS=5] [COUNT=1500] [NEW=500] [IN_FLIGHT=16] [WORKERS=1] [CHAIN=known.pem] bench/connect/run.sh   (BUILD as for the tests)
+# registration made durable and the event published. Last, the memory of all server processes for each of HOLD idle connections.
+# usage: [ROUNDS=5] [COUNT=1500] [NEW=500] [IN_FLIGHT=16] [WORKERS=1] [CHAIN=known.pem] [HOLD=3000] bench/connect/run.sh   (BUILD as for the tests)
 # CHAIN=known.crt: the device sends its leaf alone, not its issuer too.
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/../../tests/scenario/lib.sh"
 # shellcheck source=tests/scenario/libcloud.sh
 . "$root/tests/scenario/libcloud.sh"
-ROUNDS=${ROUNDS:-5} COUNT=${COUNT:-1500} NEW=${NEW:-500} IN_FLIGHT=${IN_FLIGHT:-16} WORKERS=${WORKERS:-1} CHAIN=${CHAIN:-known.pem}
+ROUNDS=${ROUNDS:-5} COUNT=${COUNT:-1500} NEW=${NEW:-500} IN_FLIGHT=${IN_FLIGHT:-16} WORKERS=${WORKERS:-1} CHAIN=${CHAIN:-known.pem} HOLD=${HOLD:-3000}
 load=$BUILD/obj/bench/bench_connect
 
 die()
@@ -89,6 +89,23 @@ for _ in 1 2 3; do
     echo "first connect: $out"
     echo "$out" | sed 's/us_per_connect=\([0-9.]*\).*/\1/' >>"$work/first.us"
 done
+# NAME PORT PIDS; each on fresh processes, because freed memory would be used again
+hold()
+{
+    out=$("$load" --hold --port "$2" --count "$HOLD" --in-flight "$IN_FLIGHT" --cert "$work/$CHAIN" --key "$work/known.key" \
+        --pids "$3") || die "$1: $out"
+    echo "$1, idle: $out"
+    echo "$out" | sed 's/bytes_per_connection=\([0-9.]*\).*/\1/' >"$work/$1.bytes"
+}
+stop peer
+start_peer
+hold mosquitto "$peer_port" "$(cat "$work/peer.pid")"
+stop cloud
+start_cloud ""
+hold birthmark "$port" "$(family "$(cat "$work/cloud.pid")")"
+
+awk -v m="$(cat "$work/mosquitto.bytes")" -v b="$(cat "$work/birthmark.bytes")" 'BEGIN {
+    printf "memory per idle connection: mosquitto %.1f KB, birthmark %.1f KB, ratio %.2f (figure: <= 0.85)\n", m / 1024, b / 1024, b / m }'
 awk -v m="$(median "$work/mosquitto.us")" -v b="$(median "$work/birthmark.us")" -v f="$(median "$work/first.us")" 'BEGIN {
     printf "server CPU per connect, median: mosquitto %.0f us, birthmark %.0f us, ratio %.2f (figure: <= 0.55)\n", m, b, b / m
     printf "first connect of an unknown device: %.0f us, %.2f of a registered one (figure: <= 1.3)\n", f, f / b }'
