@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +71,7 @@ start_daemon(struct world *w)
     w->daemon = fork();
     assert_true(w->daemon >= 0);
     if (w->daemon == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* also when this program is killed */
         (void)dup2(out[1], STDOUT_FILENO);
         (void)close(out[0]);
         (void)close(out[1]);
