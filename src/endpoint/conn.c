@@ -343,7 +343,7 @@ client_malformed(struct conn *c, struct rd at, uint32_t limit)
     enum bm_err err = mqtt_next(&at, 268435455, &p);
 
     if (err == BM_OK || err == BM_ERR_MORE) { /* only its size is wrong */
-        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOO_LARGE, "packet_max=%u", limit);
+        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_QUOTA, "packet_max=%u", limit);
     } else {
         conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "field=\"fixed header\"");
     }

@@ -108,7 +108,7 @@ check_properties(struct conn *c, const struct mqtt_connect *m)
 
     while (mqtt_next_property(&list, &p) == BM_OK) {
         if (p.id == MQTT_PROP_AUTH_METHOD) { /* SPEC aws-iot 6.6 */
-            conn_dismiss(c, CAUSE_PROTOCOL, REASON_AUTH_METHOD,
+            conn_dismiss(c, CAUSE_PROTOCOL, REASON_UNSPECIFIED,
                 "field=\"authentication method\" error=\"AUTH is not supported\"");
             return false;
         }
@@ -408,7 +408,9 @@ look_again(struct conn *c)
     if (c->state == CONN_VERDICT || c->state == CONN_CLOSING) {
         return; /* the answer to come knows more; or it is over */
     }
-    if (cause != CAUSE_ADMITTED) {
+    if (cause != CAUSE_ADMITTED && c->state != CONN_RELAY) {
+        conn_end(c, cause, "changed=\"while it was admitted\""); /* without CONNACK, SPEC 4.1 */
+    } else if (cause != CAUSE_ADMITTED) {
         conn_dismiss(c, cause, REASON_ADMINISTRATIVE, "changed=\"while connected\"%s",
             there ? "" : " certificate=deleted");
     } else if (e.policy_set != now || c->next_policies != NULL) {

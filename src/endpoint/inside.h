@@ -46,20 +46,21 @@ enum {
     PEER_TEXT = TIMELINE_PEER_MAX + 1,
 };
 
-/* MQTT 5 reason codes the endpoint gives itself. OASIS MQTT 5.0, 2.4. */
+/* MQTT 5 reason codes the endpoint gives itself, all from the lists of SPEC aws-iot 6.6. */
 enum reason {
+    REASON_UNSPECIFIED = 0x80,
     REASON_MALFORMED = 0x81,
     REASON_PROTOCOL = 0x82,
     REASON_CLIENT_ID = 0x85,
     REASON_NOT_AUTHORIZED = 0x87,
     REASON_SHUTTING_DOWN = 0x8b,
-    REASON_AUTH_METHOD = 0x8c,
     REASON_KEEP_ALIVE = 0x8d,
     REASON_TAKEN_OVER = 0x8e,
-    REASON_ADMINISTRATIVE = 0x98,
+    REASON_FILTER_INVALID = 0x8f,
     REASON_TOPIC_INVALID = 0x90,
     REASON_ALIAS_INVALID = 0x94,
-    REASON_TOO_LARGE = 0x95,
+    REASON_QUOTA = 0x97,
+    REASON_ADMINISTRATIVE = 0x98,
     REASON_QOS = 0x9b,
     REASON_SUBSCRIPTION_ID = 0xa1,
 };

@@ -105,7 +105,7 @@ check_publish(struct conn *c, const struct mqtt_publish *m)
         return false;
     }
     if (m->payload.len > MQTT_PAYLOAD_MAX) {
-        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOO_LARGE, "topic=\"%s\" payload_bytes=%zu max=%d",
+        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_QUOTA, "topic=\"%s\" payload_bytes=%zu max=%d",
             topic, m->payload.len, MQTT_PAYLOAD_MAX);
         return false;
     }
@@ -228,11 +228,11 @@ check_filter(struct conn *c, struct span whole)
     }
     fact_text(text, sizeof text, whole);
     if (filter.len > MQTT_TOPIC_MAX || !relay_depth_fits(filter)) {
-        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOPIC_INVALID,
+        conn_dismiss(c, CAUSE_TOO_LARGE, REASON_FILTER_INVALID,
             "filter=\"%s\" filter_bytes=%zu max=%d slashes_max=%d", text, filter.len,
             MQTT_TOPIC_MAX, SLASHES_MAX);
     } else {
-        conn_dismiss(c, CAUSE_PROTOCOL, REASON_TOPIC_INVALID,
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_FILTER_INVALID,
             "filter=\"%s\" error=\"not a topic filter\"", text);
     }
     return false;
@@ -377,7 +377,7 @@ client_subscribe(struct conn *c, const struct mqtt_packet *p)
         bool many = err == BM_ERR_LIMIT;
 
         conn_dismiss(c, many ? CAUSE_TOO_LARGE : CAUSE_PROTOCOL,
-            many ? REASON_ADMINISTRATIVE : REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+            many ? REASON_QUOTA : REASON_MALFORMED, "error=\"%.200s\"", msg.text);
         return;
     }
     if (!check_subscribe(c, &s)) {

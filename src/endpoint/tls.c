@@ -114,8 +114,8 @@ io_result(struct conn *c, int ret)
 }
 
 /*
- * What came behind the leaf is of no use here: the issuer is sought among the registered CAs. 4.5 KB
- * for each connection, for as long as it lasts.
+ * What came behind the leaf is of no use here: the issuer is sought among the registered CAs. 4.5
+ * KB for each connection, for as long as it lasts.
  */
 static void
 drop_issuers(SSL *ssl)
