@@ -64,7 +64,7 @@ struct dial {
     bool greeted;
 };
 
-static void
+static _Noreturn void
 die(const char *what)
 {
     (void)fprintf(stderr, "connect: %s: %s\n", what, errno != 0 ? strerror(errno) : "failed");

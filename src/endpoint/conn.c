@@ -314,7 +314,7 @@ client_reads(const struct conn *c)
     case CONN_HELLO:
         return true;
     case CONN_RELAY:
-        return c->up_out.len < HOLD_MAX;
+        return c->up_out.len < HOLD_MAX && !control_congested(c->w);
     case CONN_VERDICT:
     case CONN_POLICY:
     case CONN_BROKER:
@@ -518,6 +518,15 @@ client_watch(struct conn *c)
         c->events = events;
         loop_modify(c->w->loop, c->watch, events);
     }
+}
+
+void
+conn_resume(struct conn *c)
+{
+    if (c->stalled && c->retry == NULL) {
+        c->retry = loop_after(c->w->loop, 0, on_retry_read, c);
+    }
+    client_watch(c);
 }
 
 void

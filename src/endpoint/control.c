@@ -3,8 +3,9 @@
  * The link to the control process: a bounded queue out, messages in.
  *
  * Records and messages for rules may fill only half of the queue, so that questions of newcomers
- * still fit when control is slow. When control goes away, those who wait for an answer are refused,
- * newcomers too, and records go to the log.
+ * still fit when control is slow; from a quarter on clients are not read while there are rules, so
+ * that what is acknowledged to a publisher has its place. When control goes away, those who wait
+ * for an answer are refused, newcomers too, and records go to the log.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,6 +20,30 @@
 #include <unistd.h>
 
 enum { MESSAGES_PER_ROUND = 64 };
+
+bool
+control_congested(const struct worker *w)
+{
+    return w->control.congested && w->filter_count > 0;
+}
+
+/* Those who were not read have to be told; it happens seldom enough to look at all. */
+static void
+note_congestion(struct worker *w)
+{
+    struct control *k = &w->control;
+
+    if (k->queued_len > CONTROL_QUEUE_MAX / 4) {
+        k->congested = true;
+    }
+    if (!k->congested || k->queued_len > CONTROL_QUEUE_MAX / 8) {
+        return;
+    }
+    k->congested = false;
+    for (struct conn *c = w->conns; c != NULL; c = c->next) {
+        conn_resume(c);
+    }
+}
 
 static void
 queue_clear(struct control *k)
@@ -48,6 +73,7 @@ control_gone(struct worker *w, const char *why)
     queue_clear(&w->control);
     hello_control_down(w);
     policies_control_down(w);
+    note_congestion(w);
 }
 
 /* True when the packet left or can never leave. */
@@ -106,6 +132,7 @@ flush_queue(struct worker *w)
     if (k->fd >= 0 && k->first == NULL) {
         loop_modify(w->loop, k->watch, EPOLLIN);
     }
+    note_congestion(w);
 }
 
 enum bm_err
@@ -129,6 +156,7 @@ control_send(struct worker *w)
             loop_modify(w->loop, k->watch, EPOLLIN | EPOLLOUT);
         }
         err = enqueue(k, &packet);
+        k->congested = k->congested || k->queued_len > CONTROL_QUEUE_MAX / 4;
     }
     buf_fini(&packet);
     return err == BM_OK && k->fd < 0 ? BM_ERR_CLOSED : err;

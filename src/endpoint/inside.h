@@ -225,6 +225,7 @@ struct control {
     struct queued **last;
     size_t queued_len;
     uint64_t dropped;
+    bool congested; /* clients are not read while rules are there to be told */
 };
 
 struct worker {
@@ -280,6 +281,8 @@ enum bm_err tls_peer_der(const struct conn *c, struct buf *out);
 /* conn.c */
 enum bm_err conn_open(struct worker *w, int fd, const struct sockaddr_storage *address);
 void conn_settle(struct conn *c);
+/* What held its client back is over: read again, but not from here. Ends no connection. */
+void conn_resume(struct conn *c);
 void conn_go(struct conn *c, enum conn_event event);
 void conn_deadline(struct conn *c, int64_t delay_ms); /* replaces the present one */
 void conn_peer(const struct conn *c, char out[PEER_TEXT]);
@@ -331,6 +334,8 @@ void control_fini(struct worker *w);
 enum bm_err control_send(struct worker *w);
 uint32_t control_request(struct worker *w);
 void control_record(struct worker *w, const struct timeline_record *rec);
+/* Must clients wait, because what they publish may not fit in the queue? */
+bool control_congested(const struct worker *w);
 void control_drain(struct worker *w, int64_t deadline_ms); /* before ending */
 
 #endif

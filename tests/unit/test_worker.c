@@ -72,6 +72,7 @@ struct fixture {
     bool admit_puts_active;
     bool silent; /* control does not answer */
     bool set_missing;
+    bool deaf; /* control does not read */
     unsigned keep_alive_min_s;
     rlim_t descriptors; /* 0: as they are */
     /* what was seen */
@@ -186,10 +187,11 @@ control_message(struct fixture *f, struct span packet)
 static void
 pump(struct fixture *f, int fd, short events, int ms)
 {
-    struct pollfd p[2] = { { .fd = f->control, .events = POLLIN }, { .fd = fd, .events = events } };
+    struct pollfd p[2] = { { .fd = f->deaf ? -1 : f->control, .events = POLLIN },
+        { .fd = fd, .events = events } };
 
     (void)poll(p, 2, ms);
-    while (f->control >= 0) {
+    while (f->control >= 0 && !f->deaf) {
         ssize_t len = recv(f->control, f->packet, sizeof f->packet, MSG_DONTWAIT);
 
         if (len <= 0) {
@@ -1393,6 +1395,61 @@ message_for_a_rule_goes_to_control_too(void **state)
     device_free(&d);
 }
 
+/* Publishers wait for a control process that is slow; no message for a rule is lost. */
+static void
+slow_control_holds_publishers_back_and_misses_nothing(void **state)
+{
+    enum { MESSAGES = 200, SIZE = 100000 };
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+    uint8_t *payload = calloc(1, SIZE);
+    struct mqtt_publish m = { .topic = LIT("t/rule"), .payload = span_of(payload, SIZE) };
+    struct buf out = { 0 };
+    struct rd r;
+    int64_t blocked_ms = 0;
+    bool was_blocked = false;
+
+    f->tx.type = LINK_FILTERS;
+    f->tx.request = 0;
+    f->tx.u.filters.count = 1;
+    f->tx.u.filters.filters[0] = span_str("t/#");
+    control_send_tx(f);
+    expect_ping(&d);
+    expect_ping(&d);
+    for (int i = 0; i < MESSAGES; i++) {
+        mqtt_build_publish(&out, 4, &m);
+    }
+    f->deaf = true;
+    r = rd_of(buf_span(&out));
+    while (rd_left(&r) > 0) {
+        int ret = SSL_write(d.ssl, r.pos, (int)rd_left(&r));
+
+        if (ret > 0) {
+            (void)rd_span(&r, (size_t)ret);
+            blocked_ms = 0;
+            continue;
+        }
+        assert_int_equal(SSL_get_error(d.ssl, ret), SSL_ERROR_WANT_WRITE);
+        pump(f, d.fd, POLLOUT, 50);
+        blocked_ms += 50;
+        if (blocked_ms > 500 && f->deaf) {
+            was_blocked = true;
+            f->deaf = false;
+        }
+        assert_true(blocked_ms < WAIT_MS);
+    }
+    assert_true(was_blocked);
+    expect_ping(&d);
+    while (f->ingresses < MESSAGES && blocked_ms < WAIT_MS) {
+        pump(f, -1, 0, 20);
+        blocked_ms += 20;
+    }
+    assert_int_equal(f->ingresses, MESSAGES);
+    buf_fini(&out);
+    free(payload);
+    device_free(&d);
+}
+
 /* ---- changes ---- */
 
 static void
@@ -1863,6 +1920,7 @@ main(void)
         KNOWN(topic_alias_was_not_offered_and_is_refused),
         KNOWN(filter_with_hash_does_not_match_its_parent),
         KNOWN(message_for_a_rule_goes_to_control_too),
+        KNOWN(slow_control_holds_publishers_back_and_misses_nothing),
         KNOWN(deactivated_device_is_kicked_and_its_will_fires),
         KNOWN(disconnect_fires_no_will_and_a_lost_connection_does),
         KNOWN(will_without_permission_is_refused_at_connect),
