@@ -26,6 +26,7 @@
  */
 #include "registry/table.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <dirent.h>
@@ -39,9 +40,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CAPACITY_MIN = 1024, ATTACH_TRIES = 100, READ_TRIES = 10000 };
+enum { CAPACITY_MIN = 1024, ATTACH_TRIES = 100, READ_SPINS = 64, READ_PATIENCE_MS = 500 };
 #define TABLE_MAGIC 0x31656c6261746d62ULL /* "bmtable1" */
 
 struct header {
@@ -113,11 +115,31 @@ id_words(uint64_t out[4], const uint8_t id[32])
     memcpy(out, id, 32);
 }
 
+/*
+ * The writer was interrupted between its stores: let it run. On a busy machine that takes more than
+ * a few turns; after READ_PATIENCE_MS it counts as dead.
+ */
+static bool
+wait_for_writer(unsigned tries, int64_t *deadline_ms)
+{
+    if (tries < READ_SPINS)
+        return true;
+    if (*deadline_ms == 0)
+        *deadline_ms = clock_mono_ms() + READ_PATIENCE_MS;
+    if (tries < 2 * READ_SPINS)
+        (void)sched_yield();
+    else
+        (void)nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+    return clock_mono_ms() < *deadline_ms;
+}
+
 /* false when the writer seems to have died inside it */
 static bool
 slot_read(struct slot *s, struct slot_copy *out)
 {
-    for (unsigned tries = 0; tries < READ_TRIES; tries++) {
+    int64_t deadline_ms = 0;
+
+    for (unsigned tries = 0; wait_for_writer(tries, &deadline_ms); tries++) {
         uint32_t before = atomic_load_explicit(&s->sequence, memory_order_acquire);
         uint32_t state_status = atomic_load_explicit(&s->state_status, memory_order_acquire);
         uint64_t id[4];
@@ -135,8 +157,6 @@ slot_read(struct slot *s, struct slot_copy *out)
             memcpy(out->entry.id, id, 32);
             return true;
         }
-        if (tries > 64)
-            (void)sched_yield(); /* the writer was interrupted between its stores */
     }
     return false;
 }
