@@ -16,6 +16,8 @@
  */
 #include "http/http.h"
 
+#include "base/uuid.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -24,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -122,20 +123,6 @@ run(struct http_server *s)
 /* ---- a request's life ---- */
 
 static void
-make_uuid(char out[37])
-{
-    uint8_t b[16] = { 0 };
-    char hex[33];
-
-    (void)!getrandom(b, sizeof b, 0);
-    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    hex_encode(hex, b, sizeof b);
-    (void)snprintf(
-        out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", &hex[0], &hex[8], &hex[12], &hex[16], &hex[20]);
-}
-
-static void
 peer_text(struct MHD_Connection *connection, char *out, size_t cap)
 {
     const union MHD_ConnectionInfo *info =
@@ -200,7 +187,7 @@ on_target(void *arg, const char *uri, struct MHD_Connection *connection)
     rq->query = strchr(rq->path, '?');
     if (rq->query != NULL)
         *rq->query++ = '\0';
-    make_uuid(rq->id);
+    uuid_new_text(rq->id);
     peer_text(connection, rq->peer, sizeof rq->peer);
     rq->next = s->requests;
     if (rq->next != NULL)

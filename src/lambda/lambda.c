@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/uuid.h"
 #include "lambda/code.h"
 #include "lambda/inside.h"
 
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum {
     INIT_MS = 10 * 1000,
@@ -30,20 +30,6 @@ enum {
 };
 
 /* ---- invocations ---- */
-
-static void
-make_request_id(char out[REQUEST_ID_LEN + 1])
-{
-    uint8_t b[16] = { 0 };
-    char hex[33];
-
-    (void)!getrandom(b, sizeof b, 0);
-    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); /* a random UUID, RFC 4122 4.4 */
-    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    hex_encode(hex, b, sizeof b);
-    (void)snprintf(out, REQUEST_ID_LEN + 1, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, &hex[8], &hex[12],
-        &hex[16], &hex[20]);
-}
 
 void
 invocation_free(struct invocation *inv)
@@ -235,7 +221,7 @@ lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_do
     inv = calloc(1, sizeof *inv);
     if (inv == NULL)
         return BM_ERR_MEM;
-    make_request_id(inv->request_id);
+    uuid_new_text(inv->request_id);
     inv->fn = fn;
     inv->arg = arg;
     buf_add(&inv->payload, payload.ptr, payload.len);

@@ -144,7 +144,7 @@ insert(struct registry *r, struct registry_ca *ca, struct bm_msg *msg)
     ca->created_ms = now;
     ca->modified_ms = now;
     ca->version = 1;
-    store_uuid_text(ca->generation, uuid);
+    uuid_text(ca->generation, uuid);
     return BM_OK;
 }
 

@@ -84,7 +84,7 @@ insert(struct registry *r, struct registry_cert *c, struct bm_msg *msg)
     c->modified_ms = now;
     c->version = 1;
     c->policy_set = 0;
-    store_uuid_text(c->generation, uuid);
+    uuid_text(c->generation, uuid);
     return err == BM_OK ? store_touch(r, c->id, msg) : err;
 }
 

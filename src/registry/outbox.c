@@ -110,7 +110,7 @@ registry_invocation_add(struct registry *r, struct registry_invocation *i, struc
     if (err == BM_OK) {
         i->id = sqlite3_last_insert_rowid(r->db);
         i->created_ms = now;
-        store_uuid_text(i->request_id, uuid);
+        uuid_text(i->request_id, uuid);
     }
     return err;
 }

@@ -190,7 +190,7 @@ col_uuid(sqlite3_stmt *st, int col, char out[37])
     static const uint8_t none[UUID_LEN];
     const void *p = sqlite3_column_blob(st, col);
 
-    store_uuid_text(out, p != NULL && sqlite3_column_bytes(st, col) == UUID_LEN ? p : none);
+    uuid_text(out, p != NULL && sqlite3_column_bytes(st, col) == UUID_LEN ? p : none);
 }
 
 enum bm_err
@@ -557,21 +557,8 @@ store_random(uint8_t *out, size_t len, struct bm_msg *msg)
 enum bm_err
 store_uuid(uint8_t out[UUID_LEN], struct bm_msg *msg)
 {
-    enum bm_err err = store_random(out, UUID_LEN, msg);
-
-    out[6] = (uint8_t)((out[6] & 0x0f) | 0x40); /* RFC 4122, 4.4: version 4 */
-    out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
-    return err;
-}
-
-void
-store_uuid_text(char out[37], const uint8_t uuid[UUID_LEN])
-{
-    char hex[2 * UUID_LEN + 1];
-
-    hex_encode(hex, uuid, UUID_LEN);
-    (void)snprintf(
-        out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+    return uuid_make(out) == BM_OK ? BM_OK
+                                   : bm_fail(msg, BM_ERR_IO, "getrandom: %s", strerror(errno));
 }
 
 const char *

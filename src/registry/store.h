@@ -10,6 +10,7 @@
 #ifndef BM_REGISTRY_STORE_H
 #define BM_REGISTRY_STORE_H
 
+#include "base/uuid.h"
 #include "registry/registry.h"
 #include "registry/table.h"
 
@@ -121,9 +122,7 @@ enum bm_err store_touch(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], s
 
 /* ---- small things ---- */
 enum bm_err store_random(uint8_t *out, size_t len, struct bm_msg *msg);
-enum { UUID_LEN = 16 };
 enum bm_err store_uuid(uint8_t out[UUID_LEN], struct bm_msg *msg);
-void store_uuid_text(char out[37], const uint8_t uuid[UUID_LEN]);
 const char *store_id_text(char out[65], const uint8_t id[REGISTRY_ID_LEN]);
 
 /* Markers: base64 of a letter for the list and the row number of the last item shown. */
