@@ -326,7 +326,7 @@ copy_options(struct lambda *l, const struct lambda_options *o)
 static enum bm_err
 make_folders(const char *dir, struct bm_msg *msg)
 {
-    static const char *const names[] = { "log", "home" };
+    static const char *const names[] = { "log", "home/tmp" };
     char path[PATH_MAX];
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

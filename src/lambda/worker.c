@@ -429,6 +429,8 @@ env_of_service(struct env *e, const struct worker *w, const char *task_root)
     env_add(e, "LD_LIBRARY_PATH", "%s:%s/lib", task_root, task_root);
     /* Not the service's: the person's own ~/.aws and a cloud machine's roles stay out of reach. */
     env_add(e, "HOME", "%s/functions/home", o->dir);
+    /* The service gives each function a /tmp of its own; here what asks the usual way gets one. */
+    env_add(e, "TMPDIR", "%s/functions/home/tmp", o->dir);
     env_add(e, "AWS_EC2_METADATA_DISABLED", "true");
 }
 

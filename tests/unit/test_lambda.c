@@ -428,6 +428,7 @@ environment_is_the_specified_one_and_nothing_leaks_in(void **state)
     assert_contains(env, "AWS_LAMBDA_FUNCTION_NAME=f\n");
     assert_contains(env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256\n");
     assert_contains(env, "OWN=a b\n");
+    assert_contains(env, "/functions/home/tmp\n");
     assert_contains(env, "PATH=/usr/local/bin:/usr/bin:/bin\n");
     assert_null(strstr(env, "SECRET_OF_THE_PARENT"));
     assert_null(strstr(env, "AWS_EXECUTION_ENV")); /* not for custom runtimes */
