@@ -21,8 +21,9 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "use the program version that wrote the record", CAUSE_CHANGE },
 
     [CAUSE_REGISTERED_JITR] = { "certificate.registered",
-        "Registered just in time: the CA that signed it is registered with auto-registration.", "",
-        CAUSE_CHANGE },
+        "Registered just in time, and the connection dropped: it is let in once something has set "
+        "the certificate ACTIVE.",
+        "", CAUSE_CHANGE },
     [CAUSE_REGISTERED_API] = { "certificate.created", "Registered by an API call.", "",
         CAUSE_CHANGE },
     [CAUSE_STATUS_CHANGED] = { "certificate.status", "The status was set by an API call.", "",
