@@ -44,7 +44,7 @@ certfile $work/cloud/pki/server.pem
 keyfile $work/cloud/pki/server.key
 END
     start peer /usr/sbin/mosquitto -c "$work/peer.conf"
-    wait_for 10 mosquitto_pub -h localhost -p "$peer_port" --cafile "$ca" --cert "$work/known.pem" --key "$work/known.key" \
+    wait_for 10 mosquitto_pub -h 127.0.0.1 -p "$peer_port" --cafile "$ca" --cert "$work/known.pem" --key "$work/known.key" \
         -t a -m x || die "mosquitto does not take the device; see its log: $(cat "$work/peer.log")"
 }
 

@@ -29,7 +29,7 @@ got() { grep -qxF "$2" "$work/$1.log"; }
 subscribed() { grep -q 'Subscribed' "$work/$1.log"; }
 
 for level in mqttv311 mqttv5; do
-    start "sub-$level" stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/b.pem" --key "$work/b.key" -h localhost -p "$port" \
+    start "sub-$level" stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/b.pem" --key "$work/b.key" -h 127.0.0.1 -p "$port" \
         -i "sub-$level" -V "$level" -q 1 -d -t 't/#'
     check "$level: a subscription is granted" wait_for 10 subscribed "sub-$level"
     check "$level: QoS 1 is acknowledged" as a mosquitto_pub -V "$level" -q 1 -t "t/$level" -m "one $level"
@@ -44,21 +44,21 @@ check_fails 1 "but not t itself" got sub-mqttv311 parent
 
 check_fails 7 "level 4: a denied publish closes the connection" as b mosquitto_pub -q 1 -t other -m x
 check_output "level 5: it is told why" 'Not authorized' sh -c '"$@" 2>&1 || true' sh mosquitto_pub --cafile "$ca" --cert "$work/b.pem" \
-    --key "$work/b.key" -h localhost -p "$port" -i b5 -V mqttv5 -q 1 -t other -m x
+    --key "$work/b.key" -h 127.0.0.1 -p "$port" -i b5 -V mqttv5 -q 1 -t other -m x
 check_fails 7 "level 4: a denied subscription closes the connection" as b mosquitto_sub -E -t other
 check_output "level 5: all subscriptions are denied" 'All subscription requests were denied' sh -c '"$@" 2>&1 || true' sh mosquitto_sub \
-    --cafile "$ca" --cert "$work/b.pem" --key "$work/b.key" -h localhost -p "$port" -i b5 -V mqttv5 -E -t other
+    --cafile "$ca" --cert "$work/b.pem" --key "$work/b.key" -h 127.0.0.1 -p "$port" -i b5 -V mqttv5 -E -t other
 check_fails 7 "QoS 2 is not there" as a mosquitto_pub -V mqttv311 -q 2 -t t/x -m x
 check_fails any "nobody publishes events but the service" as a mosquitto_pub -q 1 -t '$aws/events/certificates/registered/x' -m x
 
-check "a client without an id is given one" mosquitto_pub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h localhost \
+check "a client without an id is given one" mosquitto_pub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 \
     -p "$port" -q 1 -t t/x -m anonymous
 check "a session is kept" as a mosquitto_sub -c -q 1 -E -t t/kept
 as b mosquitto_pub -q 1 -t t/kept -m kept
 check_output "and what came meanwhile is delivered" '^kept$' timeout 10 mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" \
-    -h localhost -p "$port" -i a -c -q 1 -C 1 -t t/kept
+    -h 127.0.0.1 -p "$port" -i a -c -q 1 -C 1 -t t/kept
 
-start doomed stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h localhost -p "$port" -i doomed -d -t t/none \
+start doomed stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" -i doomed -d -t t/none \
     --will-topic t/will --will-payload "will fired"
 check "a device with a will is in" wait_for 10 subscribed doomed
 iot iot update-certificate --certificate-id "$(id_of "$work/a.crt")" --new-status INACTIVE

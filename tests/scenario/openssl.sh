@@ -203,9 +203,9 @@ tls_version $version
 END
     start "mosquitto-$version" mosquitto -c "$work/broker.conf"
     wait_line "mosquitto-$version" ' running$' >/dev/null
-    check_signs 1 "mosquitto_pub publishes over $version" chip mosquitto_pub -h localhost -p "$broker" -q 1 \
+    check_signs 1 "mosquitto_pub publishes over $version" chip mosquitto_pub -h 127.0.0.1 -p "$broker" -q 1 \
         --cafile ca.pem --cert device.pem --key ref.pem -t t -m hello
-    check_fails any "mosquitto_pub with another key than the certificate's fails" chip mosquitto_pub -h localhost \
+    check_fails any "mosquitto_pub with another key than the certificate's fails" chip mosquitto_pub -h 127.0.0.1 \
         -p "$broker" --cafile ca.pem --cert device.pem --key other.pem -t t -m hello
     stop "mosquitto-$version"
 done
@@ -353,6 +353,6 @@ check_code 8 "the chip is gone" "$conf" device.pem ref.pem
 check_fails any "without the chip nothing is signed" chip openssl dgst -sha256 -sign ref.pem -out none message
 check_output "and the reason is told" "e2a71ch.*cannot be reached.*$A71CH_ADDRESS" \
     sh -c "OPENSSL_CONF='$conf' LD_PRELOAD='${PRELOAD:-}' ASAN_OPTIONS=detect_leaks=0 openssl dgst -sha256 -sign ref.pem message || :"
-check_fails any "nor published" chip mosquitto_pub -h localhost -p 1 --cafile ca.pem --cert device.pem --key ref.pem \
+check_fails any "nor published" chip mosquitto_pub -h 127.0.0.1 -p 1 --cafile ca.pem --cert device.pem --key ref.pem \
     -t t -m hello
 done_testing
