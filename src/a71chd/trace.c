@@ -14,14 +14,15 @@
 static bool
 command_is_secret(uint8_t ins)
 {
-    return ins == INS_PAIR_SET || ins == 0x32 || ins == 0x42 || ins == 0xd8;
+    return ins == INS_PAIR_SET || ins == INS_CONFIG_SET || ins == INS_SYM_SET || ins == INS_PUT_KEY;
 }
 
 /* Responses that are keys or become keys: ECDH, HKDF, PSK and HMAC results, random. */
 static bool
 response_is_secret(uint8_t ins)
 {
-    return ins == INS_PAIR_ECDH || ins == INS_RANDOM || ins == 0x16 || (ins >= 0x45 && ins <= 0x47);
+    return ins == INS_PAIR_ECDH || ins == INS_RANDOM || ins == INS_PAIR_MASTER ||
+           ins == INS_SYM_HKDF || ins == INS_SYM_MASTER || ins == INS_SYM_HMAC;
 }
 
 static uint8_t

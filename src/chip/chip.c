@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See chip.h: opening, closing and what surrounds a command. The commands are in applet.c. */
+/* See chip.h: opening, closing and what surrounds a command. The commands are in applet.c and
+ * cmd_*.c. */
 #include "chip/chip.h"
 
 #include "chip/quirks.h"
@@ -133,8 +134,11 @@ init(struct chip *c, struct bm_msg *msg)
     c->session.chip = c;
     c->lib = OSSL_LIB_CTX_new();
     c->sha256 = c->lib != NULL ? EVP_MD_fetch(c->lib, "SHA256", NULL) : NULL;
-    if (c->sha256 == NULL)
-        return bm_fail(msg, BM_ERR_INTERNAL, "libcrypto gives no SHA-256");
+    c->hmac = c->lib != NULL ? EVP_MAC_fetch(c->lib, "HMAC", NULL) : NULL;
+    c->aes_ecb = c->lib != NULL ? EVP_CIPHER_fetch(c->lib, "AES-128-ECB", NULL) : NULL;
+    c->aes_wrap = c->lib != NULL ? EVP_CIPHER_fetch(c->lib, "AES-128-WRAP", NULL) : NULL;
+    if (c->sha256 == NULL || c->hmac == NULL || c->aes_ecb == NULL || c->aes_wrap == NULL)
+        return bm_fail(msg, BM_ERR_INTERNAL, "libcrypto gives no SHA-256, HMAC or AES-128");
     c->stats = c->saved = get_stats(nvm_read(c->nvm, IMG_STATS, IMG_STATS_LEN));
     if (nvm_fresh(c->nvm) && make_uid(c) != BM_OK)
         return bm_fail(msg, BM_ERR_IO, "cannot write the new chip; is there space?");
@@ -187,9 +191,12 @@ chip_open(const char *dir, struct chip **out, struct bm_msg *msg)
 static void
 forget_volatile(struct chip_session *s)
 {
-    s->selected = false;
+    struct chip *c = s->chip;
+
     EVP_MD_CTX_free(s->sha);
-    s->sha = NULL;
+    EVP_MAC_CTX_free(s->mac);
+    bm_wipe(s, sizeof *s);
+    s->chip = c;
 }
 
 void
@@ -205,6 +212,9 @@ chip_close(struct chip *c)
     for (size_t i = 0; i < CHIP_PUBS; i++)
         ec_key_fini(&c->pubs[i]);
     EVP_MD_free(c->sha256);
+    EVP_MAC_free(c->hmac);
+    EVP_CIPHER_free(c->aes_ecb);
+    EVP_CIPHER_free(c->aes_wrap);
     OSSL_LIB_CTX_free(c->lib);
     nvm_close(c->nvm);
     free(c);
@@ -275,6 +285,8 @@ chip_session_apdu(struct chip_session *s, struct span cmd, uint8_t rsp[APDU_RSP_
     uint16_t sw = QUIRK_SW_MALFORMED;
 
     s->chip->stats.commands++;
+    s->hello_fresh = s->hello_armed; /* for one command, whatever it is */
+    s->hello_armed = false;
     if (apdu_parse(cmd, &a) == BM_OK)
         sw = applet_run(s, &a, &w);
     if (sw != SW_OK)

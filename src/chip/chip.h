@@ -4,7 +4,7 @@
  *
  * A chip is a folder. Its NVM is there before or after a command, never between: a mutating command
  * is durable before its status word is returned, whatever kills the process. Volatile state
- * (SELECT, hash contexts) belongs to a session and goes with its reset; a session is one client,
+ * (SELECT, hash contexts, challenges) belongs to a session and goes with its reset; a session is one client,
  * and clients do not disturb each other. The chip knows no transport and no clock. One process
  * opens a folder at a time (lock file); one thread uses a chip at a time. Several chips in one
  * process are fine.
@@ -12,10 +12,9 @@
  * It is a simulator: private keys lie in a file, readable for its owner. It protects nothing that
  * the file's permissions do not protect.
  *
- * Not yet here: setting symmetric and config keys and counters, HKDF/HMAC/PSK, SCP03, freezing,
- * locks, challenges, free memory. An instruction that is missing whole answers 6D00, a missing form
- * of one that is here 6A86, and what needs a config key 6985, since those slots are empty; the
- * credential map says so. Choices where the specification is silent are in quirks.h.
+ * Not yet here: SCP03, the restricted key pair, free memory. An instruction that is missing whole
+ * answers 6D00 (class 84: 6E00), a missing form of one that is here 6A86. Choices where the
+ * specification is silent are in quirks.h.
  */
 #ifndef BM_CHIP_CHIP_H
 #define BM_CHIP_CHIP_H

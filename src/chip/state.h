@@ -2,8 +2,8 @@
 /*
  * Inside of the chip: where each object lies in the NVM image, and the handles. For src/chip only.
  *
- * The image's gaps are kept for the objects of SPEC a71ch 1.4 that are still to come, so that the
- * layout (NVM_VERSION) need not change with each of them.
+ * The image's gaps are zero and kept for what is still to come, so that the layout (NVM_VERSION)
+ * need not change with each of it: a folder of an older build opens, with the new objects empty.
  */
 #ifndef BM_CHIP_STATE_H
 #define BM_CHIP_STATE_H
@@ -22,6 +22,11 @@ enum {
     CHIP_GP_LEN = 4096,
     CHIP_GP_SEGMENTS = 128,
     CHIP_UID_LEN = 18,
+    CHIP_KEY_LEN = 16, /* config and symmetric keys, challenges */
+    CHIP_SEGMENT_LEN = 32,
+    CHIP_LABEL_MAX = 24,
+    CHIP_HELLO_LEN = 32,
+    CHIP_SECRET_MAX = 64, /* four symmetric keys in a row */
 };
 
 enum {
@@ -33,26 +38,55 @@ enum {
     IMG_PAIR_STEP = 128,
     IMG_PUB = 640, /* state, public key */
     IMG_PUB_STEP = 96,
-    IMG_COUNTER = 1408, /* u32 */
+    IMG_CONFIG = 960, /* state, key */
+    IMG_SYM = 1056,
+    IMG_KEY_STEP = 32,
+    IMG_LABEL = 1312,     /* length (0: the default), TLS label */
+    IMG_INJECT = 1344,    /* 1: plain injection is off */
+    IMG_TRANSPORT = 1345, /* enum transport */
+    IMG_NO_DEBUG = 1346,  /* 1: debug commands are gone */
+    IMG_COUNTER = 1408,   /* u32 */
     IMG_COUNTER_STEP = 16,
+    IMG_GP_FROZEN = 1440, /* a bit per segment, first segment first */
+    IMG_GP_FROZEN_LEN = CHIP_GP_SEGMENTS / 8,
     IMG_GP = 2048,
     IMG_LEN = IMG_GP + CHIP_GP_LEN,
 };
 
 /* First byte of a key slot. */
-enum { SLOT_EMPTY = 0, SLOT_SET = 1 };
+enum { SLOT_EMPTY = 0, SLOT_SET = 1, SLOT_FROZEN = 3 };
+
+/* SPEC a71ch 1.6, as the NVM has it: 0 must be the state of a fresh chip. */
+enum transport { TRANSPORT_NEVER_LOCKED, TRANSPORT_LOCKED, TRANSPORT_UNLOCKED };
+
+/* Kinds of challenge; each is also the index of the config key that makes its code. */
+enum challenge_kind { CHALLENGE_MODULE, CHALLENGE_PAIR, CHALLENGE_PUB, CHALLENGE_KINDS };
+
+struct challenge {
+    bool pending;
+    uint8_t bytes[CHIP_KEY_LEN];
+};
 
 /* What one client sees and loses at reset. */
 struct chip_session {
     struct chip *chip;
     bool selected;
-    EVP_MD_CTX *sha; /* SHA-256 in progress, or NULL */
+    EVP_MD_CTX *sha;  /* SHA-256 in progress, or NULL */
+    EVP_MAC_CTX *mac; /* HMAC in progress, or NULL */
+    uint8_t mac_p1;   /* the secret it was begun with */
+    struct challenge challenges[CHALLENGE_KINDS];
+    bool hello_armed; /* the last command made a ClientHello random, SPEC a71ch 3.5 */
+    bool hello_fresh; /* ... and this is the command after it */
+    uint8_t hello[CHIP_HELLO_LEN];
 };
 
 struct chip {
     struct nvm *nvm;
     OSSL_LIB_CTX *lib; /* private: no configuration file of the process reaches the chip */
     EVP_MD *sha256;
+    EVP_MAC *hmac;
+    EVP_CIPHER *aes_ecb;
+    EVP_CIPHER *aes_wrap;
     struct ec_key pairs[CHIP_PAIRS]; /* parsed; pkey NULL when the slot is empty */
     struct ec_key pubs[CHIP_PUBS];
     struct chip_stats stats;

@@ -38,15 +38,25 @@ enum {
     INS_PAIR_FREEZE = 0x13,
     INS_PAIR_ERASE = 0x14,
     INS_PAIR_SIGN = 0x15,
+    INS_PAIR_MASTER = 0x16, /* ECDHE-PSK master secret */
     INS_PAIR_ECDH = 0x17,
     INS_PUB_GET = 0x21,
     INS_PUB_SET = 0x22,
     INS_PUB_FREEZE = 0x23,
     INS_PUB_ERASE = 0x24,
     INS_PUB_VERIFY = 0x25,
+    INS_CONFIG_SET = 0x32,
+    INS_SYM_SET = 0x42,
+    INS_SYM_ERASE = 0x44,
+    INS_SYM_HKDF = 0x45,
+    INS_SYM_MASTER = 0x46, /* PSK master secret */
+    INS_SYM_HMAC = 0x47,
     INS_COUNTER_GET = 0x61,
+    INS_COUNTER_SET = 0x62,
+    INS_COUNTER_ERASE = 0x64,
     INS_GP_GET = 0x71,
     INS_GP_SET = 0x72,
+    INS_GP_FREEZE = 0x73,
     INS_MODULE_GET = 0x91,
     INS_MODULE_SET = 0x92,
     INS_DEBUG_DISABLE = 0x93,
@@ -54,6 +64,8 @@ enum {
     INS_RANDOM = 0x95,
     INS_SHA256 = 0x96,
     INS_SELECT = 0xa4,
+    INS_PUT_KEY = 0xd8,
+    INS_REFLECT = 0xfe,
 };
 
 /* One command. `data` is borrowed. */

@@ -18,7 +18,8 @@
 
 #include <cmocka.h>
 
-#define SELECT "00a4040005613731636800"
+#include "chip_bench.h"
+
 #define PRIV "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"
 #define PUB                                                                                        \
     "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"                           \
@@ -27,81 +28,6 @@
 #define R "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
 #define S "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8"
 #define SIGNATURE "3046022100" R "022100" S
-
-/* A chip on memory, selected. */
-struct bench {
-    struct nvm_mem mem;
-    struct chip *chip;
-    uint8_t rsp[APDU_RSP_MAX];
-    struct span data; /* of the last response */
-};
-
-static uint16_t
-run_bytes(struct bench *b, struct span cmd)
-{
-    size_t len = chip_apdu(b->chip, cmd, b->rsp);
-    uint16_t sw = 0;
-
-    assert_int_equal(apdu_split(span_of(b->rsp, len), &b->data, &sw), BM_OK);
-    return sw;
-}
-
-static uint16_t
-run(struct bench *b, const char *hex)
-{
-    uint8_t cmd[APDU_CMD_MAX + 8];
-    size_t len = strlen(hex) / 2;
-
-    assert_true(len <= sizeof cmd);
-    assert_int_equal(hex_decode(cmd, len, span_str(hex)), BM_OK);
-    return run_bytes(b, span_of(cmd, len));
-}
-
-/* Run and compare status word and data. */
-static void
-expect(struct bench *b, const char *hex, unsigned sw, const char *data)
-{
-    char got[2 * APDU_RSP_MAX + 1];
-
-    assert_int_equal(run(b, hex), sw);
-    hex_encode(got, b->data.ptr, b->data.len);
-    assert_string_equal(got, data);
-}
-
-static void
-reopen(struct bench *b)
-{
-    struct bm_msg msg = { "" };
-
-    chip_close(b->chip);
-    b->chip = NULL;
-    if (chip_open_store(nvm_store_mem(&b->mem), &b->chip, &msg) != BM_OK)
-        fail_msg("%s", msg.text);
-    assert_int_equal(run(b, SELECT), SW_OK);
-}
-
-static int
-setup(void **state)
-{
-    struct bench *b = calloc(1, sizeof *b);
-
-    if (b == NULL)
-        return -1;
-    reopen(b);
-    *state = b;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct bench *b = *state;
-
-    chip_close(b->chip);
-    buf_fini(&b->mem.bytes);
-    free(b);
-    return 0;
-}
 
 /* ---- selection ---------------------------------------------------------------------------- */
 
@@ -138,11 +64,8 @@ select_answers_version_with_or_without_le_and_knows_one_aid(void **state)
 static void
 unknown_class_and_instruction_and_bad_lengths_have_their_words(void **state)
 {
-    static const char *const not_built[] = { "8013000000", "8016000000", "8023000000",
-        "803200011000112233445566778899aabbccddeeff00",
-        "804200011000112233445566778899aabbccddeeff00", "8045000000", "8046000000", "8047000000",
-        "8062000000", "8064000000", "8073000000", "8092000100", "809300dd00", "80fe000000",
-        "8050210008000000000000000000" };
+    static const char *const not_built[] = { "8031000000", "8033000000", "8041000000", "8043000000",
+        "8063000000", "8050210008000000000000000000" };
     struct bench *b = *state;
 
     for (size_t i = 0; i < sizeof not_built / sizeof *not_built; i++)
@@ -170,7 +93,7 @@ module_info_is_that_of_the_fresh_product(void **state)
     expect(b, "80910003", SW_OK, "0131f3221000"); /* no Le */
     expect(b, "8091000600", SW_OK, "ff00");
     expect(b, "8091000200", SW_WRONG_P1P2, "");
-    expect(b, "8091000500", SW_WRONG_P1P2, "");
+    expect(b, "8091030500", SW_WRONG_P1P2, "");
     expect(b, "8091010300", SW_WRONG_P1P2, "");
     expect(b, "80910003010000", SW_WRONG_DATA, "");
 }
@@ -231,7 +154,7 @@ random_gives_as_many_bytes_as_asked_and_never_the_same(void **state)
     assert_int_equal(run(b, "809500ff00"), SW_OK);
     assert_int_equal(b->data.len, 255);
     expect(b, "8095000000", SW_WRONG_P1P2, "");
-    expect(b, "8095010000", SW_WRONG_P1P2, "");
+    expect(b, "8095020100", SW_WRONG_P1P2, "");
 }
 
 /* FIPS 180-4 examples: "abc" and the empty message. */
@@ -399,7 +322,7 @@ injection_refuses_bad_points_scalars_and_lengths(void **state)
         "80120010"
         "10"
         "00112233445566778899aabbccddeeff00",
-        SW_WRONG_P1P2, "");
+        SW_CONDITIONS, "");
     (void)snprintf(cmd, sizeof cmd, "8012000069" PRIV "0000000000000000" PUB "00");
     expect(b, cmd, SW_CONDITIONS, ""); /* wrapped, under a key that is not there */
     (void)snprintf(cmd, sizeof cmd,
@@ -445,7 +368,7 @@ erased_pair_is_gone_and_its_slot_takes_another(void **state)
         "80140010"
         "10"
         "00112233445566778899aabbccddeeff00",
-        SW_WRONG_P1P2, "");
+        SW_CONDITIONS, "");
     expect(b, "8011000000", SW_OK, PUB);
     expect(b, "8014000000", SW_OK, "");
     expect(b, "8011000000", SW_CONDITIONS, "");
@@ -774,6 +697,9 @@ struct view {
     uint8_t map[149];
     uint8_t keys[7][66]; /* length and key: four pairs, three public keys */
     uint8_t gp[4096];
+    uint8_t info[6];
+    uint8_t counters[2][4];
+    uint8_t macs[8][32]; /* HMAC with each symmetric key, in place of the key */
 };
 
 static struct view
@@ -782,6 +708,20 @@ look(struct bench *b)
     struct view v = { 0 };
     char cmd[32];
 
+    assert_int_equal(run(b, "8091000300"), SW_OK);
+    memcpy(v.info, b->data.ptr, sizeof v.info);
+    if ((v.info[2] & 0x0f) == 1) /* transport lock: nothing else is to be seen */
+        return v;
+    for (unsigned i = 0; i < 2; i++) {
+        (void)snprintf(cmd, sizeof cmd, "8061%02x0000", i);
+        assert_int_equal(run(b, cmd), SW_OK);
+        memcpy(v.counters[i], b->data.ptr, 4);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        (void)snprintf(cmd, sizeof cmd, "80471%x0000", i);
+        if (run(b, cmd) == SW_OK)
+            memcpy(v.macs[i], b->data.ptr, 32);
+    }
     assert_int_equal(run(b, "8091000400"), SW_OK);
     memcpy(v.map, b->data.ptr, sizeof v.map);
     for (unsigned i = 0; i < 7; i++) {
@@ -837,8 +777,30 @@ static const char *const sequence[] = {
     "ffeeddccbbaa99887766554433221100",
     "8014010000",
     "8024000000",
+    "80320101"
+    "10"
+    "000102030405060708090a0b0c0d0e0f00",
+    "80420301"
+    "10"
+    "000102030405060708090a0b0c0d0e0f00",
+    "8042030218"
+    "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe500", /* RFC 3394 4.1 */
+    "8062000004000000ff00",
+    "8062000000",
+    "8064000000",
+    "8013000000",
+    "80730fe002002000",
+    "8092000506666f6f62617200",
+    "8044030000",
+    "8092000100",
     "809400ea00",
     "8022020041" PUB "00",
+    "8023020000",
+    "80320001"
+    "10"
+    "000102030405060708090a0b0c0d0e0f00",
+    "809300dd00",
+    "8092000200",
 };
 
 static void
@@ -872,7 +834,8 @@ cut_one(const struct nvm_mem *base, const char *cmd, size_t byte, const struct v
     check_generated(&b, &seen, 0);
     is_before = same(&seen, before);
     assert_true(is_before || same(&seen, after));
-    assert_int_equal(run(&b, cmd), SW_OK); /* the chip goes on working */
+    if (is_before) /* the chip goes on working; not every command can be done twice */
+        assert_int_equal(run(&b, cmd), SW_OK);
     reopen(&b);
     seen = look(&b);
     check_generated(&b, &seen, 0);
