@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Public test vectors (project Wycheproof) through the chip's commands: verify (INS 25) and key
- * agreement (INS 12, 17), and signatures of the chip (INS 15) checked by OpenSSL.
+ * agreement (INS 12, 17), signatures of the chip (INS 15) checked by OpenSSL, wrapped injection
+ * (INS 12, 42), HMAC (INS 47) and HKDF (INS 45).
  *
  * The files are not part of the source tree: they are looked for in BIRTHMARK_VECTORS, otherwise in
  * ../shared/vectors/wycheproof beside it. Without them the tests are skipped, loudly.
@@ -431,6 +432,184 @@ signatures_of_every_vector_key_verify_in_openssl(void **state)
     (void)each_test(*state, "ecdh_secp256r1_ecpoint_test.json", sign_one);
 }
 
+enum { KEY_LEN = 16, SLOTS_MAX = 4 };
+
+/* INS 42: the secret into slots from 0 on, zeros behind it up to a whole slot; gives P1 of its use.
+ */
+static uint8_t
+put_secret(struct bench *b, struct span secret)
+{
+    uint8_t bytes[SLOTS_MAX * KEY_LEN] = { 0 };
+    size_t count = secret.len == 0 ? 1 : (secret.len + KEY_LEN - 1) / KEY_LEN;
+
+    assert_true(count <= SLOTS_MAX);
+    if (secret.len > 0)
+        memcpy(bytes, secret.ptr, secret.len);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(
+            run(b, INS_SYM_SET, (uint8_t)i, 1, span_of(&bytes[i * KEY_LEN], KEY_LEN)), SW_OK);
+    return (uint8_t)(count << 4);
+}
+
+/* HMAC pads a key to a block with zeros, as put_secret does. A short tag is the head of the long.
+ */
+static void
+hmac(struct bench *b, const json_t *group, const json_t *test, struct tally *tally)
+{
+    struct bytes key;
+    struct bytes msg;
+    struct bytes tag;
+    uint8_t p1;
+    size_t half;
+    bool valid;
+
+    (void)group;
+    hex_field(test, "key", &key);
+    hex_field(test, "msg", &msg);
+    hex_field(test, "tag", &tag);
+    if (key.len > SLOTS_MAX * KEY_LEN || msg.len > APDU_DATA_MAX) {
+        tally->left_out++;
+        return;
+    }
+    p1 = put_secret(b, span_of(key.at, key.len));
+    assert_int_equal(run(b, INS_SYM_HMAC, p1, 0, span_of(msg.at, msg.len)), SW_OK);
+    assert_int_equal(b->data.len, HASH_LEN);
+    valid = span_eq(span_of(b->data.ptr, tag.len), span_of(tag.at, tag.len));
+    half = msg.len / 2;
+    assert_int_equal(run(b, INS_SYM_HMAC, p1, 1, span_of(msg.at, half)), SW_OK);
+    assert_int_equal(run(b, INS_SYM_HMAC, p1, 3, span_of(&msg.at[half], msg.len - half)), SW_OK);
+    if (valid != is(test, "valid") ||
+        valid != span_eq(span_of(b->data.ptr, tag.len), span_of(tag.at, tag.len)))
+        fail_msg("case %d (%s) is %s", id(test), text(test, "comment"), text(test, "result"));
+    tally->ran++;
+}
+
+static void
+hmacs_in_one_and_in_two_commands_are_those_of_the_vectors(void **state)
+{
+    struct tally t = each_test(*state, "hmac_sha256_test.json", hmac);
+
+    assert_true(t.ran > 160);
+}
+
+static void
+hkdf(struct bench *b, const json_t *group, const json_t *test, struct tally *tally)
+{
+    size_t size = (size_t)json_integer_value(json_object_get(test, "size"));
+    struct bytes ikm;
+    struct bytes salt;
+    struct bytes info;
+    struct bytes okm;
+    uint8_t data[APDU_DATA_MAX];
+    struct wr w = wr_of(data, sizeof data);
+
+    (void)group;
+    hex_field(test, "ikm", &ikm);
+    hex_field(test, "salt", &salt);
+    hex_field(test, "info", &info);
+    if (ikm.len % KEY_LEN != 0 || ikm.len > SLOTS_MAX * KEY_LEN || size > APDU_DATA_MAX) {
+        tally->left_out++; /* no secret of the chip, or more than it gives */
+        return;
+    }
+    hex_field(test, "okm", &okm);
+    assert_true(is(test, "valid"));
+    wr_u8(&w, (uint8_t)salt.len);
+    wr_bytes(&w, salt.at, salt.len);
+    wr_u8(&w, (uint8_t)info.len);
+    wr_bytes(&w, info.at, info.len);
+    assert_false(w.failed);
+    assert_int_equal(run(b, INS_SYM_HKDF, put_secret(b, span_of(ikm.at, ikm.len)), (uint8_t)size,
+                         span_of(data, wr_len(&w))),
+        SW_OK);
+    if (!span_eq(b->data, span_of(okm.at, okm.len)))
+        fail_msg("case %d (%s) gives other bytes", id(test), text(test, "comment"));
+    tally->ran++;
+}
+
+static void
+hkdf_outputs_are_those_of_the_vectors(void **state)
+{
+    struct tally t = each_test(*state, "hkdf_sha256_test.json", hkdf);
+
+    assert_true(t.ran > 50);
+}
+
+/* The key that came out of its wrapping must do the same as the one the vector names. */
+static void
+wrapped_symmetric(
+    struct bench *b, const json_t *test, const struct bytes *msg, const struct bytes *wrapped)
+{
+    uint8_t want[HASH_LEN];
+    bool valid = run(b, INS_SYM_SET, 0, 2, span_of(wrapped->at, wrapped->len)) == SW_OK;
+
+    if (valid != is(test, "valid"))
+        fail_msg("case %d (%s) is %s", id(test), text(test, "comment"), text(test, "result"));
+    if (!valid)
+        return;
+    assert_int_equal(run(b, INS_SYM_HMAC, 0x10, 0, span_str("x")), SW_OK);
+    memcpy(want, b->data.ptr, sizeof want);
+    assert_int_equal(run(b, INS_SYM_SET, 0, 1, span_of(msg->at, msg->len)), SW_OK);
+    assert_int_equal(run(b, INS_SYM_HMAC, 0x10, 0, span_str("x")), SW_OK);
+    assert_memory_equal(b->data.ptr, want, sizeof want);
+}
+
+static void
+wrapped_private(
+    struct bench *b, const struct bytes *key, const struct bytes *msg, const struct bytes *wrapped)
+{
+    uint8_t data[40 + POINT_LEN];
+    uint8_t point[POINT_LEN];
+    uint8_t want[SCALAR_LEN];
+
+    point_of(msg->at, point);
+    assert_int_equal(run(b, INS_CONFIG_SET, 1, 1, span_of(key->at, key->len)), SW_OK);
+    memcpy(data, wrapped->at, 40);
+    memcpy(&data[40], point, POINT_LEN);
+    assert_int_equal(run(b, INS_PAIR_SET, 0, 0, SPAN(data)), SW_OK);
+    assert_int_equal(run(b, INS_PAIR_ECDH, 0, 0, SPAN(point)), SW_OK);
+    memcpy(want, b->data.ptr, sizeof want);
+    memcpy(&data[8], msg->at, SCALAR_LEN);
+    assert_int_equal(run(b, INS_PAIR_SET, 1, 0, span_of(&data[8], SCALAR_LEN + POINT_LEN)), SW_OK);
+    assert_int_equal(run(b, INS_PAIR_ECDH, 1, 0, SPAN(point)), SW_OK);
+    assert_memory_equal(b->data.ptr, want, sizeof want);
+}
+
+static void
+key_wrap(struct bench *b, const json_t *group, const json_t *test, struct tally *tally)
+{
+    struct bytes key;
+    struct bytes msg;
+    struct bytes wrapped;
+
+    (void)group;
+    hex_field(test, "key", &key);
+    hex_field(test, "msg", &msg);
+    hex_field(test, "ct", &wrapped);
+    if (key.len != KEY_LEN || msg.len == 24 || wrapped.len > APDU_DATA_MAX) {
+        tally->left_out++; /* AES-192 and 256; no object of that size */
+        return;
+    }
+    if (msg.len == SCALAR_LEN && is(test, "valid")) {
+        wrapped_private(b, &key, &msg, &wrapped);
+    } else {
+        (void)put_secret(b, span_of(key.at, key.len));
+        if (msg.len != KEY_LEN) /* lengths of no wrapped key of the chip */
+            assert_int_equal(
+                run(b, INS_SYM_SET, 0, 2, span_of(wrapped.at, wrapped.len)), SW_WRONG_DATA);
+        else
+            wrapped_symmetric(b, test, &msg, &wrapped);
+    }
+    tally->ran++;
+}
+
+static void
+wrapped_keys_are_judged_as_the_vectors_say(void **state)
+{
+    struct tally t = each_test(*state, "aes_wrap_test.json", key_wrap);
+
+    assert_true(t.ran > 35);
+}
+
 #define with_chip(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -442,6 +621,9 @@ main(void)
         with_chip(key_agreement_with_points_is_as_the_vectors_say),
         with_chip(key_agreement_with_key_files_is_as_the_vectors_say),
         with_chip(signatures_of_every_vector_key_verify_in_openssl),
+        with_chip(hmacs_in_one_and_in_two_commands_are_those_of_the_vectors),
+        with_chip(hkdf_outputs_are_those_of_the_vectors),
+        with_chip(wrapped_keys_are_judged_as_the_vectors_say),
     };
 
     return cmocka_run_group_tests_name("vectors", tests, NULL, NULL);
