@@ -62,7 +62,8 @@ parse_tcp(const char *text, struct address *out, struct bm_msg *msg)
     if (len == 0 || len >= sizeof host || colon[1] == '\0' ||
         strspn(&colon[1], "0123456789") != strlen(&colon[1]) || strlen(colon) > 6)
         return bm_fail(msg, BM_ERR_ARG,
-            "address %s: want tcp:HOST:PORT, as tcp:127.0.0.1:8050, or unix:PATH", text);
+            "address %s: want tcp:HOST:PORT, as tcp:127.0.0.1:8050, or unix:PATH or i2c-unix:PATH",
+            text);
     memcpy(host, from, len);
     host[len] = '\0';
     return resolve(host, &colon[1], out, msg);
@@ -74,6 +75,10 @@ address_parse(const char *text, struct address *out, struct bm_msg *msg)
     *out = (struct address){ 0 };
     if (strncmp(text, "unix:", 5) == 0)
         return parse_unix(&text[5], out, msg);
+    if (strncmp(text, "i2c-unix:", 9) == 0) {
+        out->i2c = true;
+        return parse_unix(&text[9], out, msg);
+    }
     if (strncmp(text, "tcp:", 4) == 0)
         return parse_tcp(&text[4], out, msg);
     return parse_tcp(text, out, msg); /* as in the vendor's tools: HOST:PORT alone */
@@ -96,7 +101,7 @@ address_text(char out[ADDRESS_TEXT_LEN], const struct address *a)
     int rc;
 
     if (path != NULL) {
-        (void)snprintf(out, ADDRESS_TEXT_LEN, "unix:%s", path);
+        (void)snprintf(out, ADDRESS_TEXT_LEN, a->i2c ? "i2c-unix:%s" : "unix:%s", path);
         return;
     }
     rc = getnameinfo((const struct sockaddr *)(const void *)&a->sa, a->len, host, sizeof host, port,
@@ -130,7 +135,7 @@ address_local(const struct address *a)
 static int
 open_socket(const struct address *a)
 {
-    return socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return socket(a->sa.ss_family, (a->i2c ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 }
 
 static int
@@ -156,6 +161,7 @@ clear_stale(const struct address *a, struct bm_msg *msg)
     fd = open_socket(a);
     if (fd < 0)
         return bm_fail(msg, BM_ERR_IO, "cannot make a socket: %s", strerror(errno));
+    /* EPROTOTYPE: somebody listens for another kind of connection */
     refused = connect_to(fd, a) != 0 && errno == ECONNREFUSED;
     (void)close(fd);
     if (!refused)

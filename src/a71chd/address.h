@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a71chd listens and is asked: `tcp:HOST:PORT`, `HOST:PORT` or `unix:PATH`. */
+/*
+ * Where a71chd listens and is asked: `tcp:HOST:PORT`, `HOST:PORT` or `unix:PATH`; and
+ * `i2c-unix:PATH`, where it is the slave of a simulated I2C bus (wire/i2cbus.h).
+ */
 #ifndef BM_A71CHD_ADDRESS_H
 #define BM_A71CHD_ADDRESS_H
 
@@ -11,12 +14,13 @@
 struct address {
     struct sockaddr_storage sa;
     socklen_t len;
+    bool i2c; /* a SOCK_SEQPACKET socket */
 };
 
 /* Read an address; HOST may be a name. BM_ERR_ARG: not of either form, or an unknown host. */
 enum bm_err address_parse(const char *text, struct address *out, struct bm_msg *msg);
 
-/* As parsed: "tcp:127.0.0.1:8050", "tcp:[::1]:8050", "unix:PATH". */
+/* As parsed: "tcp:127.0.0.1:8050", "tcp:[::1]:8050", "unix:PATH", "i2c-unix:PATH". */
 enum { ADDRESS_TEXT_LEN = 160 };
 void address_text(char out[ADDRESS_TEXT_LEN], const struct address *a);
 

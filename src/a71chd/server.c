@@ -7,6 +7,7 @@
 #include "a71chd/server.h"
 
 #include "a71chd/address.h"
+#include "a71chd/i2c.h"
 #include "a71chd/trace.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -29,8 +30,9 @@ struct listener {
     struct server *server;
     struct address address;
     int fd;
-    struct loop_watch *watch;
-    dev_t dev; /* of the Unix socket's file, so that only our own is removed */
+    struct loop_watch *watch; /* JRCP, or */
+    struct i2c *i2c;          /* a bus */
+    dev_t dev;                /* of the Unix socket's file, so that only our own is removed */
     ino_t ino;
 };
 
@@ -80,7 +82,8 @@ static void
 watch_listeners(struct server *s, uint32_t events)
 {
     for (size_t i = 0; i < s->listener_count; i++)
-        loop_modify(s->loop, s->listeners[i].watch, events);
+        if (s->listeners[i].watch != NULL)
+            loop_modify(s->loop, s->listeners[i].watch, events);
 }
 
 static void
@@ -350,6 +353,7 @@ listener_close(struct server *s, struct listener *l)
     struct stat st;
 
     loop_remove(s->loop, l->watch);
+    i2c_free(l->i2c);
     if (path != NULL && lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
         (void)unlink(path);
     (void)close(l->fd);
@@ -389,9 +393,12 @@ server_listen(struct server *s, const char *address, struct bm_msg *msg)
         l->ino = st.st_ino;
     }
     s->listener_count++; /* from here on server_free closes it */
-    l->watch = loop_add(s->loop, l->fd, EPOLLIN, on_listener, l);
-    if (l->watch == NULL)
-        return bm_fail(msg, BM_ERR_MEM, "out of memory");
+    if (l->address.i2c)
+        err = i2c_new(s->loop, s->chip, l->fd, &l->i2c);
+    else if ((l->watch = loop_add(s->loop, l->fd, EPOLLIN, on_listener, l)) == NULL)
+        err = BM_ERR_MEM;
+    if (err != BM_OK)
+        return bm_fail(msg, err, "out of memory");
     address_text(text, &l->address);
     if (!address_local(&l->address))
         log_warn("%s is open to other machines: whoever reaches it can sign with the chip", text);

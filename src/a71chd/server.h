@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One chip, many clients: JRCP version 1 on any number of listening sockets. SPEC a71ch 6.
+ * One chip, many clients: JRCP version 1 on any number of listening sockets (SPEC a71ch 6), and I2C
+ * buses on others (i2c.h).
  *
  * Every client has a session of its own on the chip, so its reset (MTY 00) is its own. Commands run
  * one at a time in the order in which they arrive, whole. A client is never closed first but for
