@@ -117,9 +117,9 @@ transport_unlock(struct chip_session *s, struct span code)
 
     if (code.len != CHIP_KEY_LEN)
         return QUIRK_SW_BAD_LENGTH;
-    if (lock_transport(s->chip) != TRANSPORT_LOCKED)
-        return QUIRK_SW_NOT_LOCKED;
     sw = lock_code(s, CHALLENGE_MODULE, code);
+    if (lock_transport(s->chip) != TRANSPORT_LOCKED)
+        return QUIRK_SW_NOT_LOCKED; /* the challenge is used up all the same */
     return sw == SW_OK ? slot_put_byte(s->chip, IMG_TRANSPORT, TRANSPORT_UNLOCKED) : sw;
 }
 
