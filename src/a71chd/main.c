@@ -20,6 +20,8 @@ struct options {
     const char *sim;
     const char *i2c;
     const char *stats;
+    bool restricts;
+    struct chip_restricted restricted;
     const char *listen[SERVER_LISTENERS_MAX];
     size_t listen_count;
     unsigned deadline_s;
@@ -37,6 +39,9 @@ static const char help[] =
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
     "  --stats ADDRESS   ask a running a71chd for its chip's counts, as JSON\n"
     "  --deadline S      close a client whose message does not end in S seconds (30)\n"
+    "  --restricted INDEX:OFFSET:LENGTH[,OFFSET:LENGTH...][,max=USES]\n"
+    "                    make the chip's restricted key pair, which signs this part of its "
+    "storage\n"
     "  --i2c DEVICE      a real chip; not built yet\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
     "  --trace           same as --log trace: APDUs as hex, secrets as their length\n"
@@ -157,6 +162,8 @@ run(const struct options *o)
     if (err == BM_OK && chip_recovered(chip) > 0)
         log_warn("discarded %zu bytes of an unfinished write in %s; the chip is as before it",
             chip_recovered(chip), o->sim);
+    if (err == BM_OK && o->restricts)
+        err = chip_restrict(chip, &o->restricted, &msg);
     if (err == BM_OK && server_new(loop, chip, o->deadline_s, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
@@ -174,6 +181,7 @@ enum {
     OPT_I2C,
     OPT_LISTEN,
     OPT_STATS,
+    OPT_RESTRICTED,
     OPT_DEADLINE,
     OPT_LOG,
     OPT_TRACE,
@@ -191,6 +199,56 @@ parse_deadline(const char *text, unsigned *out)
         return false;
     *out = (unsigned)s;
     return true;
+}
+
+/* A decimal number up to `max` at the front of the text. */
+static bool
+take_number(const char **text, unsigned long max, unsigned long *out)
+{
+    char *end;
+
+    if (**text < '0' || **text > '9')
+        return false;
+    *out = strtoul(*text, &end, 10);
+    *text = end;
+    return *out <= max;
+}
+
+static bool
+take_char(const char **text, char c)
+{
+    if (**text != c)
+        return false;
+    (*text)++;
+    return true;
+}
+
+/* INDEX:OFFSET:LENGTH[,OFFSET:LENGTH...][,max=USES]; chip_restrict looks at the values. */
+static bool
+parse_restricted(const char *text, struct chip_restricted *out)
+{
+    unsigned long a;
+    unsigned long b;
+
+    *out = (struct chip_restricted){ .max = 255 };
+    if (!take_number(&text, 3, &a) || !take_char(&text, ':'))
+        return false;
+    out->index = (uint8_t)a;
+    do {
+        if (out->count > 0 && strncmp(text, "max=", 4) == 0) {
+            text += 4;
+            if (!take_number(&text, 255, &a) || *text != '\0')
+                return false;
+            out->max = (uint8_t)a;
+            return true;
+        }
+        if (out->count == CHIP_BLOCKS_MAX || !take_number(&text, 4095, &a) ||
+            !take_char(&text, ':') || !take_number(&text, 255, &b))
+            return false;
+        out->blocks[out->count++] =
+            (struct chip_block){ .offset = (uint16_t)a, .len = (uint16_t)b };
+    } while (take_char(&text, ','));
+    return *text == '\0';
 }
 
 /* Take one option over: -1 to go on, otherwise the exit code. */
@@ -212,6 +270,11 @@ take_option(struct options *o, int opt, const char *value)
             return misuse("too many --listen, 8 at most");
         o->listen[o->listen_count++] = value;
         return -1;
+    case OPT_RESTRICTED:
+        o->restricts = parse_restricted(value, &o->restricted);
+        return o->restricts ? -1
+                            : misuse("--restricted wants INDEX:OFFSET:LENGTH, up to 4 blocks and "
+                                     "at most 255 bytes, as 3:64:16,128:32,max=10");
     case OPT_DEADLINE:
         if (!parse_deadline(value, &o->deadline_s))
             return misuse("--deadline wants whole seconds from 1 to 3600");
@@ -242,6 +305,7 @@ parse_options(struct options *o, int argc, char **argv)
         { "i2c", required_argument, NULL, OPT_I2C },
         { "listen", required_argument, NULL, OPT_LISTEN },
         { "stats", required_argument, NULL, OPT_STATS },
+        { "restricted", required_argument, NULL, OPT_RESTRICTED },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
         { "trace", no_argument, NULL, OPT_TRACE },

@@ -4,15 +4,15 @@
  *
  * A chip is a folder. Its NVM is there before or after a command, never between: a mutating command
  * is durable before its status word is returned, whatever kills the process. Volatile state
- * (SELECT, hash contexts, challenges) belongs to a session and goes with its reset; a session is one client,
- * and clients do not disturb each other. The chip knows no transport and no clock. One process
- * opens a folder at a time (lock file); one thread uses a chip at a time. Several chips in one
- * process are fine.
+ * (SELECT, hash contexts, challenges) belongs to a session and goes with its reset; a session is
+ * one client, and clients do not disturb each other. The chip knows no transport and no clock. One
+ * process opens a folder at a time (lock file); one thread uses a chip at a time. Several chips in
+ * one process are fine.
  *
  * It is a simulator: private keys lie in a file, readable for its owner. It protects nothing that
  * the file's permissions do not protect.
  *
- * Not yet here: SCP03, the restricted key pair, free memory. An instruction that is missing whole
+ * Not yet here: SCP03, free memory. An instruction that is missing whole
  * answers 6D00 (class 84: 6E00), a missing form of one that is here 6A86. Choices where the
  * specification is silent are in quirks.h.
  */
@@ -58,6 +58,26 @@ enum bm_err chip_save(struct chip *c);
 
 /* Power cycle: volatile state is lost, the applet must be selected again. */
 void chip_reset(struct chip *c);
+
+enum { CHIP_BLOCKS_MAX = 4 };
+
+/* A key pair that signs only a part of GP storage, in which its commands change these blocks. */
+struct chip_restricted {
+    uint8_t index;
+    uint8_t max; /* uses, 1 to 255 */
+    uint8_t count;
+    struct chip_block {
+        uint16_t offset;
+        uint16_t len;
+    } blocks[CHIP_BLOCKS_MAX];
+};
+
+/*
+ * What a factory does, once: make key pair `index`, freeze it and its area of GP storage. The same
+ * again is no change. BM_ERR_ARG: the values make no sense. BM_ERR_CONFLICT: the pair is set, or
+ * the chip has another restricted pair. BM_ERR_IO: not stored.
+ */
+enum bm_err chip_restrict(struct chip *c, const struct chip_restricted *r, struct bm_msg *msg);
 
 /* The answer to reset, SPEC a71ch 1.2. */
 void chip_atr(const struct chip *c, uint8_t out[CHIP_ATR_LEN]);

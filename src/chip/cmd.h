@@ -48,6 +48,14 @@ uint16_t lock_code(struct chip_session *s, enum challenge_kind kind, struct span
 uint16_t lock_gate(struct chip_session *s, const struct apdu *cmd, enum challenge_kind kind,
     uint16_t without_code);
 
+/* ---- restricted.c ---- */
+
+bool restricted_get(const struct chip *c, struct chip_restricted *out);
+bool restricted_is(const struct chip *c, uint8_t index);
+void restricted_put_usage(const struct chip *c, struct wr *out);
+void restricted_put_info(const struct chip *c, struct wr *out);
+uint16_t restricted_sign(struct chip *c, struct span update, struct wr *out);
+
 /* ---- slots ---- */
 
 static inline uint8_t

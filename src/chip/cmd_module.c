@@ -32,8 +32,11 @@ transport_code(const struct chip *c)
 static void
 put_info(const struct chip *c, struct wr *out)
 {
+    struct chip_restricted r;
+    unsigned restricted = restricted_get(c, &r) ? r.index : RESTRICTED_NONE;
+
     wr_u16(out, chip_version(c));
-    wr_u8(out, (uint8_t)(RESTRICTED_NONE << 4 | transport_code(c)));
+    wr_u8(out, (uint8_t)(restricted << 4 | transport_code(c)));
     wr_u8(out, (uint8_t)(SCP_NO_KEYS << 4 | (lock_inject(c) ? INJECT_LOCKED : INJECT_UNLOCKED)));
     wr_u16(out, CHIP_GP_LEN);
 }
@@ -93,7 +96,7 @@ run_module_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     case CHALLENGE:
         return lock_challenge(s, (enum challenge_kind)cmd->p1, out);
     case RESTRICTED:
-        wr_u16(out, 0xff00); /* none, as applet 1.3 says it */
+        restricted_put_info(s->chip, out);
         return SW_OK;
     default:
         return SW_WRONG_P1P2;

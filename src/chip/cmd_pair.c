@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* 11: public part, or the usage counter of a restricted pair, which no pair here is: no bytes. */
+/* 11: public part, or the usage counter; no bytes of it when the pair is not restricted. */
 uint16_t
 run_pair_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
@@ -14,8 +14,11 @@ run_pair_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
         return QUIRK_SW_BAD_LENGTH;
-    if (cmd->p2 == 1)
+    if (cmd->p2 == 1) {
+        if (restricted_is(s->chip, cmd->p1))
+            restricted_put_usage(s->chip, out);
         return SW_OK;
+    }
     if (s->chip->pairs[cmd->p1].pkey == NULL)
         return SW_CONDITIONS;
     wr_span(out, nvm_read(s->chip->nvm, pair_at(cmd->p1) + 1 + EC_PRIVATE_LEN, EC_POINT_LEN));
@@ -140,7 +143,7 @@ run_pair_erase(struct chip_session *s, const struct apdu *cmd, struct wr *out)
         s->chip, pair_at(cmd->p1), 1 + EC_PRIVATE_LEN + EC_POINT_LEN, &s->chip->pairs[cmd->p1]);
 }
 
-/* 15, SPEC 3.1: the 32 bytes are the hash itself. */
+/* 15, SPEC 3.1: the 32 bytes are the hash itself; a restricted pair takes other bytes. */
 uint16_t
 run_pair_sign(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
@@ -150,6 +153,8 @@ run_pair_sign(struct chip_session *s, const struct apdu *cmd, struct wr *out)
         return QUIRK_SW_BAD_INDEX;
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
+    if (restricted_is(c, cmd->p1))
+        return restricted_sign(c, cmd->data, out);
     if (cmd->data.len != EC_HASH_LEN)
         return QUIRK_SW_BAD_LENGTH;
     if (c->pairs[cmd->p1].pkey == NULL)

@@ -59,6 +59,8 @@ enum {
     QUIRK_SW_COUNTER_FULL = SW_CONDITIONS,
     /* Master secret when the command before it was not the ClientHello random. */
     QUIRK_SW_NOT_ARMED = SW_CONDITIONS,
+    /* A restricted key pair that was used as often as it may be. */
+    QUIRK_SW_USED_UP = SW_CONDITIONS,
     /* SHA-256 or HMAC update or final without init, or HMAC with other keys than at init. */
     QUIRK_SW_NO_HASH = SW_CONDITIONS,
     /* The NVM cannot be written; name and value of ISO/IEC 7816-4 table 6, not in NXP's list. */
@@ -86,6 +88,8 @@ enum {
  * - A four-slot secret may start at any index that leaves room for it.
  * - The transport lock refuses debug reset too; while it is off, reset brings back state 3.
  * - Debug reset brings back the default TLS label.
+ * - What the restricted key pair hashes and where its signature goes: see restricted.c. It may be
+ *   used for ECDH; debug reset erases it and opens its area, but index, blocks and count stay.
  * - Free memory (91 with P2 02) answers 6A86: no figure of this simulator would say what NXP's
  * does.
  */

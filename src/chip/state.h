@@ -31,6 +31,8 @@ enum {
 
 enum {
     IMG_UID = 0,
+    IMG_RESTRICTED = 20, /* what a factory does: debug reset leaves it */
+    IMG_RESTRICTED_USED = 48,
     IMG_STATS = 64, /* five u64 */
     IMG_STATS_LEN = 40,
     IMG_RESET_FROM = 128, /* debug reset clears from here to the end */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fuzz target: a sequence of commands, each as a length byte and so many bytes, into a chip on
- * memory that has been selected; then the chip must open again from what it stored.
+ * memory that has been selected; then the chip must open again from what it stored. An odd last
+ * byte gives it a restricted key pair.
  */
 #include "chip/chip.h"
 #include "chip/nvm.h"
@@ -30,6 +31,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct nvm_mem mem = { 0 };
     struct chip *c = open_chip(&mem);
 
+    if (size > 0 && data[size - 1] % 2 != 0) /* some have a restricted key pair */
+        (void)chip_restrict(c,
+            &(struct chip_restricted){
+                .index = 3, .max = 2, .count = 2, .blocks = { { 64, 2 }, { 70, 1 } } },
+            NULL);
     while (rd_left(&r) > 0) {
         size_t len = rd_u8(&r);
         uint8_t rsp[APDU_RSP_MAX];

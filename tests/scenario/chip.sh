@@ -42,9 +42,13 @@ check_output "--help says how to start" '^usage: a71chd --sim DIR' "$bin/a71chd"
 check_output "--version names itself" '^a71chd [0-9]' "$bin/a71chd" --version
 check_fails 2 "no options is misuse" "$bin/a71chd"
 check_fails 2 "--sim alone is misuse" "$bin/a71chd" --sim "$work/none"
-check "misuse makes no chip" gone "$work/none"
 check_fails 2 "--i2c is refused, not pretended" "$bin/a71chd" --i2c /dev/i2c-1 --listen tcp:127.0.0.1:0
 check_fails 2 "an unknown option is misuse" "$bin/a71chd" --nonsense
+for bad in x 4:0:1 3 3: 3:0 3:0: '3:0:1,' 3:0:1,max= 3:0:256 3:4096:1 3:0:1,max=256 3:0:1,max=1,2:1 max=1 3:0:1:2 \
+    3:0:1,2:1,4:1,6:1,8:1; do
+    check_fails 2 "--restricted $bad is misuse" "$bin/a71chd" --sim "$work/none" --listen tcp:127.0.0.1:0 --restricted "$bad"
+done
+check "misuse makes no chip" gone "$work/none"
 check_fails 2 "an unknown log level is misuse" "$bin/a71chd" --log loud
 check_fails 2 "--stats wants an address" "$bin/a71chd" --stats nowhere
 check_fails 1 "a bad address to listen on is refused" "$bin/a71chd" --sim "$work/addr" --listen 127.0.0.1
@@ -118,6 +122,13 @@ secret=$(last_line "$jrcp" "$tcp" $select 8017010041${public}00 | cut -c 1-64)
 check_output "the trace shows commands" "command bytes=5 len=5 $info" sh -c "'$jrcp' '$tcp' $select $info; cat '$work/traced.log'"
 check_fails 1 "but not the private key" grep -i "$private" "$work/traced.log"
 check_fails 1 "nor the shared secret" grep -i "$secret" "$work/traced.log"
+check "a symmetric key is injected" is "$(last_line "$jrcp" "$tcp" $select 8042000110${hash%????????????????????????????????}00)" 9000
+check "a config key, too" is "$(last_line "$jrcp" "$tcp" $select 8032000110${hash#????????????????????????????????}00)" 9000
+derived=$(last_line "$jrcp" "$tcp" $select 80451020010000 | cut -c 1-64)
+check "a key is derived" is "${#derived}" 64
+check_output "the trace has these commands" 'command bytes=22 ' cat "$work/traced.log"
+check_fails 1 "but neither of their keys" grep -iE "${hash%????????????????????????????????}|${hash#????????????????????????????????}" "$work/traced.log"
+check_fails 1 "nor the derived one" grep -i "$derived" "$work/traced.log"
 stop traced
 
 serve strict --deadline 1
@@ -130,6 +141,19 @@ check_output "a client that takes no answers keeps nobody waiting" '^0131f322100
 wait_line strict 'closing client=[0-9]+: it has not taken its reply in time' >/dev/null && ok "and is closed at its deadline"
 stop strict INT
 check_output "SIGINT ends it cleanly, too" 'ending on a signal' cat "$work/strict.log"
+
+for pass in 1 2; do # the same option again changes nothing
+    serve "restricted$pass" --restricted 3:64:2,70:1,max=9
+    check_output "info tells the restricted pair, start $pass" '^0131332210009000$' "$jrcp" "$tcp" $select $info
+    check "it signs what it is given into its blocks, start $pass" \
+        is "$(last_line "$jrcp" "$tcp" $select 8015030003aabbcc00)" "0${pass}9000"
+    check "and counts, start $pass" is "$(last_line "$jrcp" "$tcp" $select 8011030100)" "0${pass}099000"
+    stop "restricted$pass"
+done
+check_fails 1 "other blocks for the same chip are refused" \
+    "$bin/a71chd" --sim "$work/chip" --listen tcp:127.0.0.1:0 --restricted 3:64:3
+check_output "with cause and cure" 'has a restricted key pair 3 with other blocks or uses; leave the option' \
+    sh -c "'$bin/a71chd' --sim '$work/chip' --listen tcp:127.0.0.1:0 --restricted 3:64:3 2>&1 || :"
 
 cp -r "$work/chip" "$work/copy"
 printf x | dd of="$work/copy/nvm" bs=1 seek=300 conv=notrunc 2>/dev/null
