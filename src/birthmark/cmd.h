@@ -13,12 +13,14 @@ enum {
     EXIT_FAILED = 1,    /* something went wrong while running; stderr says what */
     EXIT_USAGE = 2,     /* the command line is wrong */
     EXIT_NOT_FOUND = 3, /* the thing asked for does not exist */
+    EXIT_DENIED = 3,    /* policy test: the answer is no */
     EXIT_BUSY = 4,      /* the state folder or the address is in use */
 };
 
 /* Each gets its own argv, argv[0] being the sub-command's name. */
 int cmd_cloud(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_policy(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /*

@@ -222,21 +222,25 @@ admit(struct worker_link *l, const struct link_msg *m)
     c->commit_now = true;
 }
 
+/* Both are borrowed only for the call: the copy, name after text, is freed in send_documents. */
 static void
 add_document(void *arg, const char *name, struct span document)
 {
     struct link_msg *m = arg;
+    uint32_t i = m->u.documents.count;
+    size_t name_len = strlen(name);
+    uint8_t *copy;
 
-    (void)name;
-    if (m->u.documents.count < sizeof m->u.documents.docs / sizeof *m->u.documents.docs) {
-        /* borrowed only for this call: the text is copied and freed in send_documents */
-        uint8_t *copy = malloc(document.len + 1);
-
-        if (copy == NULL)
-            return;
-        memcpy(copy, document.ptr, document.len);
-        m->u.documents.docs[m->u.documents.count++] = span_of(copy, document.len);
-    }
+    if (i == LINK_DOCUMENTS_MAX)
+        return;
+    copy = malloc(document.len + name_len + 1);
+    if (copy == NULL)
+        return;
+    memcpy(copy, document.ptr, document.len);
+    memcpy(&copy[document.len], name, name_len);
+    m->u.documents.docs[i] = span_of(copy, document.len);
+    m->u.documents.names[i] = span_of(&copy[document.len], name_len);
+    m->u.documents.count++;
 }
 
 static void

@@ -17,6 +17,7 @@ static const struct command {
     { "cloud", cmd_cloud,
         "the local cloud: AWS IoT control plane and MQTT endpoint, in the foreground" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
+    { "policy", cmd_policy, "is a policy document well-formed, and what does it allow?" },
     { "version", cmd_version, "the version" },
 };
 

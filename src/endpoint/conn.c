@@ -168,6 +168,8 @@ release(struct conn *c)
     broker_stop_waiting(c);
     policies_put(c->policies);
     policies_put(c->next_policies);
+    policy_certificate_free(c->certificate);
+    c->certificate = NULL;
     buf_fini(&c->in);
     buf_fini(&c->out);
     buf_fini(&c->up_in);

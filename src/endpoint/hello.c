@@ -283,6 +283,8 @@ hello_packet(struct conn *c, const struct mqtt_packet *p)
     if (!check_properties(c, &m) || !check_will(c, &m)) {
         return;
     }
+    c->persistent = !m.clean;
+    c->last_will = m.has_will;
     c->keep_alive_asked_s = m.keep_alive_s;
     c->keep_alive_s = keep_alive(c, m.keep_alive_s);
     buf_add(&c->connect, p->body.ptr, p->body.len);
@@ -304,6 +306,7 @@ will_allowed(struct conn *c)
     enum policy_action action = POLICY_PUBLISH;
     enum policy_verdict v;
     char topic[TOPIC_FACT];
+    char decision[DECISION_FACT];
 
     if (mqtt_parse_connect(&p, &m, NULL) != BM_OK) {
         conn_drop(c);
@@ -321,9 +324,10 @@ will_allowed(struct conn *c)
         return true;
     }
     fact_text(topic, sizeof topic, m.will_topic);
+    relay_decision(c, v, decision, sizeof decision);
     conn_dismiss(c, CAUSE_CONNECT_DENIED, REASON_NOT_AUTHORIZED,
         "action=%s resource=\"topic/%s\" of=will decision=%s", policy_action_name(action), topic,
-        relay_verdict_name(v));
+        decision);
     return false;
 }
 
@@ -331,6 +335,7 @@ static void
 decide_connect(struct conn *c)
 {
     char id[ID_FACT];
+    char decision[DECISION_FACT];
     enum policy_verdict v;
 
     if (c->policies->state == SET_MISSING) {
@@ -340,8 +345,9 @@ decide_connect(struct conn *c)
     v = relay_decide(c, POLICY_CONNECT, span_str(c->client_id));
     if (v != POLICY_ALLOWED) {
         fact_text(id, sizeof id, span_str(c->client_id));
+        relay_decision(c, v, decision, sizeof decision);
         conn_dismiss(c, CAUSE_CONNECT_DENIED, REASON_NOT_AUTHORIZED,
-            "action=iot:Connect resource=\"client/%s\" decision=%s", id, relay_verdict_name(v));
+            "action=iot:Connect resource=\"client/%s\" decision=%s", id, decision);
         return;
     }
     if (!will_allowed(c)) {

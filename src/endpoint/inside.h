@@ -130,7 +130,9 @@ struct policy_set {
     uint32_t number;
     enum set_state state;
     unsigned refs;
+    bool uses_certificate;
     struct policy **list;
+    char **names; /* of the policies in list */
     size_t count;
     struct conn *waiting; /* chained by wait_next */
     struct policy_set *next;
@@ -196,6 +198,10 @@ struct conn {
     bool assigned_id; /* the endpoint chose the client id */
     bool superseded;  /* a newer connection has our client id */
     char *client_id;
+    bool persistent; /* iot:ConnectAttributes */
+    bool last_will;
+    struct policy_certificate *certificate; /* made when a policy asks for it */
+    struct policy_decider decider;          /* of the newest decision */
     uint16_t keep_alive_asked_s;
     uint16_t keep_alive_s;
     int64_t heard_ms;
@@ -311,11 +317,13 @@ void hello_changed(struct worker *w, const uint8_t cert_id[32]);
 /* relay.c */
 void relay_packet(struct conn *c, const struct mqtt_packet *p);
 void relay_delivery(struct conn *c, const struct mqtt_packet *p);
-enum policy_verdict relay_decide(const struct conn *c, enum policy_action action, struct span name);
+enum policy_verdict relay_decide(struct conn *c, enum policy_action action, struct span name);
+/* The newest decision for a fact: `explicit_deny policy=NAME statement=2 effect=Deny`. */
+enum { DECISION_FACT = 192 };
+void relay_decision(const struct conn *c, enum policy_verdict v, char *out, size_t cap);
 /* May a client publish there at all? SPEC aws-iot 6.3, 6.7. NULL when it may, else why not. */
 const char *relay_topic_reserved(struct span topic);
 bool relay_depth_fits(struct span topic);
-const char *relay_verdict_name(enum policy_verdict v);
 
 /* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
 void fact_text(char *out, size_t cap, struct span s);

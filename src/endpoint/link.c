@@ -107,6 +107,9 @@ fields_read(struct rd *r, struct link_msg *m)
         m->u.documents.set = rd_u32(r);
         m->u.documents.found = bool_read(r);
         m->u.documents.count = list_read(r, m->u.documents.docs, LINK_DOCUMENTS_MAX);
+        if (list_read(r, m->u.documents.names, LINK_DOCUMENTS_MAX) != m->u.documents.count) {
+            r->failed = true;
+        }
         return;
     case LINK_RECORD:
         record_read(r, &m->u.record);
@@ -209,6 +212,7 @@ put_fields(struct buf *out, const struct link_msg *m)
         put_number(out, m->u.documents.set, 4);
         put_number(out, m->u.documents.found, 1);
         put_list(out, m->u.documents.docs, m->u.documents.count);
+        put_list(out, m->u.documents.names, m->u.documents.count);
         return;
     case LINK_RECORD:
         put_record(out, &m->u.record);

@@ -49,7 +49,8 @@ struct link_msg {
             uint32_t set;
             uint8_t found; /* 0: no such set; refuse */
             uint32_t count;
-            struct span docs[LINK_DOCUMENTS_MAX]; /* JSON texts */
+            struct span docs[LINK_DOCUMENTS_MAX];  /* JSON texts */
+            struct span names[LINK_DOCUMENTS_MAX]; /* of their policies: a second list, as long */
         } documents;
         struct timeline_record record;
         struct {

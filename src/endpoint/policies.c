@@ -9,14 +9,17 @@
 #include "endpoint/inside.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void
 set_free(struct policy_set *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         policy_free(s->list[i]);
+        free(s->names[i]);
     }
     free(s->list);
+    free(s->names);
     free(s);
 }
 
@@ -138,15 +141,24 @@ compile(struct policy_set *s, const struct link_msg *m)
     struct bm_msg msg = { "" };
 
     s->list = calloc(m->u.documents.count + 1, sizeof *s->list);
-    if (s->list == NULL || m->u.documents.found == 0) {
+    s->names = calloc(m->u.documents.count + 1, sizeof *s->names);
+    if (s->list == NULL || s->names == NULL || m->u.documents.found == 0) {
         return false;
     }
     for (uint32_t i = 0; i < m->u.documents.count; i++) {
+        struct span name = m->u.documents.names[i];
+
         if (policy_parse(m->u.documents.docs[i], &s->list[i], &msg) != BM_OK) {
-            log_error("policy set %u: document %u: %s", s->number, i + 1, msg.text);
+            log_error(
+                "policy set %u: policy %.*s: %s", s->number, (int)name.len, name.ptr, msg.text);
             return false;
         }
         s->count++;
+        s->names[i] = strndup((const char *)name.ptr, name.len);
+        if (s->names[i] == NULL) {
+            return false;
+        }
+        s->uses_certificate = s->uses_certificate || policy_uses_certificate(s->list[i]);
     }
     return true;
 }

@@ -11,14 +11,46 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "endpoint/inside.h"
+#include "pki/pki.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { TOPIC_FACT = 120, PARTIALS_MAX = 16 };
 
+/* What the policies may ask of the leaf; read only when one asks, most never do. */
+static bool
+know_certificate(struct conn *c)
+{
+    struct buf der = { 0 };
+    struct pki_cert *leaf = NULL;
+    bool whole;
+
+    if (c->certificate != NULL) {
+        return true;
+    }
+    c->certificate = policy_certificate_new();
+    if (c->certificate == NULL) {
+        return false;
+    }
+    whole =
+        tls_peer_der(c, &der) == BM_OK && pki_cert_from_der(buf_span(&der), &leaf, NULL) == BM_OK;
+    if (whole) {
+        pki_cert_attributes(leaf, policy_certificate_add, c->certificate);
+        whole = policy_certificate_whole(c->certificate);
+    }
+    pki_cert_free(leaf);
+    buf_fini(&der);
+    if (!whole) {
+        policy_certificate_free(c->certificate);
+        c->certificate = NULL;
+    }
+    return whole;
+}
+
 enum policy_verdict
-relay_decide(const struct conn *c, enum policy_action action, struct span name)
+relay_decide(struct conn *c, enum policy_action action, struct span name)
 {
     struct policy_subject who = {
         .region = c->w->o->region,
@@ -26,27 +58,32 @@ relay_decide(const struct conn *c, enum policy_action action, struct span name)
         .client_id = span_str(c->client_id),
         .cert_id = c->cert_hex,
         .source_ip = c->source_ip,
+        .persistent = c->persistent,
+        .last_will = c->last_will,
     };
 
-    if (c->policies == NULL || c->policies->state != SET_READY) {
+    c->decider = (struct policy_decider){ 0 };
+    if (c->policies == NULL || c->policies->state != SET_READY ||
+        (c->policies->uses_certificate && !know_certificate(c))) {
         return POLICY_DENIED_IMPLICIT;
     }
-    return policy_decide(
-        (const struct policy *const *)c->policies->list, c->policies->count, action, name, &who);
+    who.certificate = c->certificate;
+    return policy_decide_by((const struct policy *const *)c->policies->list, c->policies->count,
+        action, name, &who, &c->decider);
 }
 
-const char *
-relay_verdict_name(enum policy_verdict v)
+void
+relay_decision(const struct conn *c, enum policy_verdict v, char *out, size_t cap)
 {
-    switch (v) {
-    case POLICY_ALLOWED:
-        return "allowed";
-    case POLICY_DENIED_EXPLICIT:
-        return "explicit_deny";
-    case POLICY_DENIED_IMPLICIT:
-        return "no_allow";
+    const struct policy_decider *by = &c->decider;
+    bool denied = v == POLICY_DENIED_EXPLICIT;
+
+    (void)snprintf(out, cap, "%s", denied ? "explicit_deny" : "no_allow");
+    if (by->found && c->policies != NULL && by->policy < c->policies->count) {
+        (void)snprintf(out, cap, "%s policy=%s statement=%zu %s",
+            denied ? "explicit_deny" : "no_allow", c->policies->names[by->policy],
+            by->statement + 1, denied ? "effect=Deny" : "effect=Allow condition=false");
     }
-    return "unknown";
 }
 
 static bool
@@ -141,6 +178,7 @@ publish_allowed(struct conn *c, const struct mqtt_publish *m)
     const char *reserved = relay_topic_reserved(m->topic);
     enum policy_action action = POLICY_PUBLISH;
     enum policy_verdict v;
+    char decision[DECISION_FACT];
 
     if (reserved != NULL) {
         deny_publish(c, m, "iot:Publish", "reserved_topic");
@@ -152,7 +190,8 @@ publish_allowed(struct conn *c, const struct mqtt_publish *m)
         v = relay_decide(c, action, m->topic);
     }
     if (v != POLICY_ALLOWED) {
-        deny_publish(c, m, policy_action_name(action), relay_verdict_name(v));
+        relay_decision(c, v, decision, sizeof decision);
+        deny_publish(c, m, policy_action_name(action), decision);
     }
     return v == POLICY_ALLOWED;
 }
@@ -281,21 +320,23 @@ filter_allowed(struct conn *c, struct span whole)
     enum policy_verdict v =
         reserved ? POLICY_DENIED_EXPLICIT : relay_decide(c, POLICY_SUBSCRIBE, filter);
     char text[TOPIC_FACT];
+    char decision[DECISION_FACT] = "reserved_topic";
 
     if (v == POLICY_ALLOWED) {
         return true;
+    }
+    if (!reserved) {
+        relay_decision(c, v, decision, sizeof decision);
     }
     fact_text(text, sizeof text, filter);
     if (c->level == 5) {
         if (c->denials++ < DENIALS_RECORDED) {
             conn_record(c, CAUSE_SUBSCRIBE_DENIED,
-                "action=iot:Subscribe resource=\"topicfilter/%s\" decision=%s", text,
-                reserved ? "reserved_topic" : relay_verdict_name(v));
+                "action=iot:Subscribe resource=\"topicfilter/%s\" decision=%s", text, decision);
         }
     } else {
         conn_dismiss(c, CAUSE_SUBSCRIBE_DENIED, REASON_NOT_AUTHORIZED,
-            "action=iot:Subscribe resource=\"topicfilter/%s\" decision=%s", text,
-            reserved ? "reserved_topic" : relay_verdict_name(v));
+            "action=iot:Subscribe resource=\"topicfilter/%s\" decision=%s", text, decision);
     }
     return false;
 }

@@ -30,6 +30,12 @@ struct pki_cert {
     int64_t not_after_ms;
 };
 
+X509 *
+pki_cert_x509(const struct pki_cert *c)
+{
+    return c->x;
+}
+
 static bool
 time_ms(const ASN1_TIME *t, int64_t *out)
 {

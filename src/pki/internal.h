@@ -9,6 +9,8 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+X509 *pki_cert_x509(const struct pki_cert *c); /* borrowed */
+
 /* Why OpenSSL refused, its newest words; empties its queue. */
 void pki_openssl_words(char *out, size_t cap);
 

@@ -52,6 +52,14 @@ void pki_cert_subject_text(const struct pki_cert *c, char *out, size_t cap);
 void pki_cert_issuer_text(const struct pki_cert *c, char *out, size_t cap);
 
 /*
+ * What the certificate says of its subject, issuer and alternative names, as SPEC aws-iot 7.3 names
+ * it ("Subject.CommonName", "AlternativeName.DNSName", "SerialNumber"), each value in its turn, as
+ * UTF-8 without terminator, borrowed for the call. A value that cannot be read is left out.
+ */
+typedef void (*pki_attribute_fn)(void *arg, const char *name, struct span value);
+void pki_cert_attributes(const struct pki_cert *c, pki_attribute_fn fn, void *arg);
+
+/*
  * RSA of 2048 bits or more, or P-256/384/521, and a signature hash of SHA-256 or better.
  * BM_ERR_INPUT names what was seen. SPEC 3.2
  */

@@ -2,9 +2,8 @@
 /*
  * A policy document into its compiled form. SPEC aws-iot 7.1 to 7.3.
  *
- * Whatever this version cannot decide rightly is refused here: a statement with a Condition that
- * was ignored would allow too much, one with an unknown variable left as text would deny too
- * little.
+ * Whatever cannot be decided rightly is refused here: a statement with a Condition that was ignored
+ * would allow too much.
  */
 #include "policy/compiled.h"
 
@@ -12,13 +11,6 @@
 #include <string.h>
 
 #include <jansson.h>
-
-/* Where we are, for the messages. */
-struct place_of {
-    size_t statement; /* from 1 */
-    const char *member;
-    struct bm_msg *msg;
-};
 
 enum { RAW_MAX = 404600 }; /* SPEC aws-iot 1.3.3: with white space, as the model allows */
 
@@ -43,80 +35,15 @@ starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-struct variable {
-    const char *name; /* as it stands between ${ and } */
-    uint16_t unit;
-};
-
-/* SPEC aws-iot 7.3: escapes, and the variables that are known. */
-static const struct variable variables[] = {
-    { "*", '*' },
-    { "?", '?' },
-    { "$", '$' },
-    { "iot:ClientId", UNIT_CLIENT_ID },
-    { "iot:CertificateId", UNIT_CERTIFICATE_ID },
-    { "aws:SourceIp", UNIT_SOURCE_IP },
-};
-
-/*
- * The unit for the `${name}` at `text` and its length; *len 0 when it is none of ours, it then
- * stays text. A variable of the service that is not built yet is refused.
- */
 static enum bm_err
-variable_at(const struct place_of *at, const char *text, uint16_t *unit, size_t *len)
+compile_resource(const struct place_of *at, const char *text, struct pattern *out)
 {
-    const char *end = strchr(text, '}');
-    size_t name_len;
-
-    *len = 0;
-    if (end == NULL || !starts_with(text, "${"))
-        return BM_OK;
-    name_len = (size_t)(end - text) - 2;
-    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        if (strlen(variables[i].name) == name_len &&
-            memcmp(variables[i].name, text + 2, name_len) == 0) {
-            *unit = variables[i].unit;
-            *len = name_len + 3;
-            return BM_OK;
-        }
-    }
-    if (starts_with(text, "${iot:Connection.Thing.") || starts_with(text, "${iot:Certificate."))
-        return bm_fail(at->msg, BM_ERR_INPUT,
-            "statement %zu, %s: the variable %.*s is not supported here; use ${iot:ClientId}, "
-            "${iot:CertificateId} or ${aws:SourceIp}",
-            at->statement, at->member, (int)(name_len + 3 < 80 ? name_len + 3 : 80), text);
-    return BM_OK;
-}
-
-static enum bm_err
-compile_pattern(const struct place_of *at, const char *text, struct pattern *out)
-{
-    size_t len = strlen(text);
-
     if (text[0] != '*' && !starts_with(text, "arn:"))
         return bm_fail(at->msg, BM_ERR_INPUT,
-            "statement %zu, Resource: \"%.80s\" is no ARN; write "
+            "statement %zu, %s: \"%.80s\" is no ARN; write "
             "arn:aws:iot:REGION:ACCOUNT:topic/NAME (client/, topic/, topicfilter/) or *",
-            at->statement, text);
-    out->units = calloc(len, sizeof *out->units);
-    if (out->units == NULL)
-        return bm_fail(at->msg, BM_ERR_MEM, "out of memory");
-    for (size_t i = 0; i < len; out->len++) {
-        uint16_t *unit = &out->units[out->len];
-        size_t skip = 0;
-        enum bm_err err = text[i] == '$' ? variable_at(at, text + i, unit, &skip) : BM_OK;
-
-        if (err != BM_OK)
-            return err;
-        if (skip == 0) {
-            uint8_t c = (uint8_t)text[i];
-
-            *unit = c == '*' ? UNIT_STAR : c == '?' ? UNIT_ONE : c;
-            skip = 1;
-        }
-        i += skip;
-    }
-    return BM_OK;
+            at->statement, at->member, text);
+    return pattern_compile(at, text, true, out);
 }
 
 /* A member that is a string or an array of strings: how many, 0 when it is neither or empty. */
@@ -161,7 +88,6 @@ compile_actions(struct place_of *at, const json_t *v, uint8_t *out)
     size_t count;
     enum bm_err err;
 
-    at->member = "Action";
     err = need_strings(at, v, &count);
     for (size_t i = 0; err == BM_OK && i < count; i++) {
         const char *text = string_at(v, i);
@@ -169,9 +95,9 @@ compile_actions(struct place_of *at, const json_t *v, uint8_t *out)
 
         if (strcmp(text, "*") != 0 && (colon == NULL || colon == text || colon[1] == '\0'))
             return bm_fail(at->msg, BM_ERR_INPUT,
-                "statement %zu, Action: \"%.80s\" is no action; write iot:Connect, iot:Publish, "
+                "statement %zu, %s: \"%.80s\" is no action; write iot:Connect, iot:Publish, "
                 "iot:Subscribe, iot:Receive, iot:RetainPublish, iot:* or *",
-                at->statement, text);
+                at->statement, at->member, text);
         for (unsigned a = 0; a < ACTION_COUNT; a++) {
             if (policy_action_matches(text, policy_action_name((enum policy_action)a)))
                 *out = (uint8_t)(*out | 1U << a);
@@ -186,7 +112,6 @@ compile_resources(struct place_of *at, const json_t *v, struct statement *s)
     size_t count;
     enum bm_err err;
 
-    at->member = "Resource";
     err = need_strings(at, v, &count);
     if (err != BM_OK)
         return err;
@@ -194,7 +119,7 @@ compile_resources(struct place_of *at, const json_t *v, struct statement *s)
     if (s->patterns == NULL)
         return bm_fail(at->msg, BM_ERR_MEM, "out of memory");
     for (; err == BM_OK && s->count < count; s->count++)
-        err = compile_pattern(at, string_at(v, s->count), &s->patterns[s->count]);
+        err = compile_resource(at, string_at(v, s->count), &s->patterns[s->count]);
     return err;
 }
 
@@ -211,24 +136,50 @@ one_of(const char *name, const char *const *names)
 static enum bm_err
 check_members(const struct place_of *at, json_t *statement)
 {
-    static const char *const known[] = { "Sid", "Effect", "Action", "Resource", NULL };
-    static const char *const later[] = { "Condition", "NotAction", "NotResource", NULL };
+    static const char *const known[] = { "Sid", "Effect", "Action", "NotAction", "Resource",
+        "NotResource", "Condition", NULL };
     const char *name;
     json_t *value;
 
     json_object_foreach(statement, name, value)
     {
-        if (one_of(name, later))
-            return bm_fail(at->msg, BM_ERR_INPUT,
-                "statement %zu: %s is not supported here; say it with Effect, Action and Resource",
-                at->statement, name);
         if (!one_of(name, known))
             return bm_fail(at->msg, BM_ERR_INPUT,
-                "statement %zu: unknown member \"%.80s\"; members are Sid, Effect, Action, "
-                "Resource, written so",
+                "statement %zu: unknown member \"%.80s\"; members are Sid, Effect, Action or "
+                "NotAction, Resource or NotResource, Condition, written so",
                 at->statement, name);
     }
     return BM_OK;
+}
+
+/* Which of the two members is there; both is an error, none names the first. */
+static enum bm_err
+choose(struct place_of *at, json_t *statement, const char *plain, const char *negated, bool *is_not)
+{
+    *is_not = json_object_get(statement, negated) != NULL;
+    at->member = *is_not ? negated : plain;
+    if (*is_not && json_object_get(statement, plain) != NULL)
+        return bm_fail(at->msg, BM_ERR_INPUT, "statement %zu has both %s and %s; remove one",
+            at->statement, plain, negated);
+    return BM_OK;
+}
+
+static enum bm_err
+compile_members(struct place_of *at, json_t *v, struct statement *out)
+{
+    bool not_action;
+    enum bm_err err = choose(at, v, "Action", "NotAction", &not_action);
+
+    if (err == BM_OK)
+        err = compile_actions(at, json_object_get(v, at->member), &out->actions);
+    if (err != BM_OK)
+        return err;
+    if (not_action)
+        out->actions = (uint8_t)(~out->actions & ((1U << ACTION_COUNT) - 1));
+    err = choose(at, v, "Resource", "NotResource", &out->not_resource);
+    if (err == BM_OK)
+        err = compile_resources(at, json_object_get(v, at->member), out);
+    return err == BM_OK ? conditions_compile(at, json_object_get(v, "Condition"), out) : err;
 }
 
 static enum bm_err
@@ -249,8 +200,7 @@ compile_statement(struct place_of *at, json_t *v, struct statement *out)
         return bm_fail(at->msg, BM_ERR_INPUT,
             "statement %zu: Effect must be \"Allow\" or \"Deny\", written so", at->statement);
     out->deny = strcmp(effect, "Deny") == 0;
-    err = compile_actions(at, json_object_get(v, "Action"), &out->actions);
-    return err == BM_OK ? compile_resources(at, json_object_get(v, "Resource"), out) : err;
+    return compile_members(at, v, out);
 }
 
 static enum bm_err
@@ -291,7 +241,10 @@ compile_document(json_t *doc, struct policy *out, struct bm_msg *msg)
     if (out->statements == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     for (; err == BM_OK && out->count < count; out->count++) {
-        struct place_of at = { .statement = out->count + 1, .member = "", .msg = msg };
+        struct place_of at = { .statement = out->count + 1,
+            .member = "",
+            .uses_certificate = &out->uses_certificate,
+            .msg = msg };
 
         err = compile_statement(&at, json_is_object(v) ? v : json_array_get(v, out->count),
             &out->statements[out->count]);
@@ -314,8 +267,9 @@ policy_parse(struct span document, struct policy **out, struct bm_msg *msg)
             size, POLICY_DOCUMENT_MAX);
     doc = json_loadb((const char *)document.ptr, document.len, JSON_REJECT_DUPLICATES, &why);
     if (doc == NULL)
-        return bm_fail(
-            msg, BM_ERR_INPUT, "the policy document is no JSON: %s in line %d", why.text, why.line);
+        return bm_fail(msg, BM_ERR_INPUT,
+            "the policy document is no JSON: %s in line %d, column %d", why.text, why.line,
+            why.column);
     p = calloc(1, sizeof *p);
     err = p != NULL ? compile_document(doc, p, msg) : bm_fail(msg, BM_ERR_MEM, "out of memory");
     json_decref(doc);

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deciding with compiled policies. SPEC aws-iot 7.1 (evaluation), 7.3 (matching).
- *
- * Matching remembers only the last star: when a later part fails, the star takes one byte more.
- * An earlier star never needs another try, because the last one can take whatever it could; so
- * the work is at most pattern times text, for `*a*a*a*` too.
+ * Deciding with compiled policies. SPEC aws-iot 7.1 (evaluation).
  */
 #include "policy/policy.h"
 
@@ -15,129 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The resource asked for: its ARN up to the name, and the name, without joining them. */
-struct text {
-    struct span head;
-    struct span tail;
-};
-
-static size_t
-text_len(const struct text *t)
-{
-    return t->head.len + t->tail.len;
-}
-
-static uint8_t
-text_at(const struct text *t, size_t i)
-{
-    return i < t->head.len ? t->head.ptr[i] : t->tail.ptr[i - t->head.len];
-}
-
-/* A place in a pattern: a unit and, inside a variable, a byte of its value. */
-struct place {
-    size_t unit;
-    size_t byte;
-};
-
-enum { PATTERN_END = -1 };
-
-/* SPEC aws-iot 7.3: a variable without a value stays as its text. */
-static struct span
-variable_value(uint16_t unit, const struct policy_subject *who)
-{
-    if (unit == UNIT_CLIENT_ID && who->client_id.ptr != NULL)
-        return who->client_id;
-    if (unit == UNIT_CLIENT_ID)
-        return span_str("${iot:ClientId}");
-    if (unit == UNIT_CERTIFICATE_ID)
-        return span_str(who->cert_id != NULL ? who->cert_id : "${iot:CertificateId}");
-    return span_str(who->source_ip != NULL ? who->source_ip : "${aws:SourceIp}");
-}
-
-/* What stands at `at`: a byte, UNIT_STAR, UNIT_ONE or PATTERN_END; steps over empty variables. */
-static int
-pattern_peek(const struct pattern *p, struct place *at, const struct policy_subject *who)
-{
-    for (; at->unit < p->len; *at = (struct place){ at->unit + 1, 0 }) {
-        uint16_t unit = p->units[at->unit];
-        struct span value;
-
-        if (unit < UNIT_CLIENT_ID)
-            return unit;
-        value = variable_value(unit, who);
-        if (at->byte < value.len)
-            return value.ptr[at->byte];
-    }
-    return PATTERN_END;
-}
-
-static void
-pattern_step(const struct pattern *p, struct place *at)
-{
-    if (p->units[at->unit] < UNIT_CLIENT_ID)
-        at->unit++;
-    else
-        at->byte++;
-}
-
-/* The index after the UTF-8 character at i. */
-static size_t
-next_character(const struct text *t, size_t i)
-{
-    do
-        i++;
-    while (i < text_len(t) && (text_at(t, i) & 0xc0) == 0x80);
-    return i;
-}
-
 static bool
-pattern_matches(const struct pattern *p, const struct text *t, const struct policy_subject *who)
-{
-    struct place at = { 0 };
-    struct place after_star = { 0 };
-    size_t i = 0;
-    size_t star_end = 0; /* the star has taken the text up to here */
-    bool have_star = false;
-    size_t len = text_len(t);
-
-    for (;;) {
-        int unit = pattern_peek(p, &at, who);
-
-        if (unit == UNIT_STAR) {
-            pattern_step(p, &at);
-            after_star = at;
-            star_end = i;
-            have_star = true;
-        } else if (unit == PATTERN_END && i == len) {
-            return true;
-        } else if (i < len && unit == UNIT_ONE) {
-            pattern_step(p, &at);
-            i = next_character(t, i);
-        } else if (i < len && unit == text_at(t, i)) {
-            pattern_step(p, &at);
-            i++;
-        } else if (have_star && star_end < len) {
-            at = after_star;
-            i = ++star_end;
-        } else {
-            return false;
-        }
-    }
-}
-
-static bool
-statement_matches(const struct statement *s, const struct text *t, const struct policy_subject *who)
+resource_matches(const struct statement *s, const struct text *t, const struct policy_subject *who)
 {
     for (size_t i = 0; i < s->count; i++) {
-        if (pattern_matches(&s->patterns[i], t, who))
-            return true;
+        if (pattern_matches(&s->patterns[i], t, who, false))
+            return !s->not_resource;
     }
-    return false;
+    return s->not_resource;
 }
 
 /* SPEC aws-iot 7.2: the kind of resource that an action is asked on. */
-static const char *
-resource_kind(enum policy_action a)
+const char *
+policy_resource_kind(enum policy_action a)
 {
     switch (a) {
     case POLICY_CONNECT:
@@ -152,31 +38,63 @@ resource_kind(enum policy_action a)
     return "";
 }
 
+/* What was found so far, and where. */
+struct decision {
+    enum policy_verdict verdict;
+    struct policy_decider by;
+};
+
+static void
+ask_policy(const struct policy *p, size_t number, enum policy_action action, const struct text *t,
+    const struct policy_subject *who, struct decision *d)
+{
+    for (size_t k = 0; k < p->count && d->verdict != POLICY_DENIED_EXPLICIT; k++) {
+        const struct statement *s = &p->statements[k];
+        bool holds;
+
+        if ((s->actions & 1U << action) == 0 || !resource_matches(s, t, who))
+            continue;
+        holds = conditions_hold(s, action, who);
+        if (holds && s->deny)
+            *d = (struct decision){ POLICY_DENIED_EXPLICIT, { true, number, k } };
+        else if (holds && d->verdict != POLICY_ALLOWED)
+            *d = (struct decision){ POLICY_ALLOWED, { true, number, k } };
+        else if (!holds && !s->deny && !d->by.found)
+            d->by = (struct policy_decider){ true, number, k };
+    }
+}
+
+enum policy_verdict
+policy_decide_by(const struct policy *const *set, size_t count, enum policy_action action,
+    struct span name, const struct policy_subject *who, struct policy_decider *by)
+{
+    struct decision d = { .verdict = POLICY_DENIED_IMPLICIT };
+    char head[256];
+    struct text t;
+    int n = snprintf(head, sizeof head, "arn:aws:iot:%s:%s:%s/", who->region, who->account,
+        policy_resource_kind(action));
+
+    if (n >= 0 && (size_t)n < sizeof head) {
+        t = (struct text){ span_of(head, (size_t)n), name };
+        for (size_t i = 0; i < count && d.verdict != POLICY_DENIED_EXPLICIT; i++)
+            ask_policy(set[i], i, action, &t, who, &d);
+    }
+    if (by != NULL)
+        *by = d.by;
+    return d.verdict;
+}
+
 enum policy_verdict
 policy_decide(const struct policy *const *set, size_t count, enum policy_action action,
     struct span name, const struct policy_subject *who)
 {
-    enum policy_verdict verdict = POLICY_DENIED_IMPLICIT;
-    char head[256];
-    struct text t;
-    int n = snprintf(head, sizeof head, "arn:aws:iot:%s:%s:%s/", who->region, who->account,
-        resource_kind(action));
+    return policy_decide_by(set, count, action, name, who, NULL);
+}
 
-    if (n < 0 || (size_t)n >= sizeof head)
-        return POLICY_DENIED_IMPLICIT;
-    t = (struct text){ span_of(head, (size_t)n), name };
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < set[i]->count; k++) {
-            const struct statement *s = &set[i]->statements[k];
-
-            if ((s->actions & 1U << action) == 0 || !statement_matches(s, &t, who))
-                continue;
-            if (s->deny)
-                return POLICY_DENIED_EXPLICIT;
-            verdict = POLICY_ALLOWED;
-        }
-    }
-    return verdict;
+bool
+policy_uses_certificate(const struct policy *p)
+{
+    return p->uses_certificate;
 }
 
 const char *
@@ -236,6 +154,7 @@ policy_free(struct policy *p)
         for (size_t k = 0; k < p->statements[i].count; k++)
             free(p->statements[i].patterns[k].units);
         free(p->statements[i].patterns);
+        conditions_free(&p->statements[i]);
     }
     free(p->statements);
     free(p);

@@ -37,6 +37,8 @@ fill(struct link_msg *m, enum link_type type)
         m->u.documents.count = 2;
         m->u.documents.docs[0] = span_str("{}");
         m->u.documents.docs[1] = span_str("");
+        m->u.documents.names[0] = span_str("narrow");
+        m->u.documents.names[1] = span_str("wide");
         return;
     case LINK_RECORD:
         m->u.record.time_ms = 1577248409400;
@@ -107,6 +109,7 @@ fields_arrive_as_they_were_sent(void **state)
     assert_int_equal(link_parse(buf_span(&b), &m), BM_OK);
     assert_int_equal(m.u.documents.count, 2);
     assert_true(span_eq(m.u.documents.docs[0], span_str("{}")));
+    assert_true(span_eq(m.u.documents.names[1], span_str("wide")));
     buf_fini(&b);
 }
 

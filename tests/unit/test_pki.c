@@ -70,6 +70,41 @@ id_is_sha256_of_the_der(void **state)
 }
 
 static void
+add_attribute(void *arg, const char *name, struct span value)
+{
+    buf_addf(arg, "%s=%.*s\n", name, (int)value.len, value.ptr);
+}
+
+/* SPEC aws-iot 7.3 */
+static void
+attributes_are_told_by_the_names_that_policies_use(void **state)
+{
+    static const char *const told[] = { "Subject.Country=DE\n",
+        "Subject.Organization=Acme\nSubject.Organization=West\n", "Subject.State=Bayern\n",
+        "Subject.CommonName=Lampe Gr\xc3\xbcn\n", "Subject.SerialNumber=SN-9\n",
+        "Subject.Title=Dr\n", "Subject.Surname=Muster\n", "Subject.GivenName=Max\n",
+        "Subject.Initials=MM\n", "Subject.Pseudonym=mux\n", "Subject.GenerationQualifier=III\n",
+        "Subject.DistinguishedNameQualifier=dq\n", "Subject.OrganizationalUnit=Lab\n",
+        "Issuer.CommonName=Lampe Gr\xc3\xbcn\n", "Issuer.OrganizationalUnit=Lab\n",
+        "AlternativeName.RFC822Name=a@example.com\n",
+        "AlternativeName.DNSName=one.example\nAlternativeName.DNSName=two.example\n",
+        "AlternativeName.UniformResourceIdentifier=urn:x:y\n",
+        "AlternativeName.IPAddress=192.0.2.7\nAlternativeName.IPAddress=2001:db8::1\n",
+        "AlternativeName.DirectoryName=CN=Dir Name,O=Dir Org\n", "\nSerialNumber=4711\n" };
+    struct pki_cert *c = cert("attributes");
+    struct buf text = { 0 };
+
+    (void)state;
+    pki_cert_attributes(c, add_attribute, &text);
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        if (strstr(buf_cstr(&text), told[i]) == NULL)
+            fail_msg("no %s in:\n%s", told[i], buf_cstr(&text));
+    }
+    buf_fini(&text);
+    pki_cert_free(c);
+}
+
+static void
 pem_text_around_and_crlf_do_not_change_the_id(void **state)
 {
     static const char *const names[] = { "ca-p256", "ca-with-text", "ca-crlf" };
@@ -613,6 +648,7 @@ main(void)
 #define IN_PLACE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(id_is_sha256_of_the_der),
+        cmocka_unit_test(attributes_are_told_by_the_names_that_policies_use),
         cmocka_unit_test(pem_text_around_and_crlf_do_not_change_the_id),
         cmocka_unit_test(anything_but_one_whole_certificate_is_refused),
         cmocka_unit_test(every_prefix_of_a_certificate_is_refused),

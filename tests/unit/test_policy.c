@@ -36,15 +36,35 @@ subject(const char *client_id)
         .source_ip = "127.0.0.1" };
 }
 
+static struct policy_certificate *
+certificate(void)
+{
+    struct policy_certificate *c = policy_certificate_new();
+
+    assert_non_null(c);
+    policy_certificate_add(c, "Subject.CommonName", span_str("Lamp 7"));
+    policy_certificate_add(c, "Subject.Organization", span_str("Acme"));
+    policy_certificate_add(c, "Subject.Organization", span_str("West"));
+    policy_certificate_add(c, "Subject.Title", span_str("*"));
+    policy_certificate_add(c, "SerialNumber", span_str("4711"));
+    policy_certificate_add(c, "Subject.Pet", span_str("unknown names are left out"));
+    assert_true(policy_certificate_whole(c));
+    return c;
+}
+
 static enum policy_verdict
 decide(const char *document, enum policy_action a, const char *name, const char *client_id)
 {
     struct policy_subject who = subject(client_id);
+    struct policy_certificate *leaf = certificate();
     struct policy *p = parse(document);
     const struct policy *set[] = { p };
-    enum policy_verdict v = policy_decide(set, 1, a, span_str(name), &who);
+    enum policy_verdict v;
 
+    who.certificate = leaf;
+    v = policy_decide(set, 1, a, span_str(name), &who);
     policy_free(p);
+    policy_certificate_free(leaf);
     return v;
 }
 
@@ -126,7 +146,25 @@ resources_match_by_the_table(void **state)
         { ARN "topic/${iot:CertificateId}", POLICY_PUBLISH, ID, true },
         { ARN "topic/${aws:SourceIp}", POLICY_PUBLISH, "127.0.0.1", true },
         { ARN "topic/${iot:ClientId}${iot:ClientId}", POLICY_PUBLISH, "dev-1dev-1", true },
+        { ARN "topic/${iot:Certificate.Subject.CommonName}", POLICY_PUBLISH, "Lamp 7", true },
+        { ARN "topic/${iot:Certificate.Subject.CommonName}/x", POLICY_PUBLISH, "Lamp 8/x", false },
+        { ARN "topic/${iot:Certificate.Subject.Organization.1}", POLICY_PUBLISH, "West", true },
+        { ARN "topic/${iot:Certificate.Subject.Organization.1}", POLICY_PUBLISH, "Acme", false },
+        { ARN "topic/${iot:Certificate.SerialNumber}", POLICY_PUBLISH, "4711", true },
+        { ARN "topic/?${iot:Certificate.SerialNumber}*", POLICY_PUBLISH, "x4711y", true },
         /* not resolved: stays text, SPEC 7.3 */
+        { ARN "topic/${iot:Certificate.Subject.State}", POLICY_PUBLISH, "", false },
+        { ARN "topic/${iot:Certificate.Subject.State}", POLICY_PUBLISH,
+            "${iot:Certificate.Subject.State}", true },
+        { ARN "topic/${iot:Certificate.Subject.Organization.List}", POLICY_PUBLISH, "Acme", false },
+        { ARN "topic/${iot:Certificate.Subject.Organization.2}", POLICY_PUBLISH, "Acme", false },
+        { ARN "topic/${iot:Certificate.Subject.Title}", POLICY_PUBLISH, "x", false },
+        { ARN "topic/${iot:Certificate.Subject.Title}", POLICY_PUBLISH, "*",
+            false }, /* its value */
+        { ARN "topic/${iot:Certificate.AvailableKeys}", POLICY_PUBLISH, "x", false },
+        { ARN "client/${iot:Connection.Thing.ThingName}", POLICY_CONNECT, "dev-1", false },
+        { ARN "client/${iot:Connection.Thing.ThingName}", POLICY_CONNECT,
+            "${iot:Connection.Thing.ThingName}", true },
         { ARN "topic/${aws:username}", POLICY_PUBLISH, "${aws:username}", true },
         { ARN "topic/${aws:username}", POLICY_PUBLISH, "x", false },
         { ARN "topic/${iot:clientid}", POLICY_PUBLISH, "dev-1", false },
@@ -263,6 +301,7 @@ static void
 malformed_documents_are_refused_with_the_place_named(void **state)
 {
 #define ST(members) "{\"Version\":\"2012-10-17\",\"Statement\":[{" members "}]}"
+#define CONDITION(text) ST("\"Effect\":\"Allow\",\"Condition\":{" text "}" OTHERS)
 #define OTHERS ",\"Action\":\"iot:Connect\",\"Resource\":\"*\""
     static const struct {
         const char *document;
@@ -297,15 +336,37 @@ malformed_documents_are_refused_with_the_place_named(void **state)
         { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":[\"*\",\"\"]"), "no ARN" },
         { ST("\"Effect\":\"Allow\",\"Sid\":7" OTHERS), "Sid" },
         { ST("\"Effect\":\"Allow\",\"Principal\":\"*\"" OTHERS), "Principal" },
-        { ST("\"Effect\":\"Allow\",\"Condition\":{}" OTHERS), "Condition is not supported" },
-        { ST("\"Effect\":\"Allow\",\"NotAction\":\"a:b\"" OTHERS), "NotAction is not supported" },
-        { ST("\"Effect\":\"Allow\",\"NotResource\":\"*\"" OTHERS), "NotResource is not supported" },
-        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"" ARN
-             "client/${iot:Connection.Thing.ThingName}\""),
-            "${iot:Connection.Thing.ThingName} is not supported" },
-        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"" ARN
-             "topic/${iot:Certificate.Subject.CommonName}\""),
-            "not supported" },
+        { ST("\"Effect\":\"Allow\",\"NotAction\":\"a:b\"" OTHERS), "both Action and NotAction" },
+        { ST("\"Effect\":\"Allow\",\"NotAction\":\"b\",\"Resource\":\"*\""), "NotAction: \"b\"" },
+        { ST("\"Effect\":\"Allow\",\"NotResource\":\"*\"" OTHERS),
+            "both Resource and NotResource" },
+        { ST("\"Effect\":\"Allow\",\"Action\":\"*\",\"NotResource\":\"x\""), "NotResource: \"x\"" },
+        { ST("\"Effect\":\"Allow\",\"Condition\":[]" OTHERS), "Condition: want an object" },
+        { CONDITION("\"StringEquals\":\"x\""), "StringEquals: want an object of keys" },
+        { CONDITION("\"StringEquals\":{}"), "StringEquals: want an object of keys" },
+        { CONDITION("\"StringEqual\":{\"iot:ClientId\":\"x\"}"), "\"StringEqual\" is not known" },
+        { CONDITION("\"DateEquals\":{\"iot:ClientId\":\"x\"}"), "\"DateEquals\" is not known" },
+        { CONDITION("\"IfExists\":{\"iot:ClientId\":\"x\"}"), "\"IfExists\" is not known" },
+        { CONDITION("\"ForAnyValue:\":{\"iot:ClientId\":\"x\"}"), "is not known" },
+        { CONDITION("\"ForSomeValue:Bool\":{\"iot:ClientId\":\"x\"}"), "is not known" },
+        { CONDITION("\"NullIfExists\":{\"iot:ClientId\":\"true\"}"), "write Null" },
+        { CONDITION("\"ForAllValues:Null\":{\"iot:ClientId\":\"true\"}"), "write Null" },
+        { CONDITION("\"Null\":{\"iot:ClientId\":\"yes\"}"), "not \"yes\"" },
+        { CONDITION("\"Bool\":{\"iot:ClientId\":[\"true\",\"1\"]}"), "not \"1\"" },
+        { CONDITION("\"StringEquals\":{\"iot:ClientId\":null}"), "want strings" },
+        { CONDITION("\"StringEquals\":{\"iot:ClientId\":{}}"), "want strings" },
+        { CONDITION("\"StringEquals\":{\"aws:CurrentTime\":\"x\"}"), "\"aws:CurrentTime\" is not" },
+        { CONDITION("\"StringEquals\":{\"iot:Certificate.Subject.Pet\":\"x\"}"),
+            "is not known here" },
+        { CONDITION("\"StringEquals\":{\"iot:Certificate.SerialNumber.5\":\"x\"}"),
+            "is not known" },
+        { CONDITION("\"IpAddress\":{\"iot:ClientId\":\"127.0.0.1\"}"), "is no address" },
+        { CONDITION("\"IpAddress\":{\"aws:SourceIp\":\"127.0.0.1/33\"}"), "127.0.0.1/33" },
+        { CONDITION("\"IpAddress\":{\"aws:SourceIp\":\"127.0.0.1/\"}"), "127.0.0.1/" },
+        { CONDITION("\"IpAddress\":{\"aws:SourceIp\":\"::/129\"}"), "::/129" },
+        { CONDITION("\"IpAddress\":{\"aws:SourceIp\":\"127.0.1\"}"), "127.0.1" },
+        { CONDITION("\"NumericEquals\":{\"iot:ClientId\":\"0x1\"}"), "want numbers" },
+        { CONDITION("\"NumericEquals\":{\"iot:ClientId\":\"1-2\"}"), "want numbers" },
         { "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\","
           "\"Resource\":\"*\"},"
           "{\"Effect\":\"Alow\",\"Action\":\"*\",\"Resource\":\"*\"}]}",
@@ -382,6 +443,251 @@ many_stars_do_not_blow_up(void **state)
     policy_free(p);
 }
 
+/* One Allow for all with this Condition. The subject is dev-1 with a will, from 127.0.0.1. */
+static bool
+holds(const char *condition, enum policy_action a)
+{
+    char document[4096];
+    struct policy_subject who = subject("dev-1");
+    struct policy_certificate *leaf = certificate();
+    struct policy *p;
+    const struct policy *set[1];
+    enum policy_verdict v;
+
+    (void)snprintf(document, sizeof document,
+        "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\","
+        "\"Resource\":\"*\",\"Condition\":{%s}}}",
+        condition);
+    p = parse(document);
+    set[0] = p;
+    who.certificate = leaf;
+    who.last_will = true;
+    v = policy_decide(set, 1, a, span_str("dev-1"), &who);
+    policy_free(p);
+    policy_certificate_free(leaf);
+    return v == POLICY_ALLOWED;
+}
+
+static void
+conditions_hold_by_the_table(void **state)
+{
+#define ORGANIZATIONS "\"iot:Certificate.Subject.Organization.List\":"
+    static const struct {
+        const char *condition;
+        bool holds;
+    } cases[] = {
+        { "", true },
+        { "\"StringEquals\":{\"iot:ClientId\":\"dev-1\"}", true },
+        { "\"StringEquals\":{\"IOT:clientID\":\"dev-1\"}", true }, /* keys: whatever the case */
+        { "\"StringEquals\":{\"iot:ClientId\":[\"x\",\"dev-1\"]}", true },
+        { "\"StringEquals\":{\"iot:ClientId\":[]}", false },
+        { "\"StringEquals\":{\"iot:ClientId\":\"dev-*\"}", false }, /* a star is a star */
+        { "\"StringEquals\":{\"iot:ClientId\":\"DEV-1\"}", false },
+        { "\"StringEqualsIgnoreCase\":{\"iot:ClientId\":\"DEV-1\"}", true },
+        { "\"StringNotEqualsIgnoreCase\":{\"iot:ClientId\":\"DEV-1\"}", false },
+        { "\"StringNotEquals\":{\"iot:ClientId\":\"dev-2\"}", true },
+        { "\"StringNotEquals\":{\"iot:ClientId\":[\"dev-2\",\"dev-1\"]}", false },
+        { "\"StringLike\":{\"iot:ClientId\":\"d*-?\"}", true },
+        { "\"StringLike\":{\"iot:ClientId\":\"D*\"}", false },
+        { "\"StringNotLike\":{\"iot:ClientId\":\"d*\"}", false },
+        { "\"StringEquals\":{\"iot:ClientId\":\"${iot:ClientId}\"}", true },
+        { "\"StringEquals\":{\"iot:CertificateId\":\"" ID "\"}", true },
+        /* all keys and all operators must hold */
+        { "\"StringEquals\":{\"iot:ClientId\":\"dev-1\",\"aws:SourceIp\":\"x\"}", false },
+        { "\"StringEquals\":{\"iot:ClientId\":\"dev-1\"},\"StringLike\":{\"iot:ClientId\":\"x\"}",
+            false },
+        /* addresses */
+        { "\"IpAddress\":{\"aws:SourceIp\":\"127.0.0.0/8\"}", true },
+        { "\"IpAddress\":{\"aws:SourceIp\":\"127.0.0.1\"}", true },
+        { "\"IpAddress\":{\"aws:SourceIp\":\"127.0.0.2/31\"}", false },
+        { "\"IpAddress\":{\"aws:SourceIp\":\"127.0.0.0/31\"}", true },
+        { "\"IpAddress\":{\"aws:SourceIp\":[\"10.0.0.0/8\",\"0.0.0.0/0\"]}", true },
+        { "\"IpAddress\":{\"aws:SourceIp\":\"::ffff:127.0.0.1/128\"}", true },
+        { "\"IpAddress\":{\"aws:SourceIp\":\"2001:db8::/32\"}", false },
+        { "\"NotIpAddress\":{\"aws:SourceIp\":\"2001:db8::/32\"}", true },
+        { "\"NotIpAddress\":{\"aws:SourceIp\":\"127.0.0.0/8\"}", false },
+        /* numbers, booleans */
+        { "\"NumericEquals\":{\"iot:Certificate.SerialNumber\":4711}", true },
+        { "\"NumericEquals\":{\"iot:Certificate.SerialNumber\":\"4711.0\"}", true },
+        { "\"NumericNotEquals\":{\"iot:Certificate.SerialNumber\":4711}", false },
+        { "\"NumericLessThan\":{\"iot:Certificate.SerialNumber\":4711}", false },
+        { "\"NumericLessThanEquals\":{\"iot:Certificate.SerialNumber\":4711}", true },
+        { "\"NumericGreaterThan\":{\"iot:Certificate.SerialNumber\":4710}", true },
+        { "\"NumericGreaterThanEquals\":{\"iot:Certificate.SerialNumber\":4712}", false },
+        { "\"NumericEquals\":{\"iot:ClientId\":1}", false }, /* dev-1 is no number */
+        { "\"Bool\":{\"iot:ClientId\":true}", false },
+        /* a key without a value */
+        { "\"Bool\":{\"iot:Connection.Thing.IsAttached\":[\"true\"]}", false },
+        { "\"Bool\":{\"iot:Connection.Thing.IsAttached\":\"false\"}", false },
+        { "\"BoolIfExists\":{\"iot:Connection.Thing.IsAttached\":\"true\"}", true },
+        { "\"Null\":{\"iot:Connection.Thing.IsAttached\":\"true\"}", true },
+        { "\"Null\":{\"iot:Connection.Thing.IsAttached\":\"false\"}", false },
+        { "\"Null\":{\"iot:ClientId\":false}", true },
+        { "\"StringEquals\":{\"iot:Certificate.Subject.State\":\"x\"}", false },
+        { "\"StringNotEquals\":{\"iot:Certificate.Subject.State\":\"x\"}", true },
+        { "\"StringEqualsIfExists\":{\"iot:Certificate.Subject.State\":\"x\"}", true },
+        { "\"ForAllValues:StringEquals\":{\"iot:Certificate.Subject.State.List\":\"x\"}", true },
+        { "\"ForAnyValue:StringEquals\":{\"iot:Certificate.Subject.State.List\":\"x\"}", false },
+        { "\"ForAnyValue:StringNotEquals\":{\"iot:Certificate.Subject.State.List\":\"x\"}", false },
+        /* several values: Acme, West */
+        { "\"StringEquals\":{\"iot:Certificate.Subject.Organization\":\"Acme\"}", true },
+        { "\"StringEquals\":{\"iot:Certificate.Subject.Organization\":\"West\"}", false },
+        { "\"StringEquals\":{\"iot:Certificate.Subject.Organization.1\":\"West\"}", true },
+        { "\"StringEquals\":{" ORGANIZATIONS "\"West\"}", true },
+        { "\"StringNotEquals\":{" ORGANIZATIONS "\"West\"}", false },
+        { "\"ForAnyValue:StringEquals\":{" ORGANIZATIONS "[\"West\",\"East\"]}", true },
+        { "\"ForAnyValue:StringEquals\":{" ORGANIZATIONS "[\"East\"]}", false },
+        { "\"ForAnyValue:StringNotEquals\":{" ORGANIZATIONS "[\"West\"]}", true },
+        { "\"ForAnyValue:StringNotEquals\":{" ORGANIZATIONS "[\"West\",\"Acme\"]}", false },
+        { "\"ForAllValues:StringEquals\":{" ORGANIZATIONS "[\"West\",\"Acme\"]}", true },
+        { "\"ForAllValues:StringEquals\":{" ORGANIZATIONS "[\"West\"]}", false },
+        { "\"ForAllValues:StringLike\":{" ORGANIZATIONS "[\"*e*\"]}", true },
+        { "\"ForAllValues:StringNotEquals\":{" ORGANIZATIONS "[\"East\"]}", true },
+        { "\"ForAllValues:StringNotEquals\":{" ORGANIZATIONS "[\"East\",\"West\"]}", false },
+        /* how it connects: with a will, in a clean session */
+        { "\"StringEquals\":{\"iot:ConnectAttributes\":\"LastWill\"}", true },
+        { "\"ForAllValues:StringEquals\":{\"iot:ConnectAttributes\":[\"LastWill\"]}", true },
+        { "\"ForAllValues:StringEquals\":{\"iot:ConnectAttributes\":[]}", false },
+        { "\"ForAnyValue:StringEquals\":{\"iot:ConnectAttributes\":\"PersistentConnect\"}", false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (holds(cases[i].condition, POLICY_CONNECT) != cases[i].holds)
+            fail_msg("%s", cases[i].condition);
+    }
+    /* only a CONNECT has them */
+    assert_false(
+        holds("\"StringEquals\":{\"iot:ConnectAttributes\":\"LastWill\"}", POLICY_PUBLISH));
+}
+
+static void
+not_action_and_not_resource_mean_all_others(void **state)
+{
+#define ALLOW(action, resource)                                                                    \
+    "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\"," action "," resource "}}"
+#define NOT_PUBLISH "\"NotAction\":[\"iot:Publish\",\"iot:Connect\"]"
+#define NOT_A "\"NotResource\":[\"" ARN "topic/a\",\"" ARN "topic/b*\"]"
+    (void)state;
+    assert_int_equal(decide(ALLOW(NOT_PUBLISH, "\"Resource\":\"*\""), POLICY_PUBLISH, "x", "c"),
+        POLICY_DENIED_IMPLICIT);
+    assert_int_equal(decide(ALLOW(NOT_PUBLISH, "\"Resource\":\"*\""), POLICY_CONNECT, "x", "c"),
+        POLICY_DENIED_IMPLICIT);
+    assert_int_equal(
+        decide(ALLOW(NOT_PUBLISH, "\"Resource\":\"*\""), POLICY_RECEIVE, "x", "c"), POLICY_ALLOWED);
+    assert_int_equal(
+        decide(ALLOW("\"NotAction\":\"s3:*\"", NOT_A), POLICY_PUBLISH, "c", "c"), POLICY_ALLOWED);
+    assert_int_equal(decide(ALLOW("\"NotAction\":\"s3:*\"", NOT_A), POLICY_PUBLISH, "a", "c"),
+        POLICY_DENIED_IMPLICIT);
+    assert_int_equal(decide(ALLOW("\"NotAction\":\"s3:*\"", NOT_A), POLICY_PUBLISH, "bb", "c"),
+        POLICY_DENIED_IMPLICIT);
+}
+
+static void
+decision_names_the_statement_that_made_it(void **state)
+{
+    struct policy *mixed = parse(
+        "{\"Version\":\"2012-10-17\",\"Statement\":["
+        "{\"Effect\":\"Allow\",\"Action\":\"iot:Connect\",\"Resource\":\"*\","
+        "\"Condition\":{\"StringEquals\":{\"iot:ClientId\":\"other\"}}},"
+        "{\"Effect\":\"Allow\",\"Action\":\"iot:Publish\",\"Resource\":\"*\"},"
+        "{\"Effect\":\"Deny\",\"Action\":\"iot:Publish\",\"Resource\":\"" ARN "topic/no\"}]}");
+    struct policy *other = parse("{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\","
+                                 "\"Action\":\"iot:Receive\",\"Resource\":\"*\"}}");
+    const struct policy *set[] = { other, mixed };
+    struct policy_subject who = subject("c");
+    struct policy_decider by;
+
+    (void)state;
+    assert_int_equal(
+        policy_decide_by(set, 2, POLICY_PUBLISH, span_str("x"), &who, &by), POLICY_ALLOWED);
+    assert_true(by.found && by.policy == 1 && by.statement == 1);
+    assert_int_equal(policy_decide_by(set, 2, POLICY_PUBLISH, span_str("no"), &who, &by),
+        POLICY_DENIED_EXPLICIT);
+    assert_true(by.found && by.policy == 1 && by.statement == 2);
+    assert_int_equal(
+        policy_decide_by(set, 2, POLICY_RECEIVE, span_str("x"), &who, &by), POLICY_ALLOWED);
+    assert_true(by.found && by.policy == 0 && by.statement == 0);
+    /* the Allow that fits but for its Condition */
+    assert_int_equal(
+        policy_decide_by(set, 2, POLICY_CONNECT, span_str("c"), &who, &by), POLICY_DENIED_IMPLICIT);
+    assert_true(by.found && by.policy == 1 && by.statement == 0);
+    assert_int_equal(policy_decide_by(set, 2, POLICY_SUBSCRIBE, span_str("x"), &who, &by),
+        POLICY_DENIED_IMPLICIT);
+    assert_false(by.found);
+    policy_free(mixed);
+    policy_free(other);
+}
+
+/* SPEC aws-iot 7.3: five values, 1024 characters, `* $ + ? #` */
+static void
+limits_of_a_certificates_values_are_kept(void **state)
+{
+    static const char special[] = "*$+?#";
+    char longest[1025];
+    char topic[1100];
+
+    (void)state;
+    memset(longest, 'a', sizeof longest);
+    for (size_t over = 0; over < 2; over++) {
+        struct policy_certificate *c = policy_certificate_new();
+        struct policy_subject who = subject("c");
+        struct policy *p = parse(ALLOW("\"Action\":\"*\"",
+            "\"Resource\":\"" ARN "topic/${iot:Certificate.Subject.CommonName}\""));
+        const struct policy *set[] = { p };
+
+        assert_true(policy_uses_certificate(p));
+        policy_certificate_add(c, "Subject.CommonName", span_of(longest, 1024 + over));
+        who.certificate = c;
+        assert_int_equal(policy_decide(set, 1, POLICY_PUBLISH, span_of(longest, 1024 + over), &who),
+            over == 0 ? POLICY_ALLOWED : POLICY_DENIED_IMPLICIT);
+        policy_free(p);
+        policy_certificate_free(c);
+    }
+    for (size_t i = 0; i < sizeof special - 1; i++) {
+        struct policy_certificate *c = policy_certificate_new();
+        struct policy_subject who = subject("c");
+        struct policy *p = parse(ALLOW("\"Action\":\"*\"",
+            "\"Resource\":\"" ARN "topic/${iot:Certificate.Subject.Country.4}\""));
+        const struct policy *set[] = { p };
+
+        (void)snprintf(topic, sizeof topic, "x%cy", special[i]);
+        for (size_t k = 0; k < 4; k++)
+            policy_certificate_add(c, "Subject.Country", span_str("first"));
+        policy_certificate_add(c, "Subject.Country", span_str(topic));
+        policy_certificate_add(c, "Subject.Country", span_str("the sixth is left out"));
+        who.certificate = c;
+        assert_int_equal(
+            policy_decide(set, 1, POLICY_PUBLISH, span_str(topic), &who), POLICY_DENIED_IMPLICIT);
+        policy_free(p);
+        policy_certificate_free(c);
+    }
+}
+
+static void
+only_policies_that_ask_need_the_certificate(void **state)
+{
+    static const struct {
+        const char *document;
+        bool uses;
+    } cases[] = {
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"*\""), false },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:CertificateId}\""), false },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:Certificate.SerialNumber}\""), true },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"*\",\"Condition\":{\"Null\":{\"iot:Certificate."
+                                    "SerialNumber\":true}}"),
+            true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct policy *p = parse(cases[i].document);
+
+        assert_int_equal(policy_uses_certificate(p), cases[i].uses);
+        policy_free(p);
+    }
+}
+
 int
 main(void)
 {
@@ -395,6 +701,11 @@ main(void)
         cmocka_unit_test(malformed_documents_are_refused_with_the_place_named),
         cmocka_unit_test(size_limit_counts_characters_without_white_space),
         cmocka_unit_test(many_stars_do_not_blow_up),
+        cmocka_unit_test(conditions_hold_by_the_table),
+        cmocka_unit_test(not_action_and_not_resource_mean_all_others),
+        cmocka_unit_test(decision_names_the_statement_that_made_it),
+        cmocka_unit_test(limits_of_a_certificates_values_are_kept),
+        cmocka_unit_test(only_policies_that_ask_need_the_certificate),
     };
 
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);

@@ -50,7 +50,15 @@ static const char wide[] =
     "\"arn:aws:iot:us-east-1:000000000000:topic/deaf\"},"
     "{\"Effect\":\"Deny\",\"Action\":\"iot:Connect\",\"Resource\":"
     "\"arn:aws:iot:us-east-1:000000000000:client/banned\"},"
-    "{\"Effect\":\"Deny\",\"Action\":\"iot:RetainPublish\",\"Resource\":\"*\"}]}";
+    "{\"Effect\":\"Deny\",\"Action\":\"iot:RetainPublish\",\"Resource\":\"*\"},"
+    "{\"Effect\":\"Allow\",\"Action\":\"iot:Publish\",\"Resource\":"
+    "\"arn:aws:iot:us-east-1:000000000000:topic/cn/${iot:Certificate.Subject.CommonName}\"},"
+    "{\"Effect\":\"Deny\",\"Action\":\"iot:Connect\",\"Resource\":"
+    "\"arn:aws:iot:us-east-1:000000000000:client/brief\",\"Condition\":"
+    "{\"StringEquals\":{\"iot:ConnectAttributes\":\"PersistentConnect\"}}},"
+    "{\"Effect\":\"Allow\",\"Action\":\"iot:Publish\",\"Resource\":"
+    "\"arn:aws:iot:us-east-1:000000000000:topic/far\",\"Condition\":"
+    "{\"NotIpAddress\":{\"aws:SourceIp\":\"127.0.0.0/8\"}}}]}";
 static const char narrow[] =
     "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"iot:Connect\","
     "\"Resource\":\"*\"}}";
@@ -137,6 +145,7 @@ answer_policy(struct fixture *f)
     f->tx.u.documents.found = f->set_missing ? 0 : 1;
     f->tx.u.documents.count = f->set_missing ? 0 : 1;
     f->tx.u.documents.docs[0] = span_str(text);
+    f->tx.u.documents.names[0] = span_str(text == wide ? "wide" : "narrow");
     control_send_tx(f);
 }
 
@@ -871,7 +880,8 @@ denied_client_id_is_closed_or_told_by_level(void **state)
     say_connect(&d, 4, "banned", span_of(NULL, 0));
     expect_closed(&d);
     assert_fact(wait_record(f, 0, CAUSE_CONNECT_DENIED),
-        "action=iot:Connect resource=\"client/banned\" decision=explicit_deny");
+        "action=iot:Connect resource=\"client/banned\" decision=explicit_deny "
+        "policy=wide statement=3 effect=Deny");
     device_free(&d);
     d = device_open(f, &f->device);
     say_connect(&d, 5, "banned", span_of(NULL, 0));
@@ -1187,6 +1197,45 @@ denied_publish_closes_level_4_without_puback(void **state)
             "action=iot:Publish resource=\"topic/secret\" decision=no_allow");
         device_free(&d);
     }
+}
+
+static void
+variables_of_the_certificate_come_from_the_leaf(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+    size_t from = f->record_count;
+
+    say_publish(&d, 4, 1, "cn/device", "x");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    say_publish(&d, 4, 1, "cn/other", "x");
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_PUBLISH_DENIED), "decision=no_allow");
+    device_free(&d);
+}
+
+static void
+conditions_see_how_and_from_where_a_client_connects(void **state)
+{
+    struct fixture *f = *state;
+    struct mqtt_connect c = { .level = 4, .client_id = span_str("brief"), .keep_alive_s = 60 };
+    struct device d = device_in(f, &f->device, "brief"); /* in a clean session */
+    size_t from = f->record_count;
+    struct buf out = { 0 };
+
+    say_publish(&d, 4, 1, "far", "x");
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_PUBLISH_DENIED),
+        "decision=no_allow policy=wide statement=7 effect=Allow condition=false");
+    device_free(&d);
+    d = device_open(f, &f->device);
+    assert_int_equal(mqtt_build_connect(&out, &c, span_of(NULL, 0), 60), BM_OK);
+    device_send(&d, buf_span(&out));
+    buf_fini(&out);
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_CONNECT_DENIED),
+        "decision=explicit_deny policy=wide statement=6 effect=Deny");
+    device_free(&d);
 }
 
 static void
@@ -1911,6 +1960,8 @@ main(void)
         KNOWN(short_keep_alive_is_raised_and_level_5_is_told),
         KNOWN(message_reaches_a_subscriber),
         KNOWN(denied_publish_closes_level_4_without_puback),
+        KNOWN(variables_of_the_certificate_come_from_the_leaf),
+        KNOWN(conditions_see_how_and_from_where_a_client_connects),
         KNOWN(denied_publish_tells_level_5_and_keeps_it_at_qos_1),
         KNOWN(retained_publish_needs_its_own_permission),
         KNOWN(publishes_outside_the_limits_are_closed_with_a_cause),

@@ -25,6 +25,37 @@ openssl x509 -in ca-p256.pem -text -out ca-with-text.pem
 sed 's/$/\r/' ca-p256.pem >ca-crlf.pem
 openssl req -new -x509 -key ca.key -sha256 -subj "/O=No common name" -days 36500 -out subject-without-cn.pem
 
+# every attribute that a policy can name
+cat >attributes.cnf <<'END'
+[req]
+distinguished_name=dn
+prompt=no
+x509_extensions=ext
+utf8=yes
+string_mask=utf8only
+[dn]
+C=DE
+0.O=Acme
+1.O=West
+ST=Bayern
+CN=Lampe Grün
+serialNumber=SN-9
+title=Dr
+SN=Muster
+GN=Max
+initials=MM
+pseudonym=mux
+generationQualifier=III
+dnQualifier=dq
+OU=Lab
+[ext]
+subjectAltName=email:a@example.com,DNS:one.example,DNS:two.example,URI:urn:x:y,IP:192.0.2.7,IP:2001:db8::1,dirName:dir
+[dir]
+O=Dir Org
+CN=Dir Name
+END
+openssl req -x509 -new -key ca.key -sha256 -days 36500 -set_serial 4711 -config attributes.cnf -out attributes.pem
+
 # one defect each
 openssl req -new -x509 -key ca.key -sha256 -subj "/CN=Not a CA" -days 36500 \
     -addext basicConstraints=critical,CA:FALSE -out not-a-ca.pem

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Patterns: compiled from the text of a resource or of a condition's value, and matched. SPEC
+ * aws-iot 7.3.
+ *
+ * Matching remembers only the last star: when a later part fails, the star takes one byte more.
+ * An earlier star never needs another try, because the last one can take whatever it could; so
+ * the work is at most pattern times text, for `*a*a*a*` too.
+ */
+#include "policy/compiled.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- compiling ---- */
+
+/* The `${name}` at text[0]: its length with braces, 0 when there is none. */
+static size_t
+reference_len(const char *text)
+{
+    const char *end = text[0] == '$' && text[1] == '{' ? strchr(text, '}') : NULL;
+
+    return end != NULL ? (size_t)(end - text) + 1 : 0;
+}
+
+/* May it stand for one value? Lists and what is a condition key only may not: they stay text. */
+static bool
+stands_for_one(uint16_t variable)
+{
+    return variable != VAR_END && variable != VAR_THING && variable != VAR_CONNECT_ATTRIBUTES &&
+           (variable < VAR_ATTRIBUTE || (variable - VAR_ATTRIBUTE) % FORMS != FORM_LIST);
+}
+
+/* Appends the reference of `len` characters when it is an escape or a variable. */
+static bool
+add_reference(const struct place_of *at, const char *text, size_t len, struct pattern *out)
+{
+    uint16_t variable;
+
+    if (len == 4 && strchr("*?$", text[2]) != NULL) {
+        out->units[out->len++] = (uint8_t)text[2];
+        return true;
+    }
+    variable = len > 3 ? variable_find(span_of(&text[2], len - 3), false) : VAR_END;
+    if (!stands_for_one(variable))
+        return false;
+    if (variable >= VAR_ATTRIBUTE)
+        *at->uses_certificate = true;
+    out->units[out->len++] = (uint16_t)(UNIT_VARIABLE + variable);
+    out->units[out->len++] = (uint16_t)len;
+    for (size_t i = 0; i < len; i++)
+        out->units[out->len++] = (uint8_t)text[i];
+    return true;
+}
+
+enum bm_err
+pattern_compile(const struct place_of *at, const char *text, bool wildcards, struct pattern *out)
+{
+    size_t len = strlen(text);
+
+    out->units = calloc(2 * len + 1, sizeof *out->units); /* a variable has 4 characters or more */
+    if (out->units == NULL)
+        return bm_fail(at->msg, BM_ERR_MEM, "out of memory");
+    for (size_t i = 0; i < len;) {
+        size_t reference = reference_len(&text[i]);
+        uint8_t c = (uint8_t)text[i];
+
+        if (reference > 0 && add_reference(at, &text[i], reference, out)) {
+            i += reference;
+            continue;
+        }
+        out->units[out->len++] = wildcards && c == '*'   ? UNIT_STAR
+                                 : wildcards && c == '?' ? UNIT_ONE
+                                                         : c;
+        i++;
+    }
+    return BM_OK;
+}
+
+/* ---- matching ---- */
+
+static size_t
+text_len(const struct text *t)
+{
+    return t->head.len + t->tail.len;
+}
+
+static uint8_t
+text_at(const struct text *t, size_t i)
+{
+    return i < t->head.len ? t->head.ptr[i] : t->tail.ptr[i - t->head.len];
+}
+
+/* A place in a pattern: a unit and, inside a variable, a byte of its value. */
+struct place {
+    size_t unit;
+    size_t byte;
+};
+
+enum { PATTERN_END = -1 };
+
+/*
+ * What stands at `at`: a byte, UNIT_STAR, UNIT_ONE or PATTERN_END. Steps past the end of values,
+ * and into the text of a variable without one.
+ */
+static int
+pattern_peek(const struct pattern *p, struct place *at, const struct policy_subject *who)
+{
+    while (at->unit < p->len) {
+        uint16_t unit = p->units[at->unit];
+        struct span value;
+
+        if (unit < UNIT_VARIABLE)
+            return unit;
+        value = variable_value((uint16_t)(unit - UNIT_VARIABLE), who);
+        if (value.ptr != NULL && at->byte < value.len)
+            return value.ptr[at->byte];
+        at->unit += value.ptr != NULL ? 2U + p->units[at->unit + 1] : 2U;
+        at->byte = 0;
+    }
+    return PATTERN_END;
+}
+
+static void
+pattern_step(const struct pattern *p, struct place *at)
+{
+    if (p->units[at->unit] < UNIT_VARIABLE)
+        at->unit++;
+    else
+        at->byte++;
+}
+
+/* The index after the UTF-8 character at i. */
+static size_t
+next_character(const struct text *t, size_t i)
+{
+    do
+        i++;
+    while (i < text_len(t) && (text_at(t, i) & 0xc0) == 0x80);
+    return i;
+}
+
+static bool
+same_byte(int unit, uint8_t c, bool ignore_case)
+{
+    return unit == c ||
+           (ignore_case && unit >= 0 && unit < UNIT_STAR && tolower(unit) == tolower(c));
+}
+
+bool
+pattern_matches(const struct pattern *p, const struct text *t, const struct policy_subject *who,
+    bool ignore_case)
+{
+    struct place at = { 0 };
+    struct place after_star = { 0 };
+    size_t i = 0;
+    size_t star_end = 0; /* the star has taken the text up to here */
+    bool have_star = false;
+    size_t len = text_len(t);
+
+    for (;;) {
+        int unit = pattern_peek(p, &at, who);
+
+        if (unit == UNIT_STAR) {
+            pattern_step(p, &at);
+            after_star = at;
+            star_end = i;
+            have_star = true;
+        } else if (unit == PATTERN_END && i == len) {
+            return true;
+        } else if (i < len && unit == UNIT_ONE) {
+            pattern_step(p, &at);
+            i = next_character(t, i);
+        } else if (i < len && same_byte(unit, text_at(t, i), ignore_case)) {
+            pattern_step(p, &at);
+            i++;
+        } else if (have_star && star_end < len) {
+            at = after_star;
+            i = ++star_end;
+        } else {
+            return false;
+        }
+    }
+}
