@@ -9,6 +9,9 @@
  *     tcp:HOST:PORT or HOST:PORT    socket link ("JRCP version 1"), as a71chd speaks it;
  *                                   an IPv6 literal stands in brackets
  *     unix:PATH                     the same over a Unix socket
+ *     i2c:DEVICE[:0xADDR]           SCI2C over Linux i2c-dev, as i2c:/dev/i2c-1; address 0x48 when
+ *                                   none is given; one handle at a time. Tested against the
+ *                                   simulator only, never against a real chip
  *
  * With a NULL address the environment decides: A71CH_ADDRESS; then RJCT_SERVER_ADDR ("host:port",
  * or "host" alone, which means port 8050, as NXP's engine reads it); then 127.0.0.1:8050.

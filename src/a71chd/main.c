@@ -341,7 +341,8 @@ main(int argc, char **argv)
                    ? print_stats(o.stats)
                    : misuse("--stats asks another a71chd: give it alone");
     if (o.i2c != NULL)
-        return misuse("--i2c is not built yet: a real chip cannot be used; use --sim DIR");
+        return misuse(
+            "--i2c is not built yet: use --sim DIR; a real chip is reached at i2c:DEVICE");
     if (o.sim == NULL)
         return misuse("--sim DIR is missing: the folder of the simulated chip");
     if (o.listen_count == 0)

@@ -64,7 +64,8 @@ void
 tool_usage(void)
 {
     printf("usage: a71chConfig [--json] [ADDRESS] COMMAND ...\n"
-           "ADDRESS: HOST:PORT or unix:PATH; without it A71CH_ADDRESS or 127.0.0.1:8050\n\n");
+           "ADDRESS: HOST:PORT, unix:PATH or i2c:DEVICE; without it A71CH_ADDRESS or "
+           "127.0.0.1:8050\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (commands[i].options != NULL)
             printf("  %s%s%s\n      %s\n", commands[i].name,

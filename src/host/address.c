@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { I2C_FIRST = 0x08, I2C_LAST = 0x77 }; /* the others are reserved on every bus */
+
 static const char default_port[] = "8050"; /* SPEC a71ch 6.2 */
 
 static bool
@@ -99,23 +101,50 @@ parse_unix(const char *path, struct address *a, struct bm_msg *msg)
     return BM_OK;
 }
 
+/* DEVICE or DEVICE:0xADDR, SPEC a71ch 5.8. */
+static enum bm_err
+parse_i2c(const char *text, struct address *a, struct bm_msg *msg)
+{
+    const char *device = &text[strlen("i2c:")];
+    const char *colon = strchr(device, ':');
+    size_t len = colon != NULL ? (size_t)(colon - device) : strlen(device);
+    char *end = NULL;
+    unsigned long i2c = ADDRESS_I2C_DEFAULT;
+
+    if (colon != NULL) {
+        bool hex = starts_with(&colon[1], "0x") && strlen(&colon[1]) == 4 &&
+                   strspn(&colon[3], "0123456789abcdefABCDEF") == 2;
+
+        i2c = hex ? strtoul(&colon[1], &end, 16) : 0;
+    }
+    if (device[0] != '/' || len >= sizeof a->path || i2c < I2C_FIRST || i2c > I2C_LAST)
+        return bm_fail(msg, BM_ERR_INPUT,
+            "'%.64s' is not an address of a chip; write i2c:DEVICE or i2c:DEVICE:0xADDR, such as "
+            "i2c:/dev/i2c-1",
+            text);
+    a->kind = ADDRESS_I2C;
+    a->i2c = (unsigned)i2c;
+    memcpy(a->path, device, len);
+    a->path[len] = '\0';
+    (void)snprintf(a->text, sizeof a->text, i2c == ADDRESS_I2C_DEFAULT ? "i2c:%s" : "i2c:%s:0x%02x",
+        a->path, a->i2c);
+    return BM_OK;
+}
+
 enum bm_err
 address_parse(const char *text, struct address *out, struct bm_msg *msg)
 {
     struct address a = { 0 };
     enum bm_err err;
 
-    if (starts_with(text, "i2c:"))
-        return bm_fail(msg, BM_ERR_INPUT,
-            "'%.64s': the I2C link is not built yet; run the chip behind a socket server and give "
-            "HOST:PORT",
-            text);
     if (starts_with(text, "sim:"))
         return bm_fail(msg, BM_ERR_INPUT,
             "'%.64s': a simulated chip inside this process is not built yet; start "
             "'a71chd --sim %.64s' and give the address it prints",
             text, &text[strlen("sim:")]);
-    if (starts_with(text, "unix:"))
+    if (starts_with(text, "i2c:"))
+        err = parse_i2c(text, &a, msg);
+    else if (starts_with(text, "unix:"))
         err = parse_unix(&text[strlen("unix:")], &a, msg);
     else
         err = parse_tcp(text, starts_with(text, "tcp:") ? &text[strlen("tcp:")] : text, &a, msg);

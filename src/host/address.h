@@ -13,22 +13,23 @@ enum {
     ADDRESS_PORT_LEN = 6,
     ADDRESS_PATH_LEN = 108, /* sun_path */
     ADDRESS_TEXT_LEN = 288,
+    ADDRESS_I2C_DEFAULT = 0x48, /* SPEC 5.1 */
 };
 
-enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_I2C };
 
 struct address {
     enum address_kind kind;
     char host[ADDRESS_HOST_LEN]; /* TCP; an IPv6 literal stands here without brackets */
     char port[ADDRESS_PORT_LEN]; /* TCP; "1".."65535" */
-    char path[ADDRESS_PATH_LEN]; /* Unix */
-    char text[ADDRESS_TEXT_LEN]; /* the normal form: "tcp:HOST:PORT" or "unix:PATH" */
+    char path[ADDRESS_PATH_LEN]; /* Unix; I2C: the device */
+    unsigned i2c;                /* I2C: the chip's address on the bus, 7 bits */
+    char text[ADDRESS_TEXT_LEN]; /* the normal form: "tcp:HOST:PORT", "unix:PATH", "i2c:DEVICE" */
 };
 
 /*
- * Read `text`: tcp:HOST:PORT, HOST:PORT or unix:PATH; an IPv6 literal in brackets.
- * BM_ERR_INPUT: no such form; also `i2c:` and `sim:`, which are not built. The message has the
- * cure.
+ * Read `text`: tcp:HOST:PORT, HOST:PORT, unix:PATH or i2c:DEVICE[:0xADDR]; an IPv6 literal in
+ * brackets. BM_ERR_INPUT: no such form; also `sim:`, which is not built. The message has the cure.
  */
 enum bm_err address_parse(const char *text, struct address *out, struct bm_msg *msg);
 

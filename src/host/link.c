@@ -2,6 +2,8 @@
 /* See link.h. */
 #include "host/link.h"
 
+#include "host/i2c.h"
+
 #include "base/clock.h"
 #include "base/file.h"
 
@@ -181,6 +183,8 @@ link_open(struct link *l, const struct address *address, unsigned timeout_ms, st
         return open_tcp(l, address, timeout_ms, msg);
     case ADDRESS_UNIX:
         return open_unix(l, address, timeout_ms, msg);
+    case ADDRESS_I2C:
+        return i2c_open(l, address, timeout_ms, msg);
     }
     return bm_fail(msg, BM_ERR_INTERNAL, "unknown kind of address");
 }

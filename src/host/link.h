@@ -16,6 +16,8 @@ struct link {
     int fd;                      /* -1: not connected */
     int sys_errno;               /* why the system refused last, or 0 */
     char name[ADDRESS_TEXT_LEN]; /* for messages */
+    uint8_t sequence;            /* I2C only: of the next piece of a command */
+    unsigned i2c;                /* I2C only: the chip's address on the bus */
 };
 
 /*

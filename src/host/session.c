@@ -5,6 +5,8 @@
  */
 #include "host/host.h"
 
+#include "host/i2c.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,6 +266,8 @@ connect_and_select(a71ch *chip, const char *address, const a71ch_options *o)
         o != NULL && o->answer_timeout_ms != 0 ? o->answer_timeout_ms : DEFAULT_ANSWER_MS;
     if (err != BM_OK)
         return A71CH_ERR_ADDRESS;
+    if (chip->address.kind == ADDRESS_I2C)
+        chip->exchange = i2c_exchange;
     err = link_open(&chip->link, &chip->address, connect_ms, &chip->msg);
     chip->sys_errno = chip->link.sys_errno;
     if (err != BM_OK)

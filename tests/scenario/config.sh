@@ -380,8 +380,8 @@ check "no server: the vendor's status line" grep -q '^SM_Connect failed with sta
 says "no server: address and cure" "nobody listens at $chip (Connection refused); start a71chd"
 select_fails "no such socket: exit 12" 0x0002 "$bin/a71chConfig" "unix:$work/none" info device
 select_fails "bad address: exit 12" 0x0003 "$bin/a71chConfig" localhost info device
-select_fails "i2c is not built: exit 12" 0x0003 "$bin/a71chConfig" i2c:/dev/i2c-1 info device
-says "i2c: says so" "not built yet"
+select_fails "no such I2C bus: exit 12" 0x0002 "$bin/a71chConfig" "i2c:$work/i2c-1" info device
+says "i2c: says what is missing" "cannot open the bus: No such file or directory; load the module i2c-dev"
 select_fails "no address: exit 12" 0x0004 "$bin/a71chConfig"
 
 fake() # NAME COMMAND=ANSWER...: sets chip

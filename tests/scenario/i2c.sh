@@ -97,6 +97,25 @@ check_output "is told once" '^0x01 0x07$' on_bus i2ctransfer -y 7 w1@0x48 0x07 r
 connects "and forgotten with the next connect" /dev/i2c-7 $select
 check "the other clients were not disturbed" "$bin/a71chConfig" "$tcp" info device
 
+# liba71ch and the programs on it
+check_output "a71chConfig reaches the chip over I2C" '^uid ' on_bus "$bin/a71chConfig" i2c:/dev/i2c-7 info device
+on_bus "$bin/a71chConfig" i2c:/dev/i2c-7:0x48 get pub -c 10 -x 1 -k i2c.pem >said 2>&1
+check "and reads the same key" cmp i2c.pem pub.pem
+check "a long command in two frames" on_bus "$bin/a71chConfig" i2c:/dev/i2c-7 apdu -cmd "80720200ff$(printf '5a%.0s' $(seq 255))" -sw 9000
+on_bus "$bin/a71chConfig" i2c:/dev/i2c-7 info gp -h 0200 -n 8 >i2c.txt 2>&1
+"$bin/a71chConfig" "$tcp" info gp -h 0200 -n 8 >tcp.txt 2>&1
+check "what it stored is the same for the socket" sh -c "grep -qi '5a:5a:5a:5a' i2c.txt && cmp i2c.txt tcp.txt"
+check "a reference key is made over I2C" on_bus "$bin/a71chConfig" i2c:/dev/i2c-7 refpem -c 10 -x 1 -r ref.pem
+check "OpenSSL signs with it over I2C" env A71CH_ADDRESS=i2c:/dev/i2c-7 OPENSSL_CONF="$BUILD/openssl-a71ch.cnf" \
+    A71CH_I2C_BUS="7:$work/bus" LD_PRELOAD="${PRELOAD:+$PRELOAD }$shim" ASAN_OPTIONS=detect_leaks=0 \
+    openssl pkeyutl -sign -inkey ref.pem -in digest -out signature2
+check "a signature that verifies" openssl pkeyutl -verify -pubin -inkey pub.pem -in digest -sigfile signature2
+check "a host that died in the middle is no trouble" on_bus "$client" --cut /dev/i2c-7 $info
+check_output "a71chConfig resets the link" '^uid ' on_bus "$bin/a71chConfig" i2c:/dev/i2c-7 info device
+check_fails 12 "nobody at the address" on_bus "$bin/a71chConfig" i2c:/dev/i2c-7:0x49 info device
+cp out said
+check "is said with the call and its cause" grep -q "nobody answers at address 0x49 of i2c:/dev/i2c-7:0x49 (ioctl I2C_RDWR: No such device or address)" said
+
 stop chip
 check "a clean end removes the bus" sh -c "! [ -e '$work/bus' ]"
 check_fails any "without a daemon there is no such device" on_bus i2cdetect -y 7

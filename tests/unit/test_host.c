@@ -323,6 +323,22 @@ ipv6_literal_loses_its_brackets(void **state)
 }
 
 static void
+i2c_address_has_device_and_chip(void **state)
+{
+    struct address a;
+
+    (void)state;
+    assert_int_equal(address_parse("i2c:/dev/i2c-1", &a, NULL), BM_OK);
+    assert_int_equal(a.kind, ADDRESS_I2C);
+    assert_string_equal(a.path, "/dev/i2c-1");
+    assert_int_equal(a.i2c, 0x48);
+    assert_int_equal(address_parse("i2c:/dev/i2c-0:0x4A", &a, NULL), BM_OK);
+    assert_string_equal(a.path, "/dev/i2c-0");
+    assert_int_equal(a.i2c, 0x4a);
+    assert_string_equal(a.text, "i2c:/dev/i2c-0:0x4a");
+}
+
+static void
 bad_address_is_refused_with_its_cure(void **state)
 {
     static const char *const cases[][2] = {
@@ -342,7 +358,13 @@ bad_address_is_refused_with_its_cure(void **state)
         { "[::1]", "write HOST:PORT" },
         { "[::1]8050", "write HOST:PORT" },
         { "unix:", "no path" },
-        { "i2c:/dev/i2c-1", "not built yet" },
+        { "i2c:", "write i2c:DEVICE" },
+        { "i2c:1", "write i2c:DEVICE" },
+        { "i2c:/dev/i2c-1:", "write i2c:DEVICE or i2c:DEVICE:0xADDR" },
+        { "i2c:/dev/i2c-1:48", "i2c:DEVICE:0xADDR" },
+        { "i2c:/dev/i2c-1:0x80", "i2c:DEVICE:0xADDR" },
+        { "i2c:/dev/i2c-1:0x00", "i2c:DEVICE:0xADDR" },
+        { "i2c:/dev/i2c-1:0x488", "i2c:DEVICE:0xADDR" },
         { "sim:/tmp/chip", "start 'a71chd --sim /tmp/chip'" },
     };
 
@@ -574,8 +596,17 @@ open_of_bad_address_says_so_without_traffic(void **state)
     a71ch *chip = NULL;
 
     (void)state;
-    assert_int_equal(a71ch_open("i2c:/dev/i2c-1", NULL, &chip), A71CH_ERR_ADDRESS);
+    assert_int_equal(a71ch_open("sim:/tmp/chip", NULL, &chip), A71CH_ERR_ADDRESS);
     assert_says(chip, "not built yet");
+    assert_int_equal(a71ch_get_random(chip, (uint8_t[1]){ 0 }, 1), A71CH_ERR_IO);
+    a71ch_close(chip);
+    assert_int_equal(a71ch_open("i2c:/nonexistent/i2c-1", NULL, &chip), A71CH_ERR_CONNECT);
+    assert_says(
+        chip, "i2c:/nonexistent/i2c-1: cannot open the bus: No such file or directory; load");
+    assert_int_equal(a71ch_errno(chip), ENOENT);
+    a71ch_close(chip);
+    assert_int_equal(a71ch_open("i2c:/dev/null", NULL, &chip), A71CH_ERR_CONNECT);
+    assert_says(chip, "i2c:/dev/null: ioctl I2C_FUNCS: Inappropriate ioctl for device; is it an");
     assert_int_equal(a71ch_get_random(chip, (uint8_t[1]){ 0 }, 1), A71CH_ERR_IO);
     a71ch_close(chip);
     assert_int_equal(a71ch_open("host.invalid:8050", NULL, &chip), A71CH_ERR_CONNECT);
@@ -1253,6 +1284,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(address_forms_have_one_normal_form),
         cmocka_unit_test(ipv6_literal_loses_its_brackets),
+        cmocka_unit_test(i2c_address_has_device_and_chip),
         cmocka_unit_test(bad_address_is_refused_with_its_cure),
         cmocka_unit_test(over_long_address_is_refused),
         cmocka_unit_test(environment_is_asked_in_its_order),
