@@ -222,20 +222,25 @@ admit(struct worker_link *l, const struct link_msg *m)
     c->commit_now = true;
 }
 
+struct documents {
+    struct link_msg *m;
+    bool whole; /* a set with one document less could lack its Deny: better none */
+};
+
 /* Both are borrowed only for the call: the copy, name after text, is freed in send_documents. */
 static void
 add_document(void *arg, const char *name, struct span document)
 {
-    struct link_msg *m = arg;
+    struct documents *d = arg;
+    struct link_msg *m = d->m;
     uint32_t i = m->u.documents.count;
     size_t name_len = strlen(name);
-    uint8_t *copy;
+    uint8_t *copy = i < LINK_DOCUMENTS_MAX ? malloc(document.len + name_len + 1) : NULL;
 
-    if (i == LINK_DOCUMENTS_MAX)
+    if (copy == NULL) {
+        d->whole = false;
         return;
-    copy = malloc(document.len + name_len + 1);
-    if (copy == NULL)
-        return;
+    }
     memcpy(copy, document.ptr, document.len);
     memcpy(&copy[document.len], name, name_len);
     m->u.documents.docs[i] = span_of(copy, document.len);
@@ -247,6 +252,7 @@ static void
 send_documents(struct worker_link *l, const struct link_msg *asked)
 {
     struct link_msg *m = calloc(1, sizeof *m);
+    struct documents d = { m, true };
     struct bm_msg msg;
 
     if (m == NULL)
@@ -255,7 +261,8 @@ send_documents(struct worker_link *l, const struct link_msg *asked)
     m->request = asked->request;
     m->u.documents.set = asked->u.policy.set;
     m->u.documents.found = registry_policy_set(l->control->registry, asked->u.policy.set,
-                               add_document, m, &msg) == BM_OK;
+                               add_document, &d, &msg) == BM_OK &&
+                           d.whole;
     send_msg(l, m);
     for (uint32_t i = 0; i < m->u.documents.count; i++)
         free((void *)(uintptr_t)m->u.documents.docs[i].ptr);
