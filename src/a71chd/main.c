@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* a71chd: owns one chip and shares it among any number of clients. Options, start and end. */
-#include "a71chd/address.h"
+#include "a71chd/ctl.h"
 #include "a71chd/server.h"
 #include "base/log.h"
-#include "wire/jrcp.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -11,33 +10,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, STATS_TIMEOUT_MS = 5000 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct options {
     const char *sim;
     const char *i2c;
-    const char *stats;
+    const char *ctl; /* ask the a71chd there */
+    bool stats;      /* ... for its counts only */
     bool restricts;
     struct chip_restricted restricted;
     const char *listen[SERVER_LISTENERS_MAX];
     size_t listen_count;
-    unsigned deadline_s;
+    struct server_options server;
     enum log_level level;
 };
 
 static const char help[] =
     "usage: a71chd --sim DIR --listen ADDRESS ...\n"
-    "       a71chd --stats ADDRESS\n"
+    "       a71chd --ctl ADDRESS COMMAND [ARGUMENT ...]\n"
     "\n"
     "Owns one A71CH chip and shares it among any number of clients (JRCP version 1).\n"
     "\n"
     "  --sim DIR         simulated chip with its state in DIR; made when missing\n"
     "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable;\n"
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
-    "  --stats ADDRESS   ask a running a71chd for its chip's counts, as JSON\n"
+    "  --ctl ADDRESS COMMAND ...\n"
+    "                    ask a running a71chd; prints JSON; the command `help` lists them\n"
+    "  --ctl-tcp         let clients over TCP control this one, too\n"
+    "  --stats ADDRESS   same as --ctl ADDRESS stats: the chip's counts\n"
     "  --deadline S      close a client whose message does not end in S seconds (30)\n"
     "  --restricted INDEX:OFFSET:LENGTH[,OFFSET:LENGTH...][,max=USES]\n"
     "                    make the chip's restricted key pair, which signs this part of its "
@@ -63,57 +64,18 @@ failed(const struct bm_msg *msg)
     return EXIT_FAILED;
 }
 
-/* Receive until `in` holds one whole message. */
-static enum bm_err
-receive_message(int fd, struct buf *in, struct jrcp_msg *msg)
-{
-    enum bm_err err = BM_ERR_MORE;
-
-    while (err == BM_ERR_MORE) {
-        uint8_t *to = buf_reserve(in, JRCP_MESSAGE_MAX);
-        ssize_t n = to != NULL ? recv(fd, to, JRCP_MESSAGE_MAX, 0) : -1;
-        struct rd r;
-
-        if (n < 0 && to != NULL && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n == 0 ? BM_ERR_CLOSED : BM_ERR_IO;
-        in->len += (size_t)n;
-        r = rd_of(buf_span(in));
-        err = jrcp_parse(&r, msg);
-    }
-    return err;
-}
-
+/* Ask another a71chd and print what it says. */
 static int
-print_stats(const char *text)
+ask(const char *address, char *const *words, size_t count)
 {
-    static const uint8_t ask[] = { JRCP_DEBUG_INFO, 0, 0, 0 };
     struct bm_msg msg = { "" };
-    struct address a;
-    struct buf in = { 0 };
-    struct jrcp_msg reply = { 0 };
-    int fd = -1;
-    enum bm_err err = address_parse(text, &a, &msg);
+    struct buf out = { 0 };
+    enum bm_err err = ctl_ask(address, words, count, &out, &msg);
 
-    if (err != BM_OK)
-        return misuse(msg.text);
-    if (address_connect(&a, STATS_TIMEOUT_MS, &fd, &msg) != BM_OK)
-        return failed(&msg);
-    err = send(fd, ask, sizeof ask, MSG_NOSIGNAL) == (ssize_t)sizeof ask ? BM_OK : BM_ERR_IO;
-    if (err == BM_OK)
-        err = receive_message(fd, &in, &reply);
-    if (err == BM_OK && (reply.mty != JRCP_DEBUG_INFO || reply.payload.len == 0))
-        err = BM_ERR_PROTO;
-    if (err == BM_OK)
-        printf("%.*s\n", (int)reply.payload.len, (const char *)reply.payload.ptr);
-    (void)close(fd);
-    buf_fini(&in);
-    if (err == BM_OK)
-        return 0;
-    (void)bm_fail(
-        &msg, err, "%s gave no statistics (%s); is it an a71chd?", text, bm_err_name(err));
-    return failed(&msg);
+    if (err == BM_OK && (puts(buf_cstr(&out)) < 0 || fflush(stdout) != 0))
+        err = bm_fail(&msg, BM_ERR_IO, "cannot write to stdout");
+    buf_fini(&out);
+    return err == BM_OK ? 0 : err == BM_ERR_ARG ? misuse(msg.text) : failed(&msg);
 }
 
 static void
@@ -164,7 +126,7 @@ run(const struct options *o)
             chip_recovered(chip), o->sim);
     if (err == BM_OK && o->restricts)
         err = chip_restrict(chip, &o->restricted, &msg);
-    if (err == BM_OK && server_new(loop, chip, o->deadline_s, &server) != BM_OK)
+    if (err == BM_OK && server_new(loop, chip, &o->server, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
         err = listen_all(server, o, &msg);
@@ -181,6 +143,8 @@ enum {
     OPT_I2C,
     OPT_LISTEN,
     OPT_STATS,
+    OPT_CTL,
+    OPT_CTL_TCP,
     OPT_RESTRICTED,
     OPT_DEADLINE,
     OPT_LOG,
@@ -263,7 +227,14 @@ take_option(struct options *o, int opt, const char *value)
         o->i2c = value;
         return -1;
     case OPT_STATS:
-        o->stats = value;
+        o->stats = true;
+        o->ctl = value;
+        return -1;
+    case OPT_CTL:
+        o->ctl = value;
+        return -1;
+    case OPT_CTL_TCP:
+        o->server.control_tcp = true;
         return -1;
     case OPT_LISTEN:
         if (o->listen_count == SERVER_LISTENERS_MAX)
@@ -276,7 +247,7 @@ take_option(struct options *o, int opt, const char *value)
                             : misuse("--restricted wants INDEX:OFFSET:LENGTH, up to 4 blocks and "
                                      "at most 255 bytes, as 3:64:16,128:32,max=10");
     case OPT_DEADLINE:
-        if (!parse_deadline(value, &o->deadline_s))
+        if (!parse_deadline(value, &o->server.deadline_s))
             return misuse("--deadline wants whole seconds from 1 to 3600");
         return -1;
     case OPT_LOG:
@@ -305,6 +276,8 @@ parse_options(struct options *o, int argc, char **argv)
         { "i2c", required_argument, NULL, OPT_I2C },
         { "listen", required_argument, NULL, OPT_LISTEN },
         { "stats", required_argument, NULL, OPT_STATS },
+        { "ctl", required_argument, NULL, OPT_CTL },
+        { "ctl-tcp", no_argument, NULL, OPT_CTL_TCP },
         { "restricted", required_argument, NULL, OPT_RESTRICTED },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
@@ -321,7 +294,7 @@ parse_options(struct options *o, int argc, char **argv)
         if (code >= 0)
             return code;
     }
-    if (optind < argc)
+    if (optind < argc && (o->ctl == NULL || o->stats))
         return misuse("there are no arguments without an option; the folder goes after --sim");
     return -1;
 }
@@ -329,17 +302,17 @@ parse_options(struct options *o, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct options o = { .deadline_s = SERVER_DEADLINE_S, .level = LOG_INFO };
+    struct options o = { .server.deadline_s = SERVER_DEADLINE_S, .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 
     if (code >= 0)
         return code;
     log_setup("a71chd", o.level);
     (void)signal(SIGPIPE, SIG_IGN);
-    if (o.stats != NULL)
+    if (o.ctl != NULL)
         return o.sim == NULL && o.i2c == NULL
-                   ? print_stats(o.stats)
-                   : misuse("--stats asks another a71chd: give it alone");
+                   ? ask(o.ctl, &argv[optind], (size_t)(argc - optind))
+                   : misuse("--ctl and --stats ask another a71chd: give them alone");
     if (o.i2c != NULL)
         return misuse(
             "--i2c is not built yet: use --sim DIR; a real chip is reached at i2c:DEVICE");

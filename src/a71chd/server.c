@@ -7,6 +7,7 @@
 #include "a71chd/server.h"
 
 #include "a71chd/address.h"
+#include "a71chd/control.h"
 #include "a71chd/i2c.h"
 #include "a71chd/trace.h"
 #include "base/file.h"
@@ -45,9 +46,9 @@ struct client {
     struct chip_session *session;
     uint8_t in[INPUT_MAX];
     size_t in_len;
-    uint8_t out[JRCP_MESSAGE_MAX];
-    size_t out_len;
+    struct buf out; /* has room for a message from the start: no copies of keys by growing */
     size_t out_sent;
+    bool trusted; /* may control: control.h */
     struct client *next;
     struct client *prev;
 };
@@ -61,22 +62,9 @@ struct server {
     size_t client_count;
     unsigned last_id;
     int64_t deadline_ms;
+    bool control_tcp;
     struct loop_timer *save;
 };
-
-size_t
-server_stats(const struct chip *chip, char out[SERVER_STATS_LEN])
-{
-    struct chip_stats s = chip_stats(chip);
-    int len = snprintf(out, SERVER_STATS_LEN,
-        "{\"commands\":%llu,\"signatures\":%llu,\"ecdh\":%llu,\"generated\":%llu,"
-        "\"nvm_writes\":%llu}",
-        (unsigned long long)s.commands, (unsigned long long)s.signatures,
-        (unsigned long long)s.ecdh, (unsigned long long)s.generated,
-        (unsigned long long)s.nvm_writes);
-
-    return len > 0 ? (size_t)len : 0;
-}
 
 static void
 watch_listeners(struct server *s, uint32_t events)
@@ -103,7 +91,9 @@ client_free(struct client *c)
         c->next->prev = c->prev;
     if (s->client_count-- == SERVER_CLIENTS_MAX)
         watch_listeners(s, EPOLLIN);
-    bm_wipe(c, sizeof *c); /* commands and replies may hold keys */
+    bm_wipe(c->out.ptr, c->out.cap); /* commands and replies may hold keys */
+    buf_fini(&c->out);
+    bm_wipe(c, sizeof *c);
     free(c);
 }
 
@@ -121,7 +111,7 @@ on_deadline(void *arg)
 
     c->deadline = NULL;
     client_drop(c,
-        c->out_len > 0 ? "it has not taken its reply in time" : "its message did not end in time");
+        c->out.len > 0 ? "it has not taken its reply in time" : "its message did not end in time");
 }
 
 /*
@@ -131,7 +121,7 @@ on_deadline(void *arg)
 static void
 update_deadline(struct client *c, bool finished_one)
 {
-    bool half = c->in_len > 0 || c->out_len > 0;
+    bool half = c->in_len > 0 || c->out.len > 0;
 
     if (finished_one) {
         loop_cancel(c->server->loop, c->deadline);
@@ -149,9 +139,9 @@ update_deadline(struct client *c, bool finished_one)
 static bool
 flush(struct client *c)
 {
-    while (c->out_sent < c->out_len) {
+    while (c->out_sent < c->out.len) {
         ssize_t n = send(
-            c->fd, &c->out[c->out_sent], c->out_len - c->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+            c->fd, &c->out.ptr[c->out_sent], c->out.len - c->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -166,40 +156,47 @@ flush(struct client *c)
         }
         c->out_sent += (size_t)n;
     }
-    bm_wipe(c->out, c->out_len);
-    c->out_len = c->out_sent = 0;
+    bm_wipe(c->out.ptr, c->out.len);
+    c->out.len = c->out_sent = 0;
     return true;
 }
 
-/* Put the reply to one message into `out`, header and payload together: SPEC a71ch 6.3. */
+/* Append a message to what the client gets, header and payload together: SPEC a71ch 6.3. */
+static void
+reply(struct client *c, const struct jrcp_msg *msg)
+{
+    uint8_t *to = buf_reserve(&c->out, JRCP_MESSAGE_MAX);
+    struct wr w = wr_of(to, to != NULL ? JRCP_MESSAGE_MAX : 0);
+
+    (void)jrcp_build(&w, msg); /* fits: no payload is longer than 258 bytes */
+    c->out.len += wr_len(&w);
+}
+
 static void
 answer(struct client *c, const struct jrcp_msg *msg)
 {
     uint8_t rsp[APDU_RSP_MAX];
     uint8_t atr[CHIP_ATR_LEN];
-    char stats[SERVER_STATS_LEN];
-    struct jrcp_msg reply = { msg->mty, 0, { 0 } };
-    struct wr w = wr_of(c->out, sizeof c->out);
+    struct span payload = { 0 };
 
     switch (msg->mty) {
+    case JRCP_DEBUG_INFO:
+        control_answer(c->server, c->server->chip, c->trusted, msg->payload, &c->out);
+        return;
     case JRCP_WAIT_FOR_CARD:
         chip_session_reset(c->session);
         chip_atr(c->server->chip, atr);
-        reply.payload = SPAN(atr);
+        payload = SPAN(atr);
         break;
     case JRCP_APDU:
         trace_command(c->id, msg->payload);
-        reply.payload = span_of(rsp, chip_session_apdu(c->session, msg->payload, rsp));
-        trace_response(c->id, msg->payload, reply.payload);
-        break;
-    case JRCP_DEBUG_INFO:
-        reply.payload = span_of(stats, server_stats(c->server->chip, stats));
+        payload = span_of(rsp, chip_session_apdu(c->session, msg->payload, rsp));
+        trace_response(c->id, msg->payload, payload);
         break;
     default: /* the peer's byte, not our enum; unknown types are answered empty, SPEC 6.1 */
         break;
     }
-    (void)jrcp_build(&w, &reply); /* fits: no payload above is longer than 258 bytes */
-    c->out_len = wr_len(&w);
+    reply(c, &(struct jrcp_msg){ msg->mty, 0, payload });
     bm_wipe(rsp, sizeof rsp);
 }
 
@@ -212,8 +209,12 @@ serve(struct client *c)
     enum bm_err err = BM_ERR_MORE;
     size_t used;
 
-    while (c->out_len == 0 && (err = jrcp_parse(&r, &msg)) == BM_OK) {
+    while (c->out.len == 0 && (err = jrcp_parse(&r, &msg)) == BM_OK) {
         answer(c, &msg);
+        if (c->out.failed) {
+            client_drop(c, "out of memory");
+            return false;
+        }
         if (!flush(c))
             return false;
     }
@@ -252,14 +253,14 @@ on_client(void *arg, uint32_t events)
 {
     struct client *c = arg;
 
-    if (c->out_len > 0) {
+    if (c->out.len > 0) {
         if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
             client_free(c);
             return;
         }
         if (!flush(c))
             return;
-        if (c->out_len > 0)
+        if (c->out.len > 0)
             return;
         loop_modify(c->server->loop, c->watch, EPOLLIN);
     } else if (!receive(c)) {
@@ -268,17 +269,34 @@ on_client(void *arg, uint32_t events)
     (void)serve(c); /* last thing: the client may be gone */
 }
 
+/* May this peer control? Over a Unix socket its user decides, over TCP an option. */
+static bool
+is_trusted(const struct listener *l, int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (address_path(&l->address) == NULL)
+        return l->server->control_tcp;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == geteuid() || peer.uid == 0);
+}
+
 static void
-client_new(struct server *s, int fd)
+client_new(const struct listener *l, int fd)
 {
     const int on = 1;
+    struct server *s = l->server;
     struct client *c = calloc(1, sizeof *c);
 
     if (c == NULL || fd_prepare(fd) != BM_OK || chip_session_open(s->chip, &c->session) != BM_OK ||
+        buf_reserve(&c->out, JRCP_MESSAGE_MAX) == NULL ||
         (c->watch = loop_add(s->loop, fd, EPOLLIN, on_client, c)) == NULL) {
         log_error("cannot take a client: out of memory");
-        if (c != NULL)
+        if (c != NULL) {
             chip_session_close(c->session);
+            buf_fini(&c->out);
+        }
         free(c);
         (void)close(fd);
         return;
@@ -286,6 +304,7 @@ client_new(struct server *s, int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets */
     c->server = s;
     c->fd = fd;
+    c->trusted = is_trusted(l, fd);
     c->id = ++s->last_id;
     c->next = s->clients;
     if (c->next != NULL)
@@ -312,7 +331,7 @@ on_listener(void *arg, uint32_t events)
                 log_error("cannot accept a client: %s", strerror(errno));
             return;
         }
-        client_new(l->server, fd);
+        client_new(l, fd);
     }
 }
 
@@ -327,7 +346,8 @@ on_save(void *arg)
 }
 
 enum bm_err
-server_new(struct loop *loop, struct chip *chip, unsigned deadline_s, struct server **out)
+server_new(
+    struct loop *loop, struct chip *chip, const struct server_options *o, struct server **out)
 {
     struct server *s = calloc(1, sizeof *s);
 
@@ -336,7 +356,8 @@ server_new(struct loop *loop, struct chip *chip, unsigned deadline_s, struct ser
         return BM_ERR_MEM;
     s->loop = loop;
     s->chip = chip;
-    s->deadline_ms = (int64_t)deadline_s * 1000;
+    s->deadline_ms = (int64_t)o->deadline_s * 1000;
+    s->control_tcp = o->control_tcp;
     s->save = loop_after(loop, SERVER_SAVE_MS, on_save, s);
     if (s->save == NULL) {
         free(s);

@@ -22,16 +22,17 @@ enum {
     SERVER_SAVE_MS = 10000, /* how often the chip's counts are written, when they change */
 };
 
-/* Both are borrowed until server_free. BM_ERR_MEM. */
+struct server_options {
+    unsigned deadline_s;
+    bool control_tcp; /* clients over TCP may control: control.h */
+};
+
+/* Loop and chip are borrowed until server_free. BM_ERR_MEM. */
 enum bm_err server_new(
-    struct loop *loop, struct chip *chip, unsigned deadline_s, struct server **out);
+    struct loop *loop, struct chip *chip, const struct server_options *o, struct server **out);
 void server_free(struct server *s); /* takes NULL; closes sockets, removes its Unix sockets */
 
 /* Listen and print `listening ADDRESS` on stdout. */
 enum bm_err server_listen(struct server *s, const char *address, struct bm_msg *msg);
-
-/* The chip's counts as one JSON object; what MTY 07 answers. */
-enum { SERVER_STATS_LEN = 256 };
-size_t server_stats(const struct chip *chip, char out[SERVER_STATS_LEN]);
 
 #endif

@@ -18,8 +18,7 @@ enum jrcp_mty {
     JRCP_APDU = 0x01,
     JRCP_STATUS = 0x02,
     JRCP_ERROR = 0x03, /* also "close" of serial builds */
-    JRCP_DEBUG_INFO =
-        0x07, /* a71chd answers its statistics as JSON (our use; no vendor client sends it) */
+    JRCP_DEBUG_INFO = 0x07, /* a71chd's control commands (our use; no vendor client sends it) */
 };
 
 struct jrcp_msg {

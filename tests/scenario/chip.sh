@@ -82,6 +82,12 @@ check_output "300 clients at once are all served, the last when others have left
 
 check_output "--stats prints JSON" '^\{"commands":[0-9]+,"signatures":1,"ecdh":0,"generated":1,"nvm_writes":[0-9]+\}$' \
     "$bin/a71chd" --stats "$tcp"
+check_output "--ctl stats is the same" '^\{"commands":[0-9]+,"signatures":1,' "$bin/a71chd" --ctl "$unix" stats
+check_output "--ctl help is JSON that lists the commands" '"stats": ' sh -c "'$bin/a71chd' --ctl '$unix' help | python3 -m json.tool"
+check_fails 1 "an unknown control command is refused" "$bin/a71chd" --ctl "$unix" nonsense
+check_output "with a hint" 'there is no control command nonsense; the command help' sh -c "'$bin/a71chd' --ctl '$unix' nonsense 2>&1 || :"
+check_fails 1 "so are superfluous words" "$bin/a71chd" --ctl "$unix" stats now
+check_fails 2 "words that no message holds are misuse" "$bin/a71chd" --ctl "$unix" "$(printf '%400s' x)"
 check_fails 1 "a second a71chd cannot have the same chip" \
     "$bin/a71chd" --sim "$work/chip" --listen tcp:127.0.0.1:0
 check_output "and is told which process has it" "process $(cat "$work/first.pid");" \

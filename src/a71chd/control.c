@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See control.h: the table, and a request's way through it. */
+#include "a71chd/control.h"
+
+#include <string.h>
+
+static control_fn run_help, run_stats;
+
+/* A command that needs more than a few lines has a file ctl_NAME.c. */
+static const struct control_command commands[] = {
+    { "help", "", 0, 0, true, "the commands, their arguments and what they do", run_help },
+    { "stats", "", 0, 0, true, "counts since the chip was made", run_stats },
+};
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+void
+control_json_text(struct buf *out, const char *text)
+{
+    buf_add(out, "\"", 1);
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
+            buf_addf(out, "\\%c", *c);
+        else if (*c < 0x20 || *c > 0x7e)
+            buf_addf(out, "\\u%04x", (unsigned)*c);
+        else
+            buf_add(out, c, 1);
+    }
+    buf_add(out, "\"", 1);
+}
+
+static enum bm_err
+run_help(struct control_call *call, struct bm_msg *msg)
+{
+    (void)msg;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        buf_addf(call->out, "%s\"%s%s%s\":", i == 0 ? "{" : ",", commands[i].name,
+            *commands[i].arguments != '\0' ? " " : "", commands[i].arguments);
+        control_json_text(call->out, commands[i].sentence);
+    }
+    buf_add(call->out, "}", 1);
+    return BM_OK;
+}
+
+static enum bm_err
+run_stats(struct control_call *call, struct bm_msg *msg)
+{
+    struct chip_stats s = chip_stats(call->chip);
+
+    (void)msg;
+    buf_addf(call->out,
+        "{\"commands\":%llu,\"signatures\":%llu,\"ecdh\":%llu,\"generated\":%llu,"
+        "\"nvm_writes\":%llu}",
+        (unsigned long long)s.commands, (unsigned long long)s.signatures,
+        (unsigned long long)s.ecdh, (unsigned long long)s.generated,
+        (unsigned long long)s.nvm_writes);
+    return BM_OK;
+}
+
+/* Point `words` at the zero-ended words of the payload; it must end with a zero byte. */
+static enum bm_err
+split(struct span payload, const char *words[CONTROL_WORDS_MAX], size_t *count, struct bm_msg *msg)
+{
+    size_t at = 0;
+
+    *count = 0;
+    if (payload.len == 0)
+        words[(*count)++] = "stats";
+    else if (payload.ptr[payload.len - 1] != '\0')
+        return bm_fail(msg, BM_ERR_INPUT, "the request's last word does not end with a zero byte");
+    while (at < payload.len) {
+        if (*count == CONTROL_WORDS_MAX)
+            return bm_fail(
+                msg, BM_ERR_INPUT, "the request has more than %d words", CONTROL_WORDS_MAX);
+        words[(*count)++] = (const char *)&payload.ptr[at];
+        at += strlen((const char *)&payload.ptr[at]) + 1;
+    }
+    return BM_OK;
+}
+
+static enum bm_err
+run(struct control_call *call, bool trusted, struct span payload, struct bm_msg *msg)
+{
+    const char *words[CONTROL_WORDS_MAX];
+    const struct control_command *cmd = NULL;
+    enum bm_err err = split(payload, words, &call->count, msg);
+
+    if (err != BM_OK)
+        return err;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, words[0]) == 0)
+            cmd = &commands[i];
+    }
+    call->words = &words[1];
+    call->count--;
+    if (cmd == NULL)
+        return bm_fail(msg, BM_ERR_NOT_FOUND,
+            "there is no control command %s; the command help lists them", words[0]);
+    if (!cmd->open && !trusted)
+        return bm_fail(msg, BM_ERR_DENIED,
+            "%s is for the user that runs a71chd, and root, over a Unix socket; over TCP only when "
+            "a71chd was started with --ctl-tcp",
+            cmd->name);
+    if (call->count < cmd->min || call->count > cmd->max)
+        return bm_fail(msg, BM_ERR_ARG, "want: %s %s", cmd->name,
+            *cmd->arguments != '\0' ? cmd->arguments : "without arguments");
+    err = cmd->run(call, msg);
+    if (err == BM_OK && call->out->failed)
+        err = bm_fail(msg, BM_ERR_MEM, "out of memory");
+    if (err == BM_OK && call->out->len > CONTROL_REPLY_MAX)
+        err = bm_fail(msg, BM_ERR_LIMIT, "the answer is longer than %d bytes", CONTROL_REPLY_MAX);
+    return err;
+}
+
+/* Cut the answer into messages; an empty one is one empty message. */
+static void
+send_pieces(struct span all, enum control_nad last, struct buf *reply)
+{
+    do {
+        struct jrcp_msg piece = { JRCP_DEBUG_INFO, (uint8_t)last, all };
+        uint8_t bytes[JRCP_MESSAGE_MAX];
+        struct wr w = wr_of(bytes, sizeof bytes);
+
+        if (all.len > JRCP_PAYLOAD_MAX) {
+            piece.nad = CONTROL_MORE;
+            piece.payload.len = JRCP_PAYLOAD_MAX;
+        }
+        (void)jrcp_build(&w, &piece); /* fits */
+        buf_add(reply, bytes, wr_len(&w));
+        all = span_of(all.ptr + piece.payload.len, all.len - piece.payload.len);
+    } while (all.len > 0);
+}
+
+void
+control_answer(
+    struct server *server, struct chip *chip, bool trusted, struct span payload, struct buf *reply)
+{
+    struct buf out = { 0 };
+    struct bm_msg msg = { "" };
+    struct control_call call = { .server = server, .chip = chip, .out = &out };
+
+    if (run(&call, trusted, payload, &msg) == BM_OK)
+        send_pieces(buf_span(&out), CONTROL_LAST, reply);
+    else
+        send_pieces(span_str(msg.text), CONTROL_ERROR, reply);
+    buf_fini(&out);
+}
