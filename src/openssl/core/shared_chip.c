@@ -130,27 +130,6 @@ err_of(a71ch_result result)
     return BM_ERR_INTERNAL;
 }
 
-/* One private operation; all bytes borrowed from the caller. */
-struct task {
-    a71ch_result (*run)(a71ch *chip, const struct task *t);
-    unsigned index;
-    const uint8_t *in;
-    uint8_t *out;
-    size_t *out_len;
-};
-
-static a71ch_result
-run_sign(a71ch *chip, const struct task *t)
-{
-    return a71ch_pair_sign(chip, t->index, t->in, t->out, t->out_len);
-}
-
-static a71ch_result
-run_ecdh(a71ch *chip, const struct task *t)
-{
-    return a71ch_pair_ecdh(chip, t->index, t->in, t->out);
-}
-
 static void
 disconnect(struct shared_chip *c)
 {
@@ -167,12 +146,12 @@ connection_spoilt(a71ch_result result)
 }
 
 static a71ch_result
-connect_and_run(struct shared_chip *c, const struct task *t, struct bm_msg *msg)
+connect_and_run(struct shared_chip *c, shared_chip_fn *fn, void *arg, struct bm_msg *msg)
 {
     a71ch_result result = c->chip != NULL ? A71CH_OK : a71ch_open(c->address, NULL, &c->chip);
 
     if (result == A71CH_OK)
-        result = t->run(c->chip, t);
+        result = fn(c->chip, arg);
     if (result != A71CH_OK)
         (void)bm_fail(
             msg, err_of(result), "%s", c->chip != NULL ? a71ch_message(c->chip) : "out of memory");
@@ -181,8 +160,9 @@ connect_and_run(struct shared_chip *c, const struct task *t, struct bm_msg *msg)
     return result;
 }
 
-static enum bm_err
-perform(struct shared_chip *c, const struct task *t, struct bm_msg *msg)
+enum bm_err
+shared_chip_do(struct shared_chip *c, enum shared_chip_retry retry, shared_chip_fn *fn, void *arg,
+    struct bm_msg *msg)
 {
     a71ch_result result;
     bool was_idle;
@@ -190,29 +170,57 @@ perform(struct shared_chip *c, const struct task *t, struct bm_msg *msg)
     make_mine(c);
     (void)pthread_mutex_lock(&c->lock);
     was_idle = c->chip != NULL;
-    result = connect_and_run(c, t, msg);
-    /* A connection that lay idle may be of a server that was restarted since. Both operations
-     * leave the chip as it was, so asking a second time is safe whatever the first one reached. */
-    if (was_idle && result == A71CH_ERR_IO)
-        result = connect_and_run(c, t, msg);
+    result = connect_and_run(c, fn, arg, msg);
+    /* A connection that lay idle may be of a server that was restarted since. */
+    if (was_idle && result == A71CH_ERR_IO && retry == SHARED_CHIP_AGAIN)
+        result = connect_and_run(c, fn, arg, msg);
     (void)pthread_mutex_unlock(&c->lock);
     return err_of(result);
+}
+
+struct sign_task {
+    unsigned index;
+    const uint8_t *hash;
+    uint8_t *out;
+    size_t *out_len;
+};
+
+static a71ch_result
+sign(a71ch *chip, void *arg)
+{
+    const struct sign_task *t = arg;
+
+    return a71ch_pair_sign(chip, t->index, t->hash, t->out, t->out_len);
 }
 
 enum bm_err
 shared_chip_sign(struct shared_chip *c, unsigned index, const uint8_t hash[A71CH_HASH_LEN],
     uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len, struct bm_msg *msg)
 {
-    struct task t = { run_sign, index, hash, out, out_len };
+    struct sign_task t = { index, hash, out, out_len };
 
-    return perform(c, &t, msg);
+    return shared_chip_do(c, SHARED_CHIP_AGAIN, sign, &t, msg);
+}
+
+struct ecdh_task {
+    unsigned index;
+    const uint8_t *peer;
+    uint8_t *out;
+};
+
+static a71ch_result
+ecdh(a71ch *chip, void *arg)
+{
+    const struct ecdh_task *t = arg;
+
+    return a71ch_pair_ecdh(chip, t->index, t->peer, t->out);
 }
 
 enum bm_err
 shared_chip_ecdh(struct shared_chip *c, unsigned index, const uint8_t peer[A71CH_POINT_LEN],
     uint8_t out[A71CH_SECRET_LEN], struct bm_msg *msg)
 {
-    struct task t = { run_ecdh, index, peer, out, NULL };
+    struct ecdh_task t = { index, peer, out };
 
-    return perform(c, &t, msg);
+    return shared_chip_do(c, SHARED_CHIP_AGAIN, ecdh, &t, msg);
 }

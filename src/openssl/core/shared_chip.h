@@ -27,10 +27,24 @@ struct shared_chip *shared_chip_new(const char *address);
 void shared_chip_free(struct shared_chip *c);
 
 /*
- * Sign a hash, or agree on a secret, with the key pair in slot `index`. See a71ch_pair_sign() and
- * a71ch_pair_ecdh(). BM_ERR_ARG: no such slot. BM_ERR_IO, BM_ERR_TIMEOUT: the chip cannot be
- * reached. BM_ERR_STATUS: it refused. BM_ERR_PROTO: it answered nonsense.
+ * What to do when the connection that lay idle turns out to be dead: ask again on a new one, or
+ * report it. AGAIN is for what leaves the chip as it was, so that it may have happened already.
  */
+enum shared_chip_retry { SHARED_CHIP_AGAIN, SHARED_CHIP_ONCE };
+
+/* Some commands, on a connected chip that nobody else uses meanwhile; with AGAIN maybe twice. */
+typedef a71ch_result shared_chip_fn(a71ch *chip, void *arg);
+
+/*
+ * Connect if need be and run `fn`. BM_ERR_ARG: no such slot. BM_ERR_IO, BM_ERR_TIMEOUT: the chip
+ * cannot be reached. BM_ERR_STATUS: it refused. BM_ERR_PROTO: it answered nonsense. `msg` gets the
+ * library's sentence. What `fn` does to `arg` before it fails stays done.
+ */
+enum bm_err shared_chip_do(struct shared_chip *c, enum shared_chip_retry retry, shared_chip_fn *fn,
+    void *arg, struct bm_msg *msg);
+
+/* Sign a hash, or agree on a secret, with the key pair in slot `index`. See a71ch_pair_sign() and
+ * a71ch_pair_ecdh(). */
 enum bm_err shared_chip_sign(struct shared_chip *c, unsigned index,
     const uint8_t hash[A71CH_HASH_LEN], uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len,
     struct bm_msg *msg);
