@@ -45,15 +45,8 @@ run_help(struct control_call *call, struct bm_msg *msg)
 static enum bm_err
 run_stats(struct control_call *call, struct bm_msg *msg)
 {
-    struct chip_stats s = chip_stats(call->chip);
-
     (void)msg;
-    buf_addf(call->out,
-        "{\"commands\":%llu,\"signatures\":%llu,\"ecdh\":%llu,\"generated\":%llu,"
-        "\"nvm_writes\":%llu}",
-        (unsigned long long)s.commands, (unsigned long long)s.signatures,
-        (unsigned long long)s.ecdh, (unsigned long long)s.generated,
-        (unsigned long long)s.nvm_writes);
+    backend_stats(call->chip, call->out);
     return BM_OK;
 }
 
@@ -132,8 +125,8 @@ send_pieces(struct span all, enum control_nad last, struct buf *reply)
 }
 
 void
-control_answer(
-    struct server *server, struct chip *chip, bool trusted, struct span payload, struct buf *reply)
+control_answer(struct server *server, struct backend *chip, bool trusted, struct span payload,
+    struct buf *reply)
 {
     struct buf out = { 0 };
     struct bm_msg msg = { "" };

@@ -27,7 +27,7 @@ enum { CONTROL_WORDS_MAX = 32, CONTROL_REPLY_MAX = 64 * 1024 };
 /* One request as a command sees it. */
 struct control_call {
     struct server *server;
-    struct chip *chip;        /* the one that the asking client is connected to */
+    struct backend *chip;     /* the one that the asking client is connected to */
     const char *const *words; /* the arguments, without the command's name */
     size_t count;
     struct buf *out; /* append one JSON object, without a line feed */
@@ -49,8 +49,8 @@ struct control_command {
  * Run the request in `payload` for a client that is trusted or not, and append the whole reply, one
  * or more JRCP messages, to `reply`. Always answers but when memory ends (reply->failed).
  */
-void control_answer(
-    struct server *server, struct chip *chip, bool trusted, struct span payload, struct buf *reply);
+void control_answer(struct server *server, struct backend *chip, bool trusted, struct span payload,
+    struct buf *reply);
 
 /* Append a JSON string, quotes included; bytes that are no printable ASCII become \u00xx. */
 void control_json_text(struct buf *out, const char *text);

@@ -2,7 +2,6 @@
 /* See i2c.h. SPEC a71ch 5. */
 #include "a71chd/i2c.h"
 
-#include "a71chd/trace.h"
 #include "base/log.h"
 #include "bus/bus.h"
 
@@ -13,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TRACE_ID = 0 }; /* in the log; clients of the other sockets count from 1 */
+enum { CLIENT_ID = 0 }; /* in the log; clients of the other sockets count from 1 */
 
 struct master {
     struct i2c *bus;
@@ -23,9 +22,10 @@ struct master {
 
 struct i2c {
     struct loop *loop;
-    struct chip_session *session;
+    struct backend_session *session;
     struct slave slave;
     struct loop_timer *run; /* the pending command's */
+    bool resetting;         /* the answer that comes is a reset's */
     int fd;
     struct loop_watch *watch;
     struct master masters[I2C_MASTERS_MAX];
@@ -33,6 +33,8 @@ struct i2c {
     uint8_t in[I2CBUS_PACKET_MAX];
     uint8_t out[I2CBUS_PACKET_MAX];
 };
+
+static void follow_up(struct i2c *bus);
 
 static void
 master_drop(struct master *m)
@@ -47,37 +49,44 @@ master_drop(struct master *m)
         loop_modify(bus->loop, bus->watch, EPOLLIN);
 }
 
+/* The chip has answered a command, or a reset, which the slave has answered already. */
+static void
+on_answer(void *arg, const struct backend_answer *answer)
+{
+    struct i2c *bus = arg;
+
+    if (answer->err == BM_OK && !bus->resetting) {
+        slave_answer(&bus->slave, answer->bytes);
+    } else if (answer->err != BM_OK) {
+        log_warn("no answer on the I2C bus: %s", answer->cause);
+        slave_raise(&bus->slave, SCI2C_OTHER);
+    }
+    bus->resetting = false;
+    follow_up(bus);
+}
+
 static void
 on_run(void *arg)
 {
     struct i2c *bus = arg;
     struct span command = slave_pending(&bus->slave);
-    uint8_t cmd[APDU_CMD_MAX];
-    uint8_t rsp[APDU_RSP_MAX];
-    size_t len;
 
     bus->run = NULL;
-    if (command.len == 0) /* a soft reset came first */
-        return;
-    memcpy(cmd, command.ptr, command.len);
-    command = span_of(cmd, command.len);
-    trace_command(TRACE_ID, command);
-    len = chip_session_apdu(bus->session, command, rsp);
-    trace_response(TRACE_ID, command, span_of(rsp, len));
-    slave_answer(&bus->slave, span_of(rsp, len));
-    bm_wipe(cmd, sizeof cmd);
-    bm_wipe(rsp, sizeof rsp);
+    if (command.len > 0 && !backend_waiting(bus->session)) /* else a soft reset came first */
+        backend_apdu(bus->session, command);
 }
 
-/* What a transaction may have left to do. */
+/* What a transaction, or the end of a command, may have left to do. */
 static void
 follow_up(struct i2c *bus)
 {
     if (slave_take_reset(&bus->slave)) {
         log_debug("soft reset on the I2C bus");
-        chip_session_reset(bus->session);
+        bus->resetting = true;
+        backend_reset(bus->session);
+        return; /* on_answer comes back here */
     }
-    if (slave_pending(&bus->slave).len == 0 || bus->run != NULL)
+    if (slave_pending(&bus->slave).len == 0 || bus->run != NULL || backend_waiting(bus->session))
         return;
     bus->run = loop_after(bus->loop, 0, on_run, bus);
     if (bus->run == NULL) {
@@ -153,11 +162,12 @@ on_listener(void *arg, uint32_t events)
 }
 
 enum bm_err
-i2c_new(struct loop *loop, struct chip *chip, int fd, struct i2c **out)
+i2c_new(struct loop *loop, struct backend *chip, int fd, struct i2c **out)
 {
     struct i2c *bus = calloc(1, sizeof *bus);
-    uint8_t atr[CHIP_ATR_LEN];
-    enum bm_err err = bus != NULL ? chip_session_open(chip, &bus->session) : BM_ERR_MEM;
+    enum bm_err err = bus != NULL
+                          ? backend_session_open(chip, CLIENT_ID, on_answer, bus, &bus->session)
+                          : BM_ERR_MEM;
 
     *out = NULL;
     if (err == BM_OK) {
@@ -165,14 +175,13 @@ i2c_new(struct loop *loop, struct chip *chip, int fd, struct i2c **out)
         bus->fd = fd;
         for (size_t i = 0; i < I2C_MASTERS_MAX; i++)
             bus->masters[i] = (struct master){ .bus = bus, .fd = -1 };
-        chip_atr(chip, atr);
-        err = slave_init(&bus->slave, SPAN(atr));
+        err = slave_init(&bus->slave, backend_atr(chip));
     }
     if (err == BM_OK && (bus->watch = loop_add(loop, fd, EPOLLIN, on_listener, bus)) == NULL)
         err = BM_ERR_MEM;
     if (err != BM_OK) {
         if (bus != NULL)
-            chip_session_close(bus->session);
+            backend_session_close(bus->session);
         free(bus);
         return err;
     }
@@ -191,7 +200,7 @@ i2c_free(struct i2c *bus)
     }
     loop_cancel(bus->loop, bus->run);
     loop_remove(bus->loop, bus->watch);
-    chip_session_close(bus->session);
+    backend_session_close(bus->session);
     bm_wipe(bus, sizeof *bus);
     free(bus);
 }

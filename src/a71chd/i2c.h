@@ -10,15 +10,15 @@
 #ifndef BM_A71CHD_I2C_H
 #define BM_A71CHD_I2C_H
 
+#include "a71chd/backend.h"
 #include "base/loop.h"
-#include "chip/chip.h"
 
 struct i2c;
 
 enum { I2C_MASTERS_MAX = 16 }; /* more wait in the listen queue */
 
 /* `fd` listens; it stays the caller's, as loop and chip do, until i2c_free. BM_ERR_MEM. */
-enum bm_err i2c_new(struct loop *loop, struct chip *chip, int fd, struct i2c **out);
+enum bm_err i2c_new(struct loop *loop, struct backend *chip, int fd, struct i2c **out);
 void i2c_free(struct i2c *bus); /* takes NULL */
 
 #endif

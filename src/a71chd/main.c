@@ -3,6 +3,7 @@
 #include "a71chd/ctl.h"
 #include "a71chd/server.h"
 #include "base/log.h"
+#include "chip/chip.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -115,17 +116,14 @@ run(const struct options *o)
 {
     struct bm_msg msg = { "" };
     struct loop *loop = NULL;
-    struct chip *chip = NULL;
+    struct backend *chip = NULL;
     struct server *server = NULL;
     enum bm_err err = make_loop(&loop, &msg);
 
     if (err == BM_OK)
-        err = chip_open(o->sim, &chip, &msg);
-    if (err == BM_OK && chip_recovered(chip) > 0)
-        log_warn("discarded %zu bytes of an unfinished write in %s; the chip is as before it",
-            chip_recovered(chip), o->sim);
+        err = backend_sim_new(loop, o->sim, &chip, &msg);
     if (err == BM_OK && o->restricts)
-        err = chip_restrict(chip, &o->restricted, &msg);
+        err = chip_restrict(backend_sim_chip(chip), &o->restricted, &msg);
     if (err == BM_OK && server_new(loop, chip, &o->server, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
@@ -133,7 +131,7 @@ run(const struct options *o)
     if (err == BM_OK && loop_run(loop) != BM_OK)
         err = bm_fail(&msg, BM_ERR_IO, "the event loop failed: %s", strerror(errno));
     server_free(server);
-    chip_close(chip);
+    backend_free(chip);
     loop_free(loop);
     return err == BM_OK ? 0 : failed(&msg);
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See server.h. A client is a struct with one buffer for what it sent and one for the reply that
- * its socket has not taken yet; while the latter is not empty the client is not read, so a client
- * that does not read costs one message of memory and nobody's time.
+ * its socket has not taken yet; while the latter is not empty, or the chip has not answered, the
+ * client is not read, so a client that does not read costs one message of memory and nobody's time.
  */
 #include "a71chd/server.h"
 
 #include "a71chd/address.h"
 #include "a71chd/control.h"
 #include "a71chd/i2c.h"
-#include "a71chd/trace.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "wire/jrcp.h"
@@ -42,8 +41,12 @@ struct client {
     unsigned id;
     int fd;
     struct loop_watch *watch;
+    uint32_t events;             /* that are watched */
     struct loop_timer *deadline; /* runs while a message or a reply is half done */
-    struct chip_session *session;
+    struct backend_session *session;
+    uint8_t asked; /* type of the message that the chip works on */
+    bool serving;  /* inside serve(): an answer that comes at once is flushed there */
+    bool leaving;  /* its socket is half closed, and the chip works for it */
     uint8_t in[INPUT_MAX];
     size_t in_len;
     struct buf out; /* has room for a message from the start: no copies of keys by growing */
@@ -55,7 +58,7 @@ struct client {
 
 struct server {
     struct loop *loop;
-    struct chip *chip;
+    struct backend *chip;
     struct listener listeners[SERVER_LISTENERS_MAX];
     size_t listener_count;
     struct client *clients;
@@ -74,6 +77,16 @@ watch_listeners(struct server *s, uint32_t events)
             loop_modify(s->loop, s->listeners[i].watch, events);
 }
 
+static void resume(struct client *c);
+
+static void
+watch_client(struct client *c, uint32_t events)
+{
+    if (events != c->events)
+        loop_modify(c->server->loop, c->watch, events);
+    c->events = events;
+}
+
 static void
 client_free(struct client *c)
 {
@@ -82,7 +95,7 @@ client_free(struct client *c)
     loop_cancel(s->loop, c->deadline);
     loop_remove(s->loop, c->watch);
     (void)close(c->fd);
-    chip_session_close(c->session);
+    backend_session_close(c->session);
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
@@ -110,8 +123,9 @@ on_deadline(void *arg)
     struct client *c = arg;
 
     c->deadline = NULL;
-    client_drop(c,
-        c->out.len > 0 ? "it has not taken its reply in time" : "its message did not end in time");
+    client_drop(c, backend_waiting(c->session) ? "it has left, and the chip does not answer"
+                   : c->out.len > 0            ? "it has not taken its reply in time"
+                                               : "its message did not end in time");
 }
 
 /*
@@ -121,7 +135,7 @@ on_deadline(void *arg)
 static void
 update_deadline(struct client *c, bool finished_one)
 {
-    bool half = c->in_len > 0 || c->out.len > 0;
+    bool half = (c->in_len > 0 && !backend_waiting(c->session)) || c->out.len > 0;
 
     if (finished_one) {
         loop_cancel(c->server->loop, c->deadline);
@@ -146,7 +160,7 @@ flush(struct client *c)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            loop_modify(c->server->loop, c->watch, EPOLLOUT);
+            watch_client(c, EPOLLOUT);
             return true;
         }
         if (n <= 0) {
@@ -163,44 +177,56 @@ flush(struct client *c)
 
 /* Append a message to what the client gets, header and payload together: SPEC a71ch 6.3. */
 static void
-reply(struct client *c, const struct jrcp_msg *msg)
+reply(struct client *c, uint8_t mty, struct span payload)
 {
     uint8_t *to = buf_reserve(&c->out, JRCP_MESSAGE_MAX);
     struct wr w = wr_of(to, to != NULL ? JRCP_MESSAGE_MAX : 0);
 
-    (void)jrcp_build(&w, msg); /* fits: no payload is longer than 258 bytes */
-    c->out.len += wr_len(&w);
+    (void)jrcp_build(&w, &(struct jrcp_msg){ .mty = mty, .payload = payload });
+    c->out.len += wr_len(&w); /* it fits: nothing here is longer than JRCP_PAYLOAD_MAX */
+}
+
+/*
+ * The chip has answered, or it is known why it can not: then an error message, whose last two bytes
+ * no vendor client takes for a good status word.
+ */
+static void
+on_answer(void *arg, const struct backend_answer *answer)
+{
+    struct client *c = arg;
+
+    if (answer->err == BM_OK)
+        reply(c, c->asked, answer->bytes);
+    else
+        reply(c, JRCP_ERROR, span_str(answer->cause));
+    if (!c->serving)
+        resume(c); /* last thing: the client may be gone */
 }
 
 static void
-answer(struct client *c, const struct jrcp_msg *msg)
+take_message(struct client *c, const struct jrcp_msg *msg)
 {
-    uint8_t rsp[APDU_RSP_MAX];
-    uint8_t atr[CHIP_ATR_LEN];
-    struct span payload = { 0 };
-
+    c->asked = msg->mty;
     switch (msg->mty) {
     case JRCP_DEBUG_INFO:
         control_answer(c->server, c->server->chip, c->trusted, msg->payload, &c->out);
         return;
     case JRCP_WAIT_FOR_CARD:
-        chip_session_reset(c->session);
-        chip_atr(c->server->chip, atr);
-        payload = SPAN(atr);
-        break;
+        backend_reset(c->session);
+        return;
     case JRCP_APDU:
-        trace_command(c->id, msg->payload);
-        payload = span_of(rsp, chip_session_apdu(c->session, msg->payload, rsp));
-        trace_response(c->id, msg->payload, payload);
-        break;
+        backend_apdu(c->session, msg->payload);
+        return;
     default: /* the peer's byte, not our enum; unknown types are answered empty, SPEC 6.1 */
-        break;
+        reply(c, msg->mty, (struct span){ 0 });
+        return;
     }
-    reply(c, &(struct jrcp_msg){ msg->mty, 0, payload });
-    bm_wipe(rsp, sizeof rsp);
 }
 
-/* Answer whole messages until one is missing or the socket is full. False: the client is gone. */
+/*
+ * Answer whole messages until one is missing, the chip takes its time or the socket is full. False:
+ * the client is gone.
+ */
 static bool
 serve(struct client *c)
 {
@@ -209,8 +235,10 @@ serve(struct client *c)
     enum bm_err err = BM_ERR_MORE;
     size_t used;
 
-    while (c->out.len == 0 && (err = jrcp_parse(&r, &msg)) == BM_OK) {
-        answer(c, &msg);
+    c->serving = true;
+    while (
+        c->out.len == 0 && !backend_waiting(c->session) && (err = jrcp_parse(&r, &msg)) == BM_OK) {
+        take_message(c, &msg);
         if (c->out.failed) {
             client_drop(c, "out of memory");
             return false;
@@ -218,6 +246,7 @@ serve(struct client *c)
         if (!flush(c))
             return false;
     }
+    c->serving = false;
     if (err == BM_ERR_PROTO) {
         client_drop(c, "its message has a length above 316 bytes, so the stream makes no sense");
         return false;
@@ -227,7 +256,27 @@ serve(struct client *c)
     bm_wipe(&c->in[c->in_len - used], used);
     c->in_len -= used;
     update_deadline(c, used > 0);
+    if (c->out.len == 0)
+        watch_client(c, backend_waiting(c->session) ? EPOLLRDHUP : EPOLLIN);
     return true;
+}
+
+/* Go on after an answer that came late or a socket that was full. */
+static void
+resume(struct client *c)
+{
+    if (c->out.failed) {
+        client_drop(c, "out of memory");
+        return;
+    }
+    if (c->leaving)
+        update_deadline(c, true);
+    if (!flush(c) || c->out.len > 0)
+        return;
+    if (c->leaving)
+        client_free(c);
+    else
+        (void)serve(c); /* last thing: the client may be gone */
 }
 
 /* Read once, so that one busy client does not keep the others waiting. False: the client is gone.
@@ -253,20 +302,19 @@ on_client(void *arg, uint32_t events)
 {
     struct client *c = arg;
 
-    if (c->out.len > 0) {
-        if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
-            client_free(c);
-            return;
-        }
-        if (!flush(c))
-            return;
-        if (c->out.len > 0)
-            return;
-        loop_modify(c->server->loop, c->watch, EPOLLIN);
-    } else if (!receive(c)) {
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (events & EPOLLIN) == 0) {
+        client_free(c);
         return;
     }
-    (void)serve(c); /* last thing: the client may be gone */
+    if (backend_waiting(c->session)) { /* it may have left, or only have no more to ask */
+        c->leaving = true;
+        c->deadline = loop_after(c->server->loop, c->server->deadline_ms, on_deadline, c);
+        watch_client(c, 0);
+    } else if (c->out.len > 0) {
+        resume(c);
+    } else if (receive(c)) {
+        (void)serve(c); /* last thing: the client may be gone */
+    }
 }
 
 /* May this peer control? Over a Unix socket its user decides, over TCP an option. */
@@ -289,12 +337,13 @@ client_new(const struct listener *l, int fd)
     struct server *s = l->server;
     struct client *c = calloc(1, sizeof *c);
 
-    if (c == NULL || fd_prepare(fd) != BM_OK || chip_session_open(s->chip, &c->session) != BM_OK ||
+    if (c == NULL || fd_prepare(fd) != BM_OK ||
+        backend_session_open(s->chip, s->last_id + 1, on_answer, c, &c->session) != BM_OK ||
         buf_reserve(&c->out, JRCP_MESSAGE_MAX) == NULL ||
         (c->watch = loop_add(s->loop, fd, EPOLLIN, on_client, c)) == NULL) {
         log_error("cannot take a client: out of memory");
         if (c != NULL) {
-            chip_session_close(c->session);
+            backend_session_close(c->session);
             buf_fini(&c->out);
         }
         free(c);
@@ -304,6 +353,7 @@ client_new(const struct listener *l, int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets */
     c->server = s;
     c->fd = fd;
+    c->events = EPOLLIN;
     c->trusted = is_trusted(l, fd);
     c->id = ++s->last_id;
     c->next = s->clients;
@@ -340,14 +390,13 @@ on_save(void *arg)
 {
     struct server *s = arg;
 
-    if (chip_save(s->chip) != BM_OK)
-        log_error("cannot write the chip's counts; is the disk full?");
+    backend_save(s->chip);
     s->save = loop_after(s->loop, SERVER_SAVE_MS, on_save, s);
 }
 
 enum bm_err
 server_new(
-    struct loop *loop, struct chip *chip, const struct server_options *o, struct server **out)
+    struct loop *loop, struct backend *chip, const struct server_options *o, struct server **out)
 {
     struct server *s = calloc(1, sizeof *s);
 

@@ -3,15 +3,15 @@
  * One chip, many clients: JRCP version 1 on any number of listening sockets (SPEC a71ch 6), and I2C
  * buses on others (i2c.h).
  *
- * Every client has a session of its own on the chip, so its reset (MTY 00) is its own. Commands run
- * one at a time in the order in which they arrive, whole. A client is never closed first but for
- * a broken stream or a passed deadline: NXP's 2018 client spins when its server goes.
+ * Every client has a session of its own on the chip (backend.h), so its reset (MTY 00) is its own.
+ * A client is never closed first but for a broken stream or a passed deadline: NXP's 2018 client
+ * spins when its server goes.
  */
 #ifndef BM_A71CHD_SERVER_H
 #define BM_A71CHD_SERVER_H
 
+#include "a71chd/backend.h"
 #include "base/loop.h"
-#include "chip/chip.h"
 
 struct server;
 
@@ -29,7 +29,7 @@ struct server_options {
 
 /* Loop and chip are borrowed until server_free. BM_ERR_MEM. */
 enum bm_err server_new(
-    struct loop *loop, struct chip *chip, const struct server_options *o, struct server **out);
+    struct loop *loop, struct backend *chip, const struct server_options *o, struct server **out);
 void server_free(struct server *s); /* takes NULL; closes sockets, removes its Unix sockets */
 
 /* Listen and print `listening ADDRESS` on stdout. */

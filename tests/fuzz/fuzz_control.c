@@ -4,6 +4,7 @@
  * must be whole messages of which only the last is a last one.
  */
 #include "a71chd/control.h"
+#include "chip/chip.h"
 #include "chip/nvm.h"
 
 #include <stdlib.h>
@@ -30,17 +31,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct nvm_mem mem = { 0 };
     struct chip *chip;
+    struct backend *backend;
 
-    if (chip_open_store(nvm_store_mem(&mem), &chip, NULL) != BM_OK)
+    if (chip_open_store(nvm_store_mem(&mem), &chip, NULL) != BM_OK ||
+        backend_sim_of(NULL, chip, &backend) != BM_OK)
         abort();
     for (int trusted = 0; trusted < 2; trusted++) {
         struct buf reply = { 0 };
 
-        control_answer(NULL, chip, trusted != 0, span_of(data, size), &reply);
+        control_answer(NULL, backend, trusted != 0, span_of(data, size), &reply);
         check_reply(buf_span(&reply));
         buf_fini(&reply);
     }
-    chip_close(chip);
+    backend_free(backend);
     buf_fini(&mem.bytes);
     return 0;
 }

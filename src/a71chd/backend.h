@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The chip behind a71chd, simulated or real, as those who serve clients see it: sessions that ask
+ * one thing at a time and are called back with the answer.
+ *
+ * Commands of all sessions run one after another, whole, in the order in which they were asked.
+ * An answer may come before the asking call returns, later, or never (a chip can hang: then only
+ * backend_reset or closing the session helps). One thread, one loop; nothing here blocks.
+ *
+ * A new kind of chip fills in `struct backend_ops` and embeds both structs first in its own.
+ */
+#ifndef BM_A71CHD_BACKEND_H
+#define BM_A71CHD_BACKEND_H
+
+#include "base/bytes.h"
+#include "base/loop.h"
+#include "wire/jrcp.h"
+
+struct backend;
+struct backend_session;
+struct chip;
+
+enum {
+    BACKEND_ATR_MAX = 60, /* what socket clients take, SPEC a71ch 1.2 */
+};
+
+struct backend_answer {
+    enum bm_err err;
+    struct span bytes; /* BM_OK: response of 2 bytes or more, or ATR. Borrowed during the call. */
+    const char *cause; /* otherwise a sentence for the client: why there is no answer */
+};
+
+/* Never called for a session that is closed. It may ask again, and may close the session. */
+typedef void (*backend_fn)(void *arg, const struct backend_answer *answer);
+
+/* A simulated chip in folder `dir`; errors are those of chip_open. */
+enum bm_err backend_sim_new(
+    struct loop *loop, const char *dir, struct backend **out, struct bm_msg *msg);
+/* The same with a chip that is open, such as one in memory; takes it over. BM_ERR_MEM. */
+enum bm_err backend_sim_of(struct loop *loop, struct chip *chip, struct backend **out);
+/* The chip of a simulated backend, NULL for others; may change when its power was cut. */
+struct chip *backend_sim_chip(struct backend *b);
+
+void backend_free(struct backend *b); /* takes NULL; after all its sessions */
+
+/*
+ * One more client; `client` names it in traces. With a shared chip (a real one) volatile state,
+ * such as a hash in progress, is everybody's; otherwise each session has its own. BM_ERR_MEM.
+ */
+enum bm_err backend_session_open(
+    struct backend *b, unsigned client, backend_fn done, void *arg, struct backend_session **out);
+void backend_session_close(struct backend_session *s); /* takes NULL */
+bool backend_shared(const struct backend *b);
+
+/*
+ * Ask. A session waits for at most one answer: asking for a command while it does is a bug. A reset
+ * may always be asked for: it takes the place of what was asked before, and is answered by the ATR.
+ */
+void backend_apdu(struct backend_session *s, struct span command); /* 0..JRCP_PAYLOAD_MAX bytes */
+void backend_reset(struct backend_session *s);
+bool backend_waiting(const struct backend_session *s);
+
+struct span backend_atr(const struct backend *b); /* the last known; borrowed from the backend */
+void backend_stats(struct backend *b, struct buf *out); /* append one JSON object */
+void backend_save(struct backend *b);                   /* counts to disk, when there are such */
+
+/* ---- for the kinds of chip only ---- */
+
+enum backend_request { BACKEND_NONE, BACKEND_RESET, BACKEND_APDU };
+
+struct backend_ops {
+    struct backend_session *(*session_new)(struct backend *b); /* zeroed but for its own; or NULL */
+    void (*session_free)(struct backend_session *s);
+    /*
+     * Run s->request. Calls backend_finish (now or later) or backend_hang. The session may be
+     * closed or reset meanwhile: then finish all the same.
+     */
+    void (*start)(struct backend *b, struct backend_session *s);
+    struct span (*atr)(const struct backend *b);
+    void (*stats)(struct backend *b, struct buf *out);
+    void (*save)(struct backend *b); /* may be NULL */
+    void (*free)(struct backend *b);
+};
+
+struct backend_session {
+    struct backend *backend;
+    unsigned client;
+    backend_fn done;
+    void *arg;
+    enum backend_request request; /* not yet answered */
+    uint8_t command[JRCP_PAYLOAD_MAX];
+    size_t command_len;
+    struct backend_session *next; /* in the queue */
+};
+
+struct backend {
+    const struct backend_ops *ops;
+    struct loop *loop;
+    bool shared;
+    bool busy;                       /* between start and finish */
+    bool pumping;                    /* keeps a long queue off the stack */
+    struct backend_session *running; /* NULL also when it lost interest */
+    struct backend_session *head;
+    struct backend_session *tail;
+};
+
+/* The running request is done; hands the answer out, when somebody still wants it, and goes on. */
+void backend_finish(struct backend *b, const struct backend_answer *answer);
+/* The running request will never be answered; the chip goes on with the next one. */
+void backend_hang(struct backend *b);
+
+#endif
