@@ -18,7 +18,7 @@ enum {
     TAG_PKCS8_PUBLIC = 0x81,
 };
 
-enum { TAIL_LEN = 10, COMPRESSED_LEN = 33, POINT_UNCOMPRESSED = 0x04 };
+enum { TAIL_LEN = 10, KEY_ID_LEN = 4, COMPRESSED_LEN = 33, POINT_UNCOMPRESSED = 0x04 };
 
 static const uint8_t magic[8] = { 0xa5, 0xa6, 0xb5, 0xb6, 0xa5, 0xa6, 0xb5, 0xb6 };
 static const uint8_t oid_ec_public_key[] = { 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01 };
@@ -123,36 +123,44 @@ bool
 refkey_from_scalar(struct span scalar, struct refkey *out)
 {
     struct rd r = rd_of(scalar);
+    struct span upper;
     struct span head;
-    uint8_t class_id;
-    uint8_t index;
 
     if (scalar.len < TAIL_LEN || scalar.len > REFKEY_SCALAR_LEN)
         return false;
-    (void)rd_span(&r, scalar.len - TAIL_LEN); /* SPEC a71ch 9.1: any upper bytes */
+    upper = rd_span(&r, scalar.len - TAIL_LEN); /* SPEC a71ch 9.1: anything may stand there */
     head = rd_span(&r, sizeof magic);
-    class_id = rd_u8(&r);
-    index = rd_u8(&r);
     if (!span_eq(head, SPAN(magic)))
         return false;
-    if (class_id != REFKEY_CLASS_PAIR && class_id != REFKEY_CLASS_PUB)
-        return false; /* 0 is the later chips' form with a key id, SPEC openssl 1.1 */
-    out->class_id = class_id;
-    out->index = index;
+    out->key_id = 0;
+    if (upper.len >= KEY_ID_LEN) {
+        struct rd id = rd_of(span_of(upper.ptr + upper.len - KEY_ID_LEN, KEY_ID_LEN));
+
+        out->key_id = rd_u32(&id);
+    }
+    out->class_id = rd_u8(&r);
+    out->index = rd_u8(&r);
     return true;
 }
 
+bool
+refkey_names_slot(const struct refkey *key)
+{
+    return key->key_id == 0 && key->class_id != REFKEY_CLASS_NONE;
+}
+
 void
-refkey_scalar(uint8_t out[REFKEY_SCALAR_LEN], uint8_t class_id, uint8_t index)
+refkey_scalar(uint8_t out[REFKEY_SCALAR_LEN], const struct refkey *key)
 {
     struct wr w = wr_of(out, REFKEY_SCALAR_LEN);
 
     wr_u8(&w, 0x10);
-    while (wr_len(&w) < REFKEY_SCALAR_LEN - TAIL_LEN)
+    while (wr_len(&w) < REFKEY_SCALAR_LEN - TAIL_LEN - KEY_ID_LEN)
         wr_u8(&w, 0);
+    wr_u32(&w, key->key_id);
     wr_span(&w, SPAN(magic));
-    wr_u8(&w, class_id);
-    wr_u8(&w, index);
+    wr_u8(&w, key->class_id);
+    wr_u8(&w, key->index);
 }
 
 /* Uncompressed, hybrid (the same with the sign of Y in the tag) or compressed. */
@@ -276,7 +284,7 @@ put_sec1(struct wr *w, const struct refkey *key, bool with_curve)
 {
     uint8_t scalar[REFKEY_SCALAR_LEN];
 
-    refkey_scalar(scalar, key->class_id, key->index);
+    refkey_scalar(scalar, key);
     put_header(w, TAG_SEQUENCE, with_curve ? LEN_SEC1 + 2 + LEN_CURVE : LEN_SEC1);
     put_version(w, 1);
     put_element(w, TAG_OCTET_STRING, SPAN(scalar));

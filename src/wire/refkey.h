@@ -3,6 +3,11 @@
  * NXP reference keys: an EC private key file whose scalar is not a key but names a slot of the
  * chip. SPEC a71ch 9.1, 9.2; SPEC openssl 1.1.
  *
+ * There are two generations. The A71CH's own tools write class and index of a slot. NXP's later
+ * "SSS" middleware numbers keys itself: it puts a 32-bit key id before the magic, an index of 0
+ * and, for some chips, a class of 0. Which slot such a key lies in is not in the file; it is the
+ * slot that holds the file's public key (refkey_names_slot).
+ *
  * Recognition looks at the last 10 bytes of the scalar (magic twice, class, index), never at the
  * leading 0x10: about one file in 256 has a 31-byte scalar. Pure functions on DER; the PEM armour
  * is OpenSSL's business.
@@ -13,6 +18,7 @@
 #include "base/bytes.h"
 
 enum {
+    REFKEY_CLASS_NONE = 0, /* the later middleware's, on some chips: a key pair */
     REFKEY_CLASS_PAIR = 0x10,
     REFKEY_CLASS_PUB = 0x20,
     REFKEY_SCALAR_LEN = 32,
@@ -21,7 +27,8 @@ enum {
 };
 
 struct refkey {
-    uint8_t class_id; /* REFKEY_CLASS_* */
+    uint32_t key_id;  /* of the later middleware; 0: none */
+    uint8_t class_id; /* REFKEY_CLASS_*, as written: also one that nobody knows */
     uint8_t index;    /* slot, as written: also one that no chip has */
     bool has_point;
     /* 04 X Y when has_point. A compressed point is left here as it came, 02 or 03 and X, without
@@ -30,13 +37,17 @@ struct refkey {
 };
 
 /*
- * Does this big-endian scalar (10..32 bytes, leading zeros or not) name a slot?
- * Fills class_id and index. False for any other scalar, also for a class other than 10 and 20.
+ * Is this big-endian scalar (10..32 bytes, leading zeros or not) a reference? Fills class_id, index
+ * and key_id. With the magic it is one, whatever class it names: what cannot be served must fail
+ * and not be signed with in software. SPEC a71ch 9.2
  */
 bool refkey_from_scalar(struct span scalar, struct refkey *out);
 
+/* Do class and index name the slot? Otherwise it is the one with the file's public key. */
+bool refkey_names_slot(const struct refkey *key);
+
 /* The 32-byte scalar of SPEC a71ch 9.1. */
-void refkey_scalar(uint8_t out[REFKEY_SCALAR_LEN], uint8_t class_id, uint8_t index);
+void refkey_scalar(uint8_t out[REFKEY_SCALAR_LEN], const struct refkey *key);
 
 /*
  * Read a DER `ECPrivateKey` (SEC 1, RFC 5915) or PKCS#8 `PrivateKeyInfo` on P-256 whose scalar is a

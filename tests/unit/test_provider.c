@@ -566,7 +566,7 @@ reference_to_what_cannot_sign_is_an_error_and_never_software(void **state)
 {
     struct world *w = *state;
     static const uint8_t names[][2] = { { REFKEY_CLASS_PUB, 0 }, { REFKEY_CLASS_PAIR, 4 },
-        { REFKEY_CLASS_PAIR, 255 } };
+        { REFKEY_CLASS_PAIR, 255 }, { 0x30, 0 } };
     uint8_t sig[160];
     size_t len;
 
@@ -581,6 +581,153 @@ reference_to_what_cannot_sign_is_an_error_and_never_software(void **state)
         EVP_PKEY_free(pkey);
     }
     assert_int_equal(count_of(w, "signatures"), 0);
+}
+
+/* The later middleware's files: the slot is not in them. */
+static void
+reference_by_key_id_is_found_by_its_public_key(void **state)
+{
+    struct world *w = *state;
+    static const uint8_t classes[] = { REFKEY_CLASS_PAIR, REFKEY_CLASS_NONE };
+    uint8_t moved[REFKEY_POINT_LEN];
+    uint8_t sig[160];
+    size_t len;
+    EVP_PKEY *pkey;
+    a71ch *chip;
+
+    assert_int_equal(a71ch_open(w->address, NULL, &chip), A71CH_OK);
+    assert_int_equal(a71ch_pair_generate(chip, 2), A71CH_OK);
+    assert_int_equal(a71ch_pair_get_public(chip, 2, w->ref.point), A71CH_OK);
+    w->ref.key_id = 0x7dccbbaa;
+    for (size_t i = 0; i < sizeof classes; i++) {
+        EVP_PKEY *copy;
+
+        write_reference(w, classes[i], 0);
+        pkey = load(w);
+        for (int again = 0; again < 2; again++) {
+            assert_true(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+            assert_true(chip_signature_is_good(w, "SHA256", sig, len));
+        }
+        copy = EVP_PKEY_dup(pkey);
+        assert_true(sign_with(w->ctx, copy, "SHA256", sig, &len));
+        EVP_PKEY_free(copy);
+        EVP_PKEY_free(pkey);
+    }
+    /* the key moves: noticed, and found again at the next attempt */
+    pkey = load(w);
+    assert_true(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    assert_int_equal(a71ch_pair_generate(chip, 2), A71CH_OK);
+    ERR_clear_error();
+    assert_false(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    assert_true(raised(REASON_WRONG_SLOT, "key pair 2"));
+    assert_false(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    assert_true(raised(REASON_WRONG_SLOT, "key id 7dccbbaa"));
+    EVP_PKEY_free(pkey);
+    assert_int_equal(a71ch_pair_get_public(chip, 2, moved), A71CH_OK);
+    memcpy(w->ref.point, moved, sizeof moved);
+    write_reference(w, REFKEY_CLASS_PAIR, 0);
+    pkey = load(w);
+    assert_true(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    assert_true(chip_signature_is_good(w, "SHA256", sig, len));
+    EVP_PKEY_free(pkey);
+    a71ch_close(chip);
+}
+
+/* SPEC a71ch 9.3: a reference of class 20. */
+static void
+reference_to_a_public_key_verifies_in_the_chip(void **state)
+{
+    static const char *const digests[] = { "SHA1", "SHA256", "SHA512" };
+    struct world *w = *state;
+    EVP_PKEY *theirs = generate(w->plain, NULL, "P-256");
+    uint8_t sig[160];
+    size_t len;
+    long before;
+    EVP_PKEY *pkey;
+    a71ch *chip;
+
+    assert_int_equal(EVP_PKEY_get_octet_string_param(theirs, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY,
+                         w->ref.point, sizeof w->ref.point, &len),
+        1);
+    assert_int_equal(a71ch_open(w->address, NULL, &chip), A71CH_OK);
+    assert_int_equal(a71ch_pub_set(chip, 1, w->ref.point, sizeof w->ref.point), A71CH_OK);
+    write_reference(w, REFKEY_CLASS_PUB, 1);
+    pkey = load(w);
+    assert_true(sign_with(w->plain, theirs, "SHA224", sig, &len));
+    assert_true(verify_with(w->ctx, pkey, "SHA224", sig, len)); /* connects */
+    before = count_of(w, "commands");
+    for (size_t i = 0; i < sizeof digests / sizeof *digests; i++) {
+        assert_true(sign_with(w->plain, theirs, digests[i], sig, &len));
+        assert_true(verify_with(w->ctx, pkey, digests[i], sig, len));
+        sig[len - 1] ^= 1;
+        assert_false(verify_with(w->ctx, pkey, digests[i], sig, len));
+    }
+    assert_false(verify_with(w->ctx, pkey, "SHA256", sig, 5));
+    assert_int_equal(count_of(w, "commands"), before + 6);
+    EVP_PKEY_free(pkey);
+    /* another key in the slot: neither answer is given */
+    write_reference(w, REFKEY_CLASS_PUB, 2);
+    assert_int_equal(a71ch_pub_set(chip, 2, w->ref.point, sizeof w->ref.point), A71CH_OK);
+    assert_int_equal(a71ch_pair_get_public(chip, 0, w->ref.point), A71CH_OK);
+    assert_int_equal(a71ch_pub_set(chip, 1, w->ref.point, sizeof w->ref.point), A71CH_OK);
+    a71ch_close(chip);
+    pkey = load(w);
+    assert_true(sign_with(w->plain, theirs, "SHA256", sig, &len));
+    assert_true(verify_with(w->ctx, pkey, "SHA256", sig, len));
+    EVP_PKEY_free(pkey);
+    w->der[38] = 1; /* the last byte of the scalar, the slot */
+    pkey = load(w);
+    ERR_clear_error();
+    assert_false(verify_with(w->ctx, pkey, "SHA256", sig, len));
+    assert_true(raised(REASON_WRONG_SLOT, "public key 1"));
+    EVP_PKEY_free(pkey);
+    w->der[38] = 3;
+    pkey = load(w);
+    assert_false(verify_with(w->ctx, pkey, "SHA256", sig, len));
+    assert_true(raised(REASON_NOT_A_PAIR, "0 to 2"));
+    EVP_PKEY_free(pkey);
+    EVP_PKEY_free(theirs);
+}
+
+static EVP_PKEY *
+generate_in_slot(const struct world *w, unsigned slot, const char *group)
+{
+    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(w->ctx, "EC", OURS);
+    EVP_PKEY *pkey = NULL;
+    const OSSL_PARAM params[] = { OSSL_PARAM_uint("a71ch-pair", &slot), OSSL_PARAM_END };
+
+    assert_int_equal(EVP_PKEY_keygen_init(c), 1);
+    if (group != NULL)
+        assert_int_equal(EVP_PKEY_CTX_set_group_name(c, group), 1);
+    if (EVP_PKEY_CTX_set_params(c, params) == 1)
+        (void)EVP_PKEY_generate(c, &pkey);
+    EVP_PKEY_CTX_free(c);
+    return pkey;
+}
+
+static void
+key_is_generated_in_an_empty_slot_when_asked_for(void **state)
+{
+    struct world *w = *state;
+    EVP_PKEY *pkey = generate_in_slot(w, 1, "P-256");
+    uint8_t sig[160];
+    size_t len;
+
+    assert_non_null(pkey);
+    assert_int_equal(EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY,
+                         w->ref.point, sizeof w->ref.point, &len),
+        1);
+    assert_true(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    assert_true(chip_signature_is_good(w, "SHA256", sig, len));
+    assert_int_equal(count_of(w, "signatures"), 1);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+    assert_null(generate_in_slot(w, 1, NULL));
+    assert_true(raised(REASON_SLOT_TAKEN, "erase pair -x 1"));
+    assert_null(generate_in_slot(w, 2, "P-384"));
+    assert_true(raised(REASON_PARAMETER, "P-256"));
+    assert_null(generate_in_slot(w, 4, NULL));
+    assert_true(raised(REASON_PARAMETER, "0 to 3"));
 }
 
 static void
@@ -910,6 +1057,9 @@ main(void)
         T(peer_key_is_made_from_parameters_and_encoded_point),
         T(reference_that_others_decoded_is_caught_at_import),
         T(reference_to_what_cannot_sign_is_an_error_and_never_software),
+        T(reference_by_key_id_is_found_by_its_public_key),
+        T(reference_to_a_public_key_verifies_in_the_chip),
+        T(key_is_generated_in_an_empty_slot_when_asked_for),
         T(slot_that_holds_another_key_is_told_before_the_peer_sees_it),
         T(reference_without_public_key_is_refused),
         T(deterministic_signatures_are_refused_by_chip_keys),

@@ -251,12 +251,17 @@ read_reference(struct check *c)
     if (err != BM_OK || !c->ref.has_point)
         return blame(c, NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote",
             "%s holds no PEM private key with an uncompressed public key", c->key_path);
-    if (c->ref.class_id != REFKEY_CLASS_PAIR || c->ref.index >= A71CH_PAIR_COUNT)
+    if (refkey_names_slot(&c->ref) &&
+        (c->ref.class_id != REFKEY_CLASS_PAIR || c->ref.index >= A71CH_PAIR_COUNT))
         return blame(c, NOT_A_REFERENCE,
             "write a reference to a key pair: a71chConfig refpem -c 10",
             "%s refers to class %02x, slot %u; only key pairs (class 10, slots 0 to %d) can sign",
             c->key_path, c->ref.class_id, c->ref.index, A71CH_PAIR_COUNT - 1);
-    passed(c, "key file", "%s refers to key pair %u", c->key_path, c->ref.index);
+    if (refkey_names_slot(&c->ref))
+        passed(c, "key file", "%s refers to key pair %u", c->key_path, c->ref.index);
+    else
+        passed(c, "key file", "%s refers to key id %08x of NXP's SSS middleware", c->key_path,
+            c->ref.key_id);
     return FINE;
 }
 
@@ -346,7 +351,7 @@ point_of_number(const struct refkey *ref, uint8_t out[REFKEY_POINT_LEN])
     BIGNUM *n;
     bool ok;
 
-    refkey_scalar(scalar, ref->class_id, ref->index);
+    refkey_scalar(scalar, ref);
     n = BN_bin2bn(scalar, sizeof scalar, NULL);
     ok = point != NULL && n != NULL && EC_POINT_mul(group, point, n, NULL, NULL, NULL) == 1 &&
          EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, out, REFKEY_POINT_LEN,

@@ -11,6 +11,7 @@
 #include "openssl/core/shared_chip.h"
 
 #include "host/address.h"
+#include "wire/refkey.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -223,4 +224,104 @@ shared_chip_ecdh(struct shared_chip *c, unsigned index, const uint8_t peer[A71CH
     struct ecdh_task t = { index, peer, out };
 
     return shared_chip_do(c, SHARED_CHIP_AGAIN, ecdh, &t, msg);
+}
+
+struct find_task {
+    unsigned class_id;
+    const uint8_t *point;
+    unsigned *index;
+    bool found;
+};
+
+static a71ch_result
+find(a71ch *chip, void *arg)
+{
+    struct find_task *t = arg;
+    bool pair = t->class_id == REFKEY_CLASS_PAIR;
+    unsigned count = pair ? A71CH_PAIR_COUNT : A71CH_PUB_COUNT;
+
+    for (unsigned i = 0; i < count && !t->found; i++) {
+        uint8_t point[A71CH_POINT_LEN];
+        a71ch_result res =
+            pair ? a71ch_pair_get_public(chip, i, point) : a71ch_pub_get(chip, i, point);
+
+        if (res != A71CH_OK && res != A71CH_ERR_STATUS) /* an empty slot has a status */
+            return res;
+        t->found = res == A71CH_OK && memcmp(point, t->point, sizeof point) == 0;
+        if (t->found)
+            *t->index = i;
+    }
+    return A71CH_OK;
+}
+
+enum bm_err
+shared_chip_find(struct shared_chip *c, unsigned class_id, const uint8_t point[A71CH_POINT_LEN],
+    unsigned *index, struct bm_msg *msg)
+{
+    struct find_task t = { class_id, point, index, false };
+    enum bm_err err = shared_chip_do(c, SHARED_CHIP_AGAIN, find, &t, msg);
+
+    if (err == BM_OK && !t.found)
+        err = bm_fail(msg, BM_ERR_NOT_FOUND, "no slot of this chip holds the public key");
+    return err;
+}
+
+struct verify_task {
+    unsigned index;
+    const uint8_t *hash;
+    struct span sig;
+    int valid;
+};
+
+static a71ch_result
+verify(a71ch *chip, void *arg)
+{
+    struct verify_task *t = arg;
+
+    return a71ch_pub_verify(chip, t->index, t->hash, t->sig.ptr, t->sig.len, &t->valid);
+}
+
+enum bm_err
+shared_chip_verify(struct shared_chip *c, unsigned index, const uint8_t hash[A71CH_HASH_LEN],
+    struct span sig, bool *valid, struct bm_msg *msg)
+{
+    struct verify_task t = { index, hash, sig, 0 };
+    enum bm_err err = shared_chip_do(c, SHARED_CHIP_AGAIN, verify, &t, msg);
+
+    if (err == BM_OK)
+        *valid = t.valid == 1;
+    return err;
+}
+
+struct generate_task {
+    unsigned index;
+    uint8_t *point;
+    bool exists;
+};
+
+static a71ch_result
+generate(a71ch *chip, void *arg)
+{
+    struct generate_task *t = arg;
+    a71ch_result res = a71ch_pair_get_public(chip, t->index, t->point);
+
+    t->exists = res == A71CH_OK;
+    if (t->exists || res != A71CH_ERR_STATUS)
+        return res;
+    res = a71ch_pair_generate(chip, t->index);
+    return res == A71CH_OK ? a71ch_pair_get_public(chip, t->index, t->point) : res;
+}
+
+enum bm_err
+shared_chip_generate(
+    struct shared_chip *c, unsigned index, uint8_t out[A71CH_POINT_LEN], struct bm_msg *msg)
+{
+    struct generate_task t = { index, out, false };
+    enum bm_err err = shared_chip_do(c, SHARED_CHIP_ONCE, generate, &t, msg);
+
+    if (err == BM_OK && t.exists)
+        err = bm_fail(msg, BM_ERR_EXISTS,
+            "key pair %u exists already; to lose it for good, run: a71chConfig erase pair -x %u",
+            index, index);
+    return err;
 }

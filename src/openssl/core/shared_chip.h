@@ -14,6 +14,7 @@
 #define BM_OPENSSL_SHARED_CHIP_H
 
 #include "a71ch.h"
+#include "base/bytes.h"
 #include "base/err.h"
 
 struct shared_chip;
@@ -50,5 +51,19 @@ enum bm_err shared_chip_sign(struct shared_chip *c, unsigned index,
     struct bm_msg *msg);
 enum bm_err shared_chip_ecdh(struct shared_chip *c, unsigned index,
     const uint8_t peer[A71CH_POINT_LEN], uint8_t out[A71CH_SECRET_LEN], struct bm_msg *msg);
+
+/*
+ * The slot of class REFKEY_CLASS_PAIR or REFKEY_CLASS_PUB that holds the public key `point`: for
+ * reference keys that do not name it. Up to 4 commands. BM_ERR_NOT_FOUND: no slot does.
+ */
+enum bm_err shared_chip_find(struct shared_chip *c, unsigned class_id,
+    const uint8_t point[A71CH_POINT_LEN], unsigned *index, struct bm_msg *msg);
+/* *valid: does the signature fit the public key stored in slot `index`? */
+enum bm_err shared_chip_verify(struct shared_chip *c, unsigned index,
+    const uint8_t hash[A71CH_HASH_LEN], struct span sig, bool *valid, struct bm_msg *msg);
+/* Generate a key pair in an empty slot and give its public key. BM_ERR_EXISTS: the slot holds a key
+ * already, which nothing here overwrites. */
+enum bm_err shared_chip_generate(
+    struct shared_chip *c, unsigned index, uint8_t out[A71CH_POINT_LEN], struct bm_msg *msg);
 
 #endif

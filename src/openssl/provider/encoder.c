@@ -113,6 +113,7 @@ encode(const struct encode_ctx *c, OSSL_CORE_BIO *out, const struct key *k, int 
 {
     EVP_PKEY *reference = NULL;
     BIO *mem = NULL;
+    char name[KEY_NAME_MAX];
     int ok = 0;
 
     if (k == NULL || k->soft == NULL)
@@ -123,8 +124,8 @@ encode(const struct encode_ctx *c, OSSL_CORE_BIO *out, const struct key *k, int 
     if (mem == NULL)
         goto out;
     if (k->is_chip && structure == NULL) /* text: a scalar shown without a word would mislead */
-        (void)BIO_printf(mem, "A71CH reference to %s %u; \"priv\" below is a name, not a key\n",
-            k->class_id == REFKEY_CLASS_PAIR ? "key pair" : "public key", k->index);
+        (void)BIO_printf(
+            mem, "A71CH reference to %s; \"priv\" below is a name, not a key\n", key_name(k, name));
     ok = write_with_default(
              c, k->is_chip ? reference : k->soft, selection, type, structure, cb, cbarg, mem) &&
          write_out(c->prov, out, mem);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See provider.h: keys, ordinary and in the chip, and the two private operations. */
+/* See provider.h: keys, ordinary and in the chip, and the operations in the chip. */
 #include "openssl/provider/provider.h"
 
 #include <openssl/bn.h>
@@ -19,6 +19,7 @@ key_new(struct prov *p)
     if (k == NULL)
         return NULL;
     atomic_init(&k->refs, 1);
+    atomic_init(&k->slot, -1);
     k->prov = prov_ref(p);
     return k;
 }
@@ -147,8 +148,7 @@ become_chip_key(struct key *k, const struct refkey *ref)
             ref->index);
     k->is_chip = true;
     k->has_private = true;
-    k->class_id = ref->class_id;
-    k->index = ref->index;
+    k->ref = *ref;
     return true;
 }
 
@@ -219,25 +219,81 @@ key_as_reference(const struct key *k)
     uint8_t scalar[REFKEY_SCALAR_LEN];
 
     if (!key_point(k, point)) {
-        (void)prov_raise(k->prov, REASON_NO_PUBLIC_KEY, "reference to slot %u", k->index);
+        (void)prov_raise(k->prov, REASON_NO_PUBLIC_KEY, "reference to slot %u", k->ref.index);
         return NULL;
     }
-    refkey_scalar(scalar, k->class_id, k->index);
+    refkey_scalar(scalar, &k->ref);
     return p256_key(k->prov, SPAN(point), scalar);
 }
 
-/* A reference that names no key pair is an error and never software. SPEC a71ch 9.2 */
-static int
-require_pair(const struct key *k)
+const char *
+key_name(const struct key *k, char out[KEY_NAME_MAX])
 {
-    if (k->class_id != REFKEY_CLASS_PAIR)
+    const char *what = k->ref.class_id == REFKEY_CLASS_PUB ? "public key" : "key pair";
+
+    if (refkey_names_slot(&k->ref))
+        (void)snprintf(out, KEY_NAME_MAX, "%s %u", what, k->ref.index);
+    else
+        (void)snprintf(out, KEY_NAME_MAX, "the %s with key id %08x", what, k->ref.key_id);
+    return out;
+}
+
+bool
+key_verifies_in_chip(const struct key *k)
+{
+    return k->is_chip && k->ref.class_id == REFKEY_CLASS_PUB;
+}
+
+/* A reference that names nothing of the wanted class is an error and never software. SPEC a71ch
+ * 9.2 */
+static int
+require(const struct key *k, unsigned class_id)
+{
+    bool pair = class_id == REFKEY_CLASS_PAIR;
+    unsigned count = pair ? A71CH_PAIR_COUNT : A71CH_PUB_COUNT;
+
+    if (k->ref.class_id != class_id && !(pair && k->ref.class_id == REFKEY_CLASS_NONE))
         return prov_raise(k->prov, REASON_NOT_A_PAIR,
-            "the file refers to public key %u (class %02x); a private operation wants a reference "
-            "to a key pair, class 10",
-            k->index, k->class_id);
-    if (k->index >= A71CH_PAIR_COUNT)
+            "the file refers to class %02x, slot %u; %s class %02x", k->ref.class_id, k->ref.index,
+            pair ? "a private operation wants a reference to a key pair,"
+                 : "verifying in the chip wants a reference to a public key,",
+            class_id);
+    if (refkey_names_slot(&k->ref) && k->ref.index >= count)
         return prov_raise(k->prov, REASON_NOT_A_PAIR,
-            "the file refers to key pair %u; the chip has 0 to %d", k->index, A71CH_PAIR_COUNT - 1);
+            "the file refers to %s %u; the chip has 0 to %u", pair ? "key pair" : "public key",
+            k->ref.index, count - 1);
+    return 1;
+}
+
+/* Where the key lies: as the file says, or where its public key is found. */
+static int
+find_slot(struct key *k, unsigned class_id, unsigned *slot)
+{
+    uint8_t point[A71CH_POINT_LEN];
+    struct bm_msg msg = { "" };
+    char name[KEY_NAME_MAX];
+    enum bm_err err;
+
+    if (!require(k, class_id))
+        return 0;
+    *slot = k->ref.index;
+    if (refkey_names_slot(&k->ref))
+        return 1;
+    if (atomic_load(&k->slot) >= 0) {
+        *slot = (unsigned)atomic_load(&k->slot);
+        return 1;
+    }
+    if (!key_point(k, point))
+        return prov_raise(k->prov, REASON_NO_PUBLIC_KEY, "reference to %s", key_name(k, name));
+    err = shared_chip_find(k->prov->chip, class_id, point, slot, &msg);
+    if (err == BM_ERR_NOT_FOUND)
+        return prov_raise(k->prov, REASON_WRONG_SLOT,
+            "the file names %s, as NXP's SSS middleware does, and %s of the file; write it again "
+            "with a71chConfig refpem",
+            key_name(k, name), msg.text);
+    if (err != BM_OK)
+        return prov_raise_chip(k->prov, err, &msg);
+    atomic_store(&k->slot, (int)*slot);
     return 1;
 }
 
@@ -257,41 +313,88 @@ verifies(const struct key *k, const uint8_t *hash, const uint8_t *sig, size_t le
 }
 
 int
-key_chip_sign(const struct key *k, const uint8_t hash[A71CH_HASH_LEN],
-    uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len)
+key_chip_sign(struct key *k, const uint8_t hash[A71CH_HASH_LEN], uint8_t out[A71CH_SIGNATURE_MAX],
+    size_t *out_len)
 {
     struct bm_msg msg = { "" };
+    unsigned slot;
     enum bm_err err;
 
-    if (!require_pair(k))
+    if (!find_slot(k, REFKEY_CLASS_PAIR, &slot))
         return 0;
-    err = shared_chip_sign(k->prov->chip, k->index, hash, out, out_len, &msg);
+    err = shared_chip_sign(k->prov->chip, slot, hash, out, out_len, &msg);
     if (err != BM_OK)
         return prov_raise_chip(k->prov, err, &msg);
     /* A slot that was filled again since the file was written would show as "bad signature" on
      * the far side of a network; a fault in the chip would too. */
-    if (!verifies(k, hash, out, *out_len))
+    if (!verifies(k, hash, out, *out_len)) {
+        atomic_store(&k->slot, -1);
         return prov_raise(k->prov, REASON_WRONG_SLOT,
             "the signature of key pair %u does not fit the public key in the file; the slot holds "
             "another key now, or this is another chip: write the file again with a71chConfig "
             "refpem",
-            k->index);
+            slot);
+    }
     return 1;
 }
 
 int
-key_chip_ecdh(const struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LEN])
+key_chip_ecdh(struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LEN])
 {
     uint8_t point[A71CH_POINT_LEN];
     struct bm_msg msg = { "" };
+    unsigned slot;
     enum bm_err err;
 
-    if (!require_pair(k))
+    if (!find_slot(k, REFKEY_CLASS_PAIR, &slot))
         return 0;
     if (!key_point(peer, point))
-        return prov_raise(k->prov, REASON_PEER, "ECDH with key pair %u", k->index);
-    err = shared_chip_ecdh(k->prov->chip, k->index, point, out, &msg);
+        return prov_raise(k->prov, REASON_PEER, "ECDH with key pair %u", slot);
+    err = shared_chip_ecdh(k->prov->chip, slot, point, out, &msg);
     if (err != BM_OK)
         return prov_raise_chip(k->prov, err, &msg);
     return 1;
+}
+
+int
+key_chip_verify(struct key *k, const uint8_t hash[A71CH_HASH_LEN], struct span sig)
+{
+    struct bm_msg msg = { "" };
+    bool valid = false;
+    unsigned slot;
+    enum bm_err err;
+
+    if (!find_slot(k, REFKEY_CLASS_PUB, &slot))
+        return 0;
+    if (sig.len < 8 || sig.len > A71CH_SIGNATURE_MAX) /* no signature on P-256: not worth asking */
+        return 0;
+    err = shared_chip_verify(k->prov->chip, slot, hash, sig, &valid, &msg);
+    if (err != BM_OK)
+        return prov_raise_chip(k->prov, err, &msg);
+    /* What the program sees of the key is the file's; a chip that judges by another one would be
+     * believed for the wrong reason. */
+    if (valid != verifies(k, hash, sig.ptr, sig.len)) {
+        atomic_store(&k->slot, -1);
+        return prov_raise(k->prov, REASON_WRONG_SLOT,
+            "public key %u of the chip is not the public key in the file: write the file again "
+            "with a71chConfig refpem",
+            slot);
+    }
+    return valid;
+}
+
+struct key *
+key_chip_generate(struct prov *p, unsigned index)
+{
+    struct refkey ref = {
+        .class_id = REFKEY_CLASS_PAIR, .index = (uint8_t)index, .has_point = true
+    };
+    struct bm_msg msg = { "" };
+    enum bm_err err = shared_chip_generate(p->chip, index, ref.point, &msg);
+
+    if (err != BM_OK) {
+        (void)prov_raise_chip(p, err, &msg);
+        return NULL;
+    }
+    return key_from_reference(p, &ref);
 }

@@ -104,8 +104,8 @@ dup_key(const void *keydata, int selection)
     if (from->is_chip && (selection & SELECT_PRIVATE) != 0) {
         k->is_chip = true;
         k->has_private = true;
-        k->class_id = from->class_id;
-        k->index = from->index;
+        k->ref = from->ref;
+        atomic_store(&k->slot, atomic_load(&from->slot));
     }
     return k;
 }
@@ -221,13 +221,14 @@ set_params(void *keydata, const OSSL_PARAM params[])
 {
     struct key *k = keydata;
     OSSL_PARAM *copy;
+    char name[KEY_NAME_MAX];
     int ok;
 
     if (k->soft == NULL)
         return 0;
     if (k->is_chip && OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY) != NULL)
         return prov_raise(k->prov, REASON_PARAMETER,
-            "the public half of key pair %u belongs to the chip and cannot be replaced", k->index);
+            "the public half of %s belongs to the chip and cannot be replaced", key_name(k, name));
     copy = OSSL_PARAM_dup(params);
     ok = copy != NULL && EVP_PKEY_set_params(k->soft, copy) == 1;
     OSSL_PARAM_free(copy);
@@ -255,11 +256,33 @@ settable_params(void *provctx)
     return types;
 }
 
-/* Generation is always in software: ephemeral keys must not wear the chip. SPEC openssl 4 */
+/*
+ * Generation is in software, because ephemeral keys must not wear the chip (SPEC openssl 4), unless
+ * the parameter PROV_PARAM_PAIR names a slot.
+ */
+enum { IN_SOFTWARE = -1 };
+
 struct generation {
     struct prov *prov;
     EVP_PKEY_CTX *ctx;
+    int slot; /* or IN_SOFTWARE */
+    bool other_curve;
 };
+
+static bool
+names_p256(const OSSL_PARAM *p)
+{
+    static const char *const names[] = { "prime256v1", "P-256", "secp256r1" };
+    char name[64];
+    char *to = name;
+    bool is = false;
+
+    if (!OSSL_PARAM_get_utf8_string(p, &to, sizeof name))
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        is = is || OPENSSL_strcasecmp(name, names[i]) == 0;
+    return is;
+}
 
 static void *
 gen_init(void *provctx, int selection, const OSSL_PARAM params[])
@@ -271,6 +294,7 @@ gen_init(void *provctx, int selection, const OSSL_PARAM params[])
     if (g == NULL)
         return NULL;
     g->prov = prov_ref(p);
+    g->slot = IN_SOFTWARE;
     g->ctx = EVP_PKEY_CTX_new_from_name(p->soft, "EC", NULL);
     if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
         ok = EVP_PKEY_keygen_init(g->ctx);
@@ -287,8 +311,23 @@ static int
 gen_set_params(void *genctx, const OSSL_PARAM params[])
 {
     struct generation *g = genctx;
+    const OSSL_PARAM *p;
 
-    return params == NULL || EVP_PKEY_CTX_set_params(g->ctx, params) == 1;
+    if (params == NULL)
+        return 1;
+    p = OSSL_PARAM_locate_const(params, PROV_PARAM_PAIR);
+    if (p != NULL) {
+        unsigned slot = 0;
+
+        if (!OSSL_PARAM_get_uint(p, &slot) || slot >= A71CH_PAIR_COUNT)
+            return prov_raise(g->prov, REASON_PARAMETER,
+                PROV_PARAM_PAIR " is a number from 0 to %d", A71CH_PAIR_COUNT - 1);
+        g->slot = (int)slot;
+    }
+    p = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_GROUP_NAME);
+    if (p != NULL)
+        g->other_curve = !names_p256(p);
+    return EVP_PKEY_CTX_set_params(g->ctx, params) == 1;
 }
 
 static int
@@ -322,6 +361,7 @@ gen_settable_params(void *genctx, void *provctx)
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_ORDER, NULL, 0),
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_COFACTOR, NULL, 0),
         OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_EC_SEED, NULL, 0),
+        OSSL_PARAM_uint(PROV_PARAM_PAIR, NULL),
         OSSL_PARAM_END,
     };
 
@@ -334,11 +374,18 @@ static void *
 gen(void *genctx, OSSL_CALLBACK *cb, void *cbarg)
 {
     struct generation *g = genctx;
-    struct key *k = key_new(g->prov);
+    struct key *k;
     EVP_PKEY *pkey = NULL;
 
     (void)cb; /* progress: EC keys have none to tell */
     (void)cbarg;
+    if (g->slot != IN_SOFTWARE && g->other_curve) {
+        (void)prov_raise(g->prov, REASON_PARAMETER, "the A71CH knows no curve but P-256");
+        return NULL;
+    }
+    if (g->slot != IN_SOFTWARE)
+        return key_chip_generate(g->prov, (unsigned)g->slot);
+    k = key_new(g->prov);
     if (k == NULL)
         return NULL;
     if (EVP_PKEY_generate(g->ctx, &pkey) != 1 || !key_take(k, pkey)) {

@@ -70,12 +70,13 @@ reason_of(enum bm_err err)
         return REASON_CHIP_ANSWER;
     case BM_ERR_MEM:
         return REASON_MEMORY;
+    case BM_ERR_EXISTS:
+        return REASON_SLOT_TAKEN;
     case BM_OK:
     case BM_ERR_ARG:
     case BM_ERR_SPACE:
     case BM_ERR_LIMIT:
     case BM_ERR_NOT_FOUND:
-    case BM_ERR_EXISTS:
     case BM_ERR_CONFLICT:
     case BM_ERR_INTERNAL:
         return REASON_INTERNAL;

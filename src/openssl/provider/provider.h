@@ -7,7 +7,8 @@
  * libcrypto may pick this provider's "EC" for ordinary keys too, so "EC" is complete here: each key
  * holds an ordinary EVP_PKEY in a private library context with nothing but the default provider,
  * and every public operation goes there. A chip key is the same with its public half only, plus the
- * slot; only sign and derive look at the slot. SPEC openssl 1.5.
+ * slot; only sign, derive and, of a reference to a public key in the chip, verify look at the slot.
+ * SPEC openssl 1.5.
  *
  * Rules that keep programs alive (SPEC openssl 5): no chip traffic before the first private
  * operation; never the NULL library context, never a child context; no atexit, no destructor; the
@@ -38,6 +39,10 @@
     "a71ch-address" /* from the configuration; "" when from the environment */
 #define PROV_PARAM_WARNING                                                                         \
     "a71ch-warning" /* what is wrong with the configuration; "" when nothing */
+
+/* Parameter of key generation: make the key pair in this slot of the chip, a number. The slot must
+ * be empty. */
+#define PROV_PARAM_PAIR "a71ch-pair"
 
 struct prov {
     atomic_int refs;
@@ -74,8 +79,8 @@ struct key {
     bool is_chip;
     bool has_private; /* chip keys too */
     bool has_public;
-    uint8_t class_id; /* chip keys: REFKEY_CLASS_* and slot */
-    uint8_t index;
+    struct refkey ref; /* chip keys: what the file says; its point is in `soft` */
+    atomic_int slot;   /* chip keys: where the key lies; -1: not looked for yet */
 };
 
 struct key *key_new(struct prov *p);
@@ -95,10 +100,20 @@ EVP_PKEY *key_as_reference(const struct key *k);
 /* Make an EVP_PKEY of prov->soft from parameters. NULL: libcrypto raised. */
 EVP_PKEY *key_soft_import(struct prov *p, int selection, const OSSL_PARAM params[]);
 
-/* The two private operations. The caller has made sure of is_chip. 0: raised. */
-int key_chip_sign(const struct key *k, const uint8_t hash[A71CH_HASH_LEN],
+/* What the key refers to: "key pair 0", "the key pair with key id 7dccbbaa". Returns `out`. */
+enum { KEY_NAME_MAX = 64 };
+const char *key_name(const struct key *k, char out[KEY_NAME_MAX]);
+/* Is this a reference to a public key stored in the chip, which then verifies? SPEC a71ch 9.3 */
+bool key_verifies_in_chip(const struct key *k);
+
+/* The operations in the chip. The caller has made sure of is_chip. 0: raised. */
+int key_chip_sign(struct key *k, const uint8_t hash[A71CH_HASH_LEN],
     uint8_t out[A71CH_SIGNATURE_MAX], size_t *out_len);
-int key_chip_ecdh(const struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LEN]);
+int key_chip_ecdh(struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LEN]);
+/* 1: the signature is good; 0: it is not, or raised. */
+int key_chip_verify(struct key *k, const uint8_t hash[A71CH_HASH_LEN], struct span sig);
+/* Make a key pair in an empty slot. NULL: raised. */
+struct key *key_chip_generate(struct prov *p, unsigned index);
 
 #define PROV_FN(id, fn)                                                                            \
     {                                                                                              \

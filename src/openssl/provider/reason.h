@@ -21,7 +21,8 @@
     X(REASON_PEER, 11, "the peer's key is not a public key on P-256")                              \
     X(REASON_PARAMETER, 12, "parameter not usable here")                                           \
     X(REASON_MEMORY, 13, "out of memory")                                                          \
-    X(REASON_INTERNAL, 14, "internal error of the provider")
+    X(REASON_INTERNAL, 14, "internal error of the provider")                                       \
+    X(REASON_SLOT_TAKEN, 15, "the slot of the A71CH holds a key already")
 
 #define REASON_ENUM(name, number, sentence) name = (number),
 enum reason { REASONS(REASON_ENUM) };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See provider.h: ECDSA. Hashing and verifying are always in software; a chip key sends one
- * command per signature, and none when only the size is asked for. SPEC openssl 1.3
+ * See provider.h: ECDSA. Hashing is always in software, and so is verifying unless the file refers
+ * to a public key of the chip. A chip key sends one command per signature, and none when only the
+ * size is asked for. SPEC openssl 1.3
  */
 #include "openssl/provider/provider.h"
 
@@ -236,6 +237,12 @@ verify(void *ctx, const unsigned char *sig, size_t siglen, const unsigned char *
 
     if (!check_input_length(c, tbslen))
         return 0;
+    if (key_verifies_in_chip(c->key)) {
+        uint8_t hash[A71CH_HASH_LEN];
+
+        fit_to_hash(hash, tbs, tbslen);
+        return key_chip_verify(c->key, hash, span_of(sig, siglen));
+    }
     pctx = EVP_PKEY_CTX_new_from_pkey(c->prov->soft, c->key->soft, NULL);
     ok = pctx != NULL && EVP_PKEY_verify_init(pctx) == 1 &&
          EVP_PKEY_verify(pctx, sig, siglen, tbs, tbslen) == 1;
