@@ -74,16 +74,20 @@ typedef struct a71ch a71ch;
 
 typedef enum a71ch_result {
     A71CH_OK = 0,
-    A71CH_ERR_ARG = -1,      /* usage: an argument is out of range; nothing was sent */
-    A71CH_ERR_ADDRESS = -2,  /* usage: the address has no known form */
-    A71CH_ERR_CONNECT = -3,  /* I/O: nobody listens there, no permission, unknown host */
-    A71CH_ERR_IO = -4,       /* I/O: the connection failed during an exchange */
-    A71CH_ERR_TIMEOUT = -5,  /* I/O: no answer in time */
-    A71CH_ERR_SELECT = -6,   /* chip status: the applet could not be selected */
-    A71CH_ERR_STATUS = -7,   /* chip status: see a71ch_status_word() */
-    A71CH_ERR_RESPONSE = -8, /* protocol: the answer has a wrong length or form */
-    A71CH_ERR_SPACE = -9,    /* resource: the caller's buffer is too small */
-    A71CH_ERR_MEMORY = -10   /* resource: out of memory */
+    A71CH_ERR_ARG = -1,        /* usage: an argument is out of range; nothing was sent */
+    A71CH_ERR_ADDRESS = -2,    /* usage: the address has no known form */
+    A71CH_ERR_CONNECT = -3,    /* I/O: nobody listens there, no permission, unknown host */
+    A71CH_ERR_IO = -4,         /* I/O: the connection failed during an exchange */
+    A71CH_ERR_TIMEOUT = -5,    /* I/O: no answer in time */
+    A71CH_ERR_SELECT = -6,     /* chip status: the applet could not be selected */
+    A71CH_ERR_STATUS = -7,     /* chip status: see a71ch_status_word() */
+    A71CH_ERR_RESPONSE = -8,   /* protocol: the answer has a wrong length or form */
+    A71CH_ERR_SPACE = -9,      /* resource: the caller's buffer is too small */
+    A71CH_ERR_MEMORY = -10,    /* resource: out of memory */
+    A71CH_ERR_NOT_FOUND = -11, /* state: the chip has no such object */
+    A71CH_ERR_EXISTS = -12,    /* state: the chip has an object of this type and index already */
+    A71CH_ERR_FULL = -13,      /* resource: no room in the chip's storage */
+    A71CH_ERR_FROZEN = -14     /* state: what would have to change is frozen in the chip */
 } a71ch_result;
 
 /* Options for a71ch_open(); zero-initialise, set what you need. NULL means all defaults. */
@@ -200,6 +204,63 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_read(
     a71ch *chip, unsigned offset, uint8_t *out, size_t len);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_write(
     a71ch *chip, unsigned offset, const uint8_t *data, size_t len);
+
+/*
+ * Objects: certificates and data, by index, in general-purpose storage. The chip knows nothing of
+ * them; a table at the end of storage, of the form that NXP's host library and tools use, says
+ * where they are (SPEC a71ch 8.8), so both see each other's objects.
+ *
+ * A change never shows half of an object, whenever power goes: what a list shows is the state
+ * before or after. Only an update that needs more than one command and finds no room for a copy in
+ * storage can leave the object missing (never torn). More than one program may read; while one
+ * changes objects no other may.
+ *
+ * All of these: what an exchange can give; A71CH_ERR_RESPONSE when the end of storage is no table
+ * (raw data was written there), A71CH_ERR_ARG for another type.
+ */
+#define A71CH_CERTIFICATE 0x09
+#define A71CH_DATA 0x0a
+#define A71CH_OBJECT_COUNT_MAX 254
+
+typedef struct a71ch_object {
+    uint8_t type; /* A71CH_CERTIFICATE, A71CH_DATA, or what another program invented */
+    uint8_t index;
+    uint16_t offset; /* in storage */
+    uint16_t len;    /* as stored, padding included; 0: not known */
+} a71ch_object;
+
+/* Copies up to `cap` objects in order of their offsets; *count is how many there are. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_list(
+    a71ch *chip, a71ch_object *out, size_t cap, size_t *count);
+/* A71CH_ERR_NOT_FOUND. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_find(
+    a71ch *chip, uint8_t type, uint8_t index, a71ch_object *out);
+/*
+ * Create: `len` bytes (at least 1), then zeros up to `size` bytes; size 0 means len. Where it goes:
+ * SPEC a71ch 8.8, "Allocation". A71CH_ERR_EXISTS, A71CH_ERR_FULL, A71CH_ERR_FROZEN.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_write(
+    a71ch *chip, uint8_t type, uint8_t index, const uint8_t *data, size_t len, size_t size);
+/* Bytes from `offset` in the object; *len is how many are wanted before, how many came after (fewer
+ * at the object's end). A71CH_ERR_NOT_FOUND; A71CH_ERR_ARG: the offset is behind its end. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_read(
+    a71ch *chip, uint8_t type, uint8_t index, size_t offset, uint8_t *out, size_t *len);
+/*
+ * Replace bytes from `offset` in the object, which stays where it is and may grow: data up to whole
+ * segments of 32 bytes, a certificate up to the next object; it never shrinks. A71CH_ERR_NOT_FOUND;
+ * A71CH_ERR_FULL: too long for its place; A71CH_ERR_FROZEN.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_update(
+    a71ch *chip, uint8_t type, uint8_t index, size_t offset, const uint8_t *data, size_t len);
+/* Out of the table; its bytes stay in storage. A71CH_ERR_NOT_FOUND, A71CH_ERR_FROZEN. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_erase(a71ch *chip, uint8_t type, uint8_t index);
+/*
+ * A certificate without its padding: as many bytes as its DER header says. *len is the room before,
+ * the length after. A71CH_ERR_NOT_FOUND; A71CH_ERR_SPACE (*len is what it needs);
+ * A71CH_ERR_RESPONSE: the object holds no DER sequence.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_certificate_read(
+    a71ch *chip, uint8_t index, uint8_t *out, size_t *len);
 
 #ifdef __cplusplus
 }

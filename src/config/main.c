@@ -147,7 +147,14 @@ tool_host_code(const a71ch *chip, a71ch_result result)
     case A71CH_ERR_RESPONSE:
         return HOST_WRONG_RESPONSE;
     case A71CH_ERR_MEMORY:
+    case A71CH_ERR_FULL:
         return HOST_MEMORY;
+    case A71CH_ERR_EXISTS:
+        return HOST_EXISTS;
+    case A71CH_ERR_FROZEN:
+        return HOST_TABLE_LOCKED;
+    case A71CH_ERR_NOT_FOUND:
+        return HOST_PARAMETER;
     }
     return HOST_WRONG_RESPONSE;
 }

@@ -23,6 +23,7 @@ struct a71ch {
     size_t atr_len;
     uint16_t applet_version; /* from SELECT */
     uint16_t securebox_version;
+    uint16_t gp_size;     /* of storage; 0: not asked yet */
     uint16_t status_word; /* of the last answer in this call; 0: none */
     int sys_errno;
     struct bm_msg msg;

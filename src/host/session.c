@@ -382,6 +382,14 @@ a71ch_result_name(a71ch_result result)
         return "A71CH_ERR_SPACE";
     case A71CH_ERR_MEMORY:
         return "A71CH_ERR_MEMORY";
+    case A71CH_ERR_NOT_FOUND:
+        return "A71CH_ERR_NOT_FOUND";
+    case A71CH_ERR_EXISTS:
+        return "A71CH_ERR_EXISTS";
+    case A71CH_ERR_FULL:
+        return "A71CH_ERR_FULL";
+    case A71CH_ERR_FROZEN:
+        return "A71CH_ERR_FROZEN";
     }
     return "A71CH_ERR_UNKNOWN";
 }

@@ -127,6 +127,14 @@ err_of(a71ch_result result)
         return BM_ERR_SPACE;
     case A71CH_ERR_MEMORY:
         return BM_ERR_MEM;
+    case A71CH_ERR_NOT_FOUND:
+        return BM_ERR_NOT_FOUND;
+    case A71CH_ERR_EXISTS:
+        return BM_ERR_EXISTS;
+    case A71CH_ERR_FULL:
+        return BM_ERR_LIMIT;
+    case A71CH_ERR_FROZEN:
+        return BM_ERR_CONFLICT;
     }
     return BM_ERR_INTERNAL;
 }
