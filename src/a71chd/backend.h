@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "chip/quirks.h"
 #include "wire/jrcp.h"
 
 struct backend;
@@ -33,9 +34,14 @@ struct backend_answer {
 /* Never called for a session that is closed. It may ask again, and may close the session. */
 typedef void (*backend_fn)(void *arg, const struct backend_answer *answer);
 
-/* A simulated chip in folder `dir`; errors are those of chip_open. */
-enum bm_err backend_sim_new(
-    struct loop *loop, const char *dir, struct backend **out, struct bm_msg *msg);
+/* What is the same for each simulated chip of this process. */
+struct sim_options {
+    struct quirks quirks;
+};
+
+/* A simulated chip in folder `dir`, options copied; errors are those of chip_open. */
+enum bm_err backend_sim_new(struct loop *loop, const char *dir, const struct sim_options *o,
+    struct backend **out, struct bm_msg *msg);
 /* The same with a chip that is open, such as one in memory; takes it over. BM_ERR_MEM. */
 enum bm_err backend_sim_of(struct loop *loop, struct chip *chip, struct backend **out);
 /* The chip of a simulated backend, NULL for others; may change when its power was cut. */

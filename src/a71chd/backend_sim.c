@@ -121,7 +121,8 @@ backend_sim_of(struct loop *loop, struct chip *chip, struct backend **out)
 }
 
 enum bm_err
-backend_sim_new(struct loop *loop, const char *dir, struct backend **out, struct bm_msg *msg)
+backend_sim_new(struct loop *loop, const char *dir, const struct sim_options *o,
+    struct backend **out, struct bm_msg *msg)
 {
     struct chip *chip;
     enum bm_err err = chip_open(dir, &chip, msg);
@@ -132,6 +133,7 @@ backend_sim_new(struct loop *loop, const char *dir, struct backend **out, struct
     if (chip_recovered(chip) > 0)
         log_warn("discarded %zu bytes of an unfinished write in %s; the chip is as before it",
             chip_recovered(chip), dir);
+    chip_set_quirks(chip, &o->quirks);
     err = backend_sim_of(loop, chip, out);
     return err == BM_OK ? BM_OK : bm_fail(msg, err, "out of memory");
 }

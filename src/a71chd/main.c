@@ -17,6 +17,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 struct options {
     const char *sim;
     const char *i2c;
+    struct sim_options simulation;
     const char *ctl; /* ask the a71chd there */
     bool stats;      /* ... for its counts only */
     bool restricts;
@@ -44,6 +45,9 @@ static const char help[] =
     "  --restricted INDEX:OFFSET:LENGTH[,OFFSET:LENGTH...][,max=USES]\n"
     "                    make the chip's restricted key pair, which signs this part of its "
     "storage\n"
+    "  --quirk NAME=VALUE\n"
+    "                    another answer where the real chip's is not known; repeatable\n"
+    "  --quirks          list their names, defaults and reasons\n"
     "  --i2c DEVICE      a real chip; not built yet\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
     "  --trace           same as --log trace: APDUs as hex, secrets as their length\n"
@@ -77,6 +81,20 @@ ask(const char *address, char *const *words, size_t count)
         err = bm_fail(&msg, BM_ERR_IO, "cannot write to stdout");
     buf_fini(&out);
     return err == BM_OK ? 0 : err == BM_ERR_ARG ? misuse(msg.text) : failed(&msg);
+}
+
+static int
+print_quirks(void)
+{
+    char value[8];
+
+    for (size_t i = 0; i < QUIRK_COUNT; i++) {
+        const struct quirk_row *row = quirk_row((enum quirk)i);
+
+        quirk_text(value, (enum quirk)i, row->value);
+        printf("%-20s %-6s %s\n", row->name, value, row->why);
+    }
+    return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
 }
 
 static void
@@ -121,7 +139,7 @@ run(const struct options *o)
     enum bm_err err = make_loop(&loop, &msg);
 
     if (err == BM_OK)
-        err = backend_sim_new(loop, o->sim, &chip, &msg);
+        err = backend_sim_new(loop, o->sim, &o->simulation, &chip, &msg);
     if (err == BM_OK && o->restricts)
         err = chip_restrict(backend_sim_chip(chip), &o->restricted, &msg);
     if (err == BM_OK && server_new(loop, chip, &o->server, &server) != BM_OK)
@@ -144,6 +162,8 @@ enum {
     OPT_CTL,
     OPT_CTL_TCP,
     OPT_RESTRICTED,
+    OPT_QUIRK,
+    OPT_QUIRKS,
     OPT_DEADLINE,
     OPT_LOG,
     OPT_TRACE,
@@ -217,6 +237,8 @@ parse_restricted(const char *text, struct chip_restricted *out)
 static int
 take_option(struct options *o, int opt, const char *value)
 {
+    struct bm_msg msg = { "" };
+
     switch (opt) {
     case OPT_SIM:
         o->sim = value;
@@ -244,6 +266,12 @@ take_option(struct options *o, int opt, const char *value)
         return o->restricts ? -1
                             : misuse("--restricted wants INDEX:OFFSET:LENGTH, up to 4 blocks and "
                                      "at most 255 bytes, as 3:64:16,128:32,max=10");
+    case OPT_QUIRK:
+        if (quirks_set(&o->simulation.quirks, value, &msg) != BM_OK)
+            return misuse(msg.text);
+        return -1;
+    case OPT_QUIRKS:
+        return print_quirks();
     case OPT_DEADLINE:
         if (!parse_deadline(value, &o->server.deadline_s))
             return misuse("--deadline wants whole seconds from 1 to 3600");
@@ -277,6 +305,8 @@ parse_options(struct options *o, int argc, char **argv)
         { "ctl", required_argument, NULL, OPT_CTL },
         { "ctl-tcp", no_argument, NULL, OPT_CTL_TCP },
         { "restricted", required_argument, NULL, OPT_RESTRICTED },
+        { "quirk", required_argument, NULL, OPT_QUIRK },
+        { "quirks", no_argument, NULL, OPT_QUIRKS },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
         { "trace", no_argument, NULL, OPT_TRACE },
@@ -300,7 +330,9 @@ parse_options(struct options *o, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct options o = { .server.deadline_s = SERVER_DEADLINE_S, .level = LOG_INFO };
+    struct options o = { .simulation.quirks = quirks_default(),
+        .server.deadline_s = SERVER_DEADLINE_S,
+        .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 
     if (code >= 0)

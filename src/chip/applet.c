@@ -24,7 +24,7 @@ run_select(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p1 != 0x04 || cmd->p2 != 0x00)
         return SW_WRONG_P1P2;
     if (cmd->data.len == 0)
-        return QUIRK_SW_SELECT_EMPTY;
+        return quirk(s->chip, QUIRK_SELECT_EMPTY);
     if (!span_eq(cmd->data, span_str("a71ch")))
         return SW_NOT_FOUND;
     chip_session_reset(s);
@@ -90,14 +90,14 @@ applet_run(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->cla != CLA_A71CH) /* 84, secure messaging, is not built */
         return SW_CLA_UNKNOWN;
     if (!s->selected)
-        return QUIRK_SW_NOT_SELECTED;
+        return quirk(s->chip, QUIRK_NOT_SELECTED);
     if (lock_transport(s->chip) == TRANSPORT_LOCKED && !works_while_locked(cmd))
-        return QUIRK_SW_TRANSPORT_LOCKED;
+        return quirk(s->chip, QUIRK_TRANSPORT_LOCKED);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (commands[i].ins != cmd->ins)
             continue;
         if (commands[i].debug && !lock_debug_allowed(s->chip))
-            return QUIRK_SW_NO_DEBUG;
+            return quirk(s->chip, QUIRK_NO_DEBUG);
         return commands[i].run(s, cmd, out);
     }
     return SW_INS_UNKNOWN;

@@ -3,7 +3,6 @@
  * cmd_*.c. */
 #include "chip/chip.h"
 
-#include "chip/quirks.h"
 #include "chip/state.h"
 
 #include <stdlib.h>
@@ -74,7 +73,12 @@ chip_commit(struct chip *c, const struct nvm_change *changes, size_t count, enum
 enum bm_err
 chip_commit_reset(struct chip *c)
 {
-    return commit(c, IMG_RESET_FROM, NULL, 0, NVM_SCRUB);
+    uint8_t label[1 + CHIP_LABEL_MAX];
+    const struct nvm_change keep = { IMG_LABEL, SPAN(label) };
+    size_t count = quirk(c, QUIRK_RESET_LABEL) != 0 ? 0 : 1;
+
+    memcpy(label, nvm_read(c->nvm, IMG_LABEL, sizeof label).ptr, sizeof label);
+    return commit(c, IMG_RESET_FROM, &keep, count, NVM_SCRUB);
 }
 
 enum bm_err
@@ -132,6 +136,7 @@ static enum bm_err
 init(struct chip *c, struct bm_msg *msg)
 {
     c->session.chip = c;
+    c->quirks = quirks_default();
     c->lib = OSSL_LIB_CTX_new();
     c->sha256 = c->lib != NULL ? EVP_MD_fetch(c->lib, "SHA256", NULL) : NULL;
     c->hmac = c->lib != NULL ? EVP_MAC_fetch(c->lib, "HMAC", NULL) : NULL;
@@ -220,6 +225,12 @@ chip_close(struct chip *c)
     free(c);
 }
 
+void
+chip_set_quirks(struct chip *c, const struct quirks *q)
+{
+    c->quirks = *q;
+}
+
 size_t
 chip_recovered(const struct chip *c)
 {
@@ -282,13 +293,16 @@ chip_session_apdu(struct chip_session *s, struct span cmd, uint8_t rsp[APDU_RSP_
     struct wr start = wr_of(rsp, APDU_RSP_MAX);
     struct wr w = start;
     struct apdu a;
-    uint16_t sw = QUIRK_SW_MALFORMED;
+    uint16_t sw = quirk(s->chip, QUIRK_MALFORMED);
 
     s->chip->stats.commands++;
     s->hello_fresh = s->hello_armed; /* for one command, whatever it is */
     s->hello_armed = false;
     if (apdu_parse(cmd, &a) == BM_OK)
         sw = applet_run(s, &a, &w);
+    if (!s->challenged && quirk(s->chip, QUIRK_CHALLENGE_LASTS) == 0)
+        memset(s->challenges, 0, sizeof s->challenges);
+    s->challenged = false;
     if (sw != SW_OK)
         w = start; /* a refusal carries no data */
     wr_u16(&w, sw);

@@ -12,13 +12,14 @@
  * It is a simulator: private keys lie in a file, readable for its owner. It protects nothing that
  * the file's permissions do not protect.
  *
- * Not yet here: SCP03, free memory. An instruction that is missing whole
+ * Not yet here: SCP03. An instruction that is missing whole
  * answers 6D00 (class 84: 6E00), a missing form of one that is here 6A86. Choices where the
- * specification is silent are in quirks.h.
+ * specification is silent are in quirks.h, and each chip has its own values of them.
  */
 #ifndef BM_CHIP_CHIP_H
 #define BM_CHIP_CHIP_H
 
+#include "chip/quirks.h"
 #include "wire/apdu.h"
 
 struct chip;
@@ -49,6 +50,9 @@ void chip_close(struct chip *c); /* takes NULL; after all sessions are closed */
 /* The same on another medium (nvm.h), which is taken over, also after an error. */
 struct nvm_store;
 enum bm_err chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg);
+
+/* Other answers than the default ones; copied. Nothing is stored: give them at each start. */
+void chip_set_quirks(struct chip *c, const struct quirks *q);
 
 /* Bytes of an unfinished write that chip_open discarded, 0 after a clean end. */
 size_t chip_recovered(const struct chip *c);

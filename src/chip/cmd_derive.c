@@ -18,7 +18,7 @@ gather_secret(const struct chip *c, uint8_t where, uint8_t out[CHIP_SECRET_MAX],
     size_t first = where & 0x0f;
 
     if (count < 1 || count > CHIP_SECRET_MAX / CHIP_KEY_LEN || first + count > CHIP_SYM_KEYS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(c, QUIRK_BAD_INDEX);
     for (size_t i = 0; i < count; i++) {
         struct span key = slot_key(c, sym_at(first + i));
 
@@ -62,11 +62,11 @@ run_hkdf(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p2 == 0)
         return SW_WRONG_P1P2;
     if (!rd_done(&r))
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     sw = gather_secret(s->chip, cmd->p1, secret, &len);
     if (sw == SW_OK && derive(s->chip->hmac, span_of(secret, len), salted ? &first : NULL, info,
                            cmd->p2, out) != BM_OK)
-        sw = QUIRK_SW_INTERNAL;
+        sw = SW_INTERNAL;
     bm_wipe(secret, sizeof secret);
     return sw;
 }
@@ -89,7 +89,7 @@ hmac_begin(struct chip_session *s, uint8_t where)
     if (sw == SW_OK) {
         s->mac = sym_hmac_begin(s->chip->hmac, span_of(secret, len));
         s->mac_p1 = where;
-        sw = s->mac != NULL ? SW_OK : QUIRK_SW_INTERNAL;
+        sw = s->mac != NULL ? SW_OK : SW_INTERNAL;
     }
     bm_wipe(secret, sizeof secret);
     return sw;
@@ -105,7 +105,7 @@ hmac_final(struct chip_session *s, struct wr *out)
         wr_bytes(out, mac, sizeof mac);
     bm_wipe(mac, sizeof mac);
     hmac_forget(s);
-    return ok ? SW_OK : QUIRK_SW_INTERNAL;
+    return ok ? SW_OK : SW_INTERNAL;
 }
 
 /* P2 of 47 and 96. */
@@ -125,9 +125,9 @@ run_hmac(struct chip_session *s, const struct apdu *cmd, struct wr *out)
             return sw;
     }
     if (s->mac == NULL || s->mac_p1 != cmd->p1)
-        return QUIRK_SW_NO_HASH;
+        return quirk(s->chip, QUIRK_NO_HASH);
     if (cmd->data.len > 0 && EVP_MAC_update(s->mac, cmd->data.ptr, cmd->data.len) <= 0)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
     return cmd->p2 == ONE_SHOT || cmd->p2 == FINAL ? hmac_final(s, out) : SW_OK;
 }
 
@@ -141,7 +141,7 @@ hash_final(struct chip_session *s, struct wr *out)
     wr_bytes(out, digest, ok ? len : 0);
     EVP_MD_CTX_free(s->sha);
     s->sha = NULL;
-    return ok ? SW_OK : QUIRK_SW_INTERNAL;
+    return ok ? SW_OK : SW_INTERNAL;
 }
 
 /* 96, SPEC 3.4: one-shot, or init, update and final over several commands. */
@@ -154,12 +154,12 @@ run_sha256(struct chip_session *s, const struct apdu *cmd, struct wr *out)
         EVP_MD_CTX_free(s->sha);
         s->sha = EVP_MD_CTX_new();
         if (s->sha == NULL || EVP_DigestInit_ex2(s->sha, s->chip->sha256, NULL) <= 0)
-            return QUIRK_SW_INTERNAL;
+            return SW_INTERNAL;
     }
     if (s->sha == NULL)
-        return QUIRK_SW_NO_HASH;
+        return quirk(s->chip, QUIRK_NO_HASH);
     if (EVP_DigestUpdate(s->sha, cmd->data.ptr, cmd->data.len) <= 0)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
     return cmd->p2 == ONE_SHOT || cmd->p2 == FINAL ? hash_final(s, out) : SW_OK;
 }
 
@@ -170,9 +170,9 @@ run_client_hello(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (RAND_bytes_ex(s->chip->lib, s->hello, sizeof s->hello, 0) <= 0)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
     s->hello_armed = true;
     wr_bytes(out, s->hello, sizeof s->hello);
     return SW_OK;
@@ -207,7 +207,7 @@ master_secret(struct chip_session *s, uint8_t where, struct span other, struct s
         wr_u16(&w, (uint16_t)len);
         wr_bytes(&w, psk, len);
         if (sym_tls_master(s->chip->hmac, span_of(premaster, wr_len(&w)), seed, out) != BM_OK)
-            sw = QUIRK_SW_INTERNAL;
+            sw = SW_INTERNAL;
     }
     bm_wipe(psk, sizeof psk);
     bm_wipe(premaster, sizeof premaster);
@@ -221,9 +221,9 @@ run_psk_master(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != CHIP_HELLO_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (!s->hello_fresh)
-        return QUIRK_SW_NOT_ARMED;
+        return quirk(s->chip, QUIRK_NOT_ARMED);
     return master_secret(s, cmd->p1, (struct span){ 0 }, cmd->data, out);
 }
 
@@ -240,14 +240,14 @@ run_pair_master(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     uint16_t sw;
 
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(c, QUIRK_BAD_INDEX);
     if (!rd_done(&r))
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (!s->hello_fresh)
-        return QUIRK_SW_NOT_ARMED;
+        return quirk(c, QUIRK_NOT_ARMED);
     if (c->pairs[cmd->p1].pkey == NULL)
         return SW_CONDITIONS;
-    sw = sw_of_key(ec_derive(c->lib, &c->pairs[cmd->p1], point, &w));
+    sw = sw_of_key(c, ec_derive(c->lib, &c->pairs[cmd->p1], point, &w));
     if (sw == SW_OK)
         sw = master_secret(s, cmd->p2, SPAN(shared), server_random, out);
     if (sw == SW_OK)

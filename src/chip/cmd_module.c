@@ -73,19 +73,24 @@ put_credential_map(const struct chip *c, struct wr *out)
         wr_u8(out, gp_frozen(c, i) ? MAP_FROZEN : MAP_SET);
 }
 
-/* 91. Free memory (02) is not built: a file has no figure that would tell the truth of a chip. */
+/* 91 */
 uint16_t
 run_module_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
-    enum { UID = 1, INFO = 3, MAP = 4, CHALLENGE = 5, RESTRICTED = 6 };
+    enum { UID = 1, FREE = 2, INFO = 3, MAP = 4, CHALLENGE = 5, RESTRICTED = 6 };
 
-    if (cmd->p1 >= (cmd->p2 == CHALLENGE ? (int)CHALLENGE_KINDS : 1))
+    if (cmd->p1 >= (cmd->p2 == CHALLENGE ? (int)CHALLENGE_KINDS : cmd->p2 == FREE ? 2 : 1))
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     switch (cmd->p2) {
     case UID:
         wr_span(out, nvm_read(s->chip->nvm, IMG_UID, CHIP_UID_LEN));
+        return SW_OK;
+    case FREE:
+        if (!lock_debug_allowed(s->chip))
+            return quirk(s->chip, QUIRK_NO_DEBUG);
+        wr_u16(out, quirk(s->chip, cmd->p1 == 0 ? QUIRK_FREE_EEPROM : QUIRK_FREE_TRANSIENT));
         return SW_OK;
     case INFO:
         put_info(s->chip, out);
@@ -107,9 +112,9 @@ static uint16_t
 set_transport_lock(struct chip *c)
 {
     if (lock_transport(c) != TRANSPORT_NEVER_LOCKED)
-        return QUIRK_SW_TRANSPORT_SPENT;
+        return quirk(c, QUIRK_TRANSPORT_SPENT);
     if (slot_key(c, config_at(CHALLENGE_MODULE)).len == 0)
-        return QUIRK_SW_NO_CODE_KEY; /* nobody could ever open it again */
+        return quirk(c, QUIRK_NO_CODE_KEY); /* nobody could ever open it again */
     return slot_put_byte(c, IMG_TRANSPORT, TRANSPORT_LOCKED);
 }
 
@@ -119,10 +124,10 @@ transport_unlock(struct chip_session *s, struct span code)
     uint16_t sw;
 
     if (code.len != CHIP_KEY_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     sw = lock_code(s, CHALLENGE_MODULE, code);
     if (lock_transport(s->chip) != TRANSPORT_LOCKED)
-        return QUIRK_SW_NOT_LOCKED; /* the challenge is used up all the same */
+        return quirk(s->chip, QUIRK_NOT_LOCKED); /* the challenge is used up all the same */
     return sw == SW_OK ? slot_put_byte(s->chip, IMG_TRANSPORT, TRANSPORT_UNLOCKED) : sw;
 }
 
@@ -136,7 +141,7 @@ set_label(struct chip *c, struct span label)
     };
 
     if (label.len == 0 || label.len > CHIP_LABEL_MAX)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     return sw_of_write(chip_commit(c, changes, 2, NVM_APPEND));
 }
 
@@ -156,10 +161,11 @@ run_module_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p2 != INJECT_LOCK && cmd->p2 != TRANSPORT_LOCK)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (cmd->p2 == TRANSPORT_LOCK)
         return set_transport_lock(s->chip);
-    return lock_inject(s->chip) ? QUIRK_SW_INJECT_AGAIN : slot_put_byte(s->chip, IMG_INJECT, 1);
+    return lock_inject(s->chip) ? quirk(s->chip, QUIRK_INJECT_AGAIN)
+                                : slot_put_byte(s->chip, IMG_INJECT, 1);
 }
 
 /* 93: for good. */
@@ -170,7 +176,7 @@ run_debug_disable(struct chip_session *s, const struct apdu *cmd, struct wr *out
     if (cmd->p1 != 0 || cmd->p2 != 0xdd)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     return slot_put_byte(s->chip, IMG_NO_DEBUG, 1);
 }
 
@@ -185,7 +191,7 @@ run_debug_reset(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p1 != 0 || cmd->p2 != 0xea)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     err = chip_commit_reset(c);
     if (err != BM_OK)
         return sw_of_write(err);
@@ -209,9 +215,9 @@ run_random(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p1 != 0 || cmd->p2 == 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (RAND_bytes_ex(s->chip->lib, bytes, cmd->p2, 0) <= 0)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
     wr_bytes(out, bytes, cmd->p2);
     bm_wipe(bytes, sizeof bytes);
     return SW_OK;

@@ -9,11 +9,11 @@ uint16_t
 run_pair_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->p2 > 1)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (cmd->p2 == 1) {
         if (restricted_is(s->chip, cmd->p1))
             restricted_put_usage(s->chip, out);
@@ -58,7 +58,7 @@ generate_pair(struct chip *c, uint8_t index)
     uint16_t sw;
 
     if (ec_generate(c->lib, private_key, point, &key) != BM_OK)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
     c->stats.generated++; /* before the write, which carries the counts */
     sw = store_pair(c, index, SPAN(private_key), SPAN(point), key);
     if (sw != SW_OK)
@@ -72,8 +72,12 @@ static uint16_t
 inject(struct chip *c, uint8_t index, struct span private_key, struct span point)
 {
     struct ec_key key = { 0 };
-    uint16_t sw = sw_of_key(ec_pair_load(c->lib, private_key, point, &key));
+    uint16_t sw = sw_of_key(c, ec_pair_load(c->lib, private_key, point, &key));
 
+    if (sw == SW_OK && quirk(c, QUIRK_PAIR_CHECK) != 0 && !ec_pair_matches(c->lib, &key)) {
+        ec_key_fini(&key);
+        sw = quirk(c, QUIRK_BAD_KEY);
+    }
     return sw == SW_OK ? store_pair(c, index, private_key, point, key) : sw;
 }
 
@@ -93,9 +97,9 @@ run_pair_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(c, QUIRK_BAD_INDEX);
     if (!generates && !plain && cmd->data.len != WRAPPED + EC_POINT_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (generates)
         sw = lock_gate(s, cmd, CHALLENGE_PAIR, SW_NOT_ALLOWED);
     if (sw != SW_OK)
@@ -122,8 +126,8 @@ run_pair_freeze(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
-    sw = lock_gate(s, cmd, CHALLENGE_PAIR, QUIRK_SW_FREEZE_NO_CODE);
+        return quirk(s->chip, QUIRK_BAD_INDEX);
+    sw = lock_gate(s, cmd, CHALLENGE_PAIR, quirk(s->chip, QUIRK_FREEZE_NO_CODE));
     return sw == SW_OK ? slot_freeze(s->chip, pair_at(cmd->p1)) : sw;
 }
 
@@ -135,12 +139,32 @@ run_pair_erase(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     sw = lock_gate(s, cmd, CHALLENGE_PAIR, SW_WRONG_DATA);
     if (sw != SW_OK)
         return sw;
     return slot_erase(
         s->chip, pair_at(cmd->p1), 1 + EC_PRIVATE_LEN + EC_POINT_LEN, &s->chip->pairs[cmd->p1]);
+}
+
+/* SPEC 3.1: minimal, or as the real chip writes it. */
+static enum bm_err
+put_signature(struct chip *c, uint8_t index, struct span hash, struct wr *out)
+{
+    uint8_t der[EC_SIGNATURE_MAX];
+    struct wr w = wr_of(der, sizeof der);
+    size_t before = wr_len(out);
+    enum bm_err err = ec_sign(&c->pairs[index], hash, &w);
+
+    if (err != BM_OK)
+        return err;
+    if (quirk(c, QUIRK_SIGNATURE_FORM) == 0)
+        wr_bytes(out, der, wr_len(&w));
+    else
+        ec_widen_signature(span_of(der, wr_len(&w)), out);
+    while (quirk(c, QUIRK_SIGNATURE_FORM) == 2 && wr_len(out) - before < EC_SIGNATURE_MAX)
+        wr_u8(out, 0);
+    return BM_OK;
 }
 
 /* 15, SPEC 3.1: the 32 bytes are the hash itself; a restricted pair takes other bytes. */
@@ -150,17 +174,17 @@ run_pair_sign(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     struct chip *c = s->chip;
 
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(c, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (restricted_is(c, cmd->p1))
         return restricted_sign(c, cmd->data, out);
     if (cmd->data.len != EC_HASH_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (c->pairs[cmd->p1].pkey == NULL)
         return SW_CONDITIONS;
-    if (ec_sign(&c->pairs[cmd->p1], cmd->data, out) != BM_OK)
-        return QUIRK_SW_INTERNAL;
+    if (put_signature(c, cmd->p1, cmd->data, out) != BM_OK)
+        return SW_INTERNAL;
     c->stats.signatures++;
     return SW_OK;
 }
@@ -173,14 +197,14 @@ run_pair_ecdh(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     uint16_t sw;
 
     if (cmd->p1 >= CHIP_PAIRS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(c, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != EC_POINT_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (c->pairs[cmd->p1].pkey == NULL)
         return SW_CONDITIONS;
-    sw = sw_of_key(ec_derive(c->lib, &c->pairs[cmd->p1], cmd->data, out));
+    sw = sw_of_key(c, ec_derive(c->lib, &c->pairs[cmd->p1], cmd->data, out));
     if (sw == SW_OK)
         c->stats.ecdh++;
     return sw;

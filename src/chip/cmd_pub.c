@@ -15,11 +15,11 @@ uint16_t
 run_pub_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
     if (cmd->p1 >= CHIP_PUBS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (s->chip->pubs[cmd->p1].pkey == NULL)
         return SW_CONDITIONS;
     wr_span(out, nvm_read(s->chip->nvm, pub_at(cmd->p1) + 1, EC_POINT_LEN));
@@ -35,7 +35,7 @@ store_pub(struct chip *c, uint8_t index, struct span point)
         { pub_at(index) + 1, point },
     };
     struct ec_key key = { 0 };
-    uint16_t sw = sw_of_key(ec_pub_load(c->lib, point, &key));
+    uint16_t sw = sw_of_key(c, ec_pub_load(c->lib, point, &key));
 
     if (sw == SW_OK)
         sw = sw_of_write(chip_commit(c, changes, 2, NVM_APPEND));
@@ -60,11 +60,11 @@ run_pub_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_PUBS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(c, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (!plain && cmd->data.len != WRAPPED)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (chip_byte(c, pub_at(cmd->p1)) == SLOT_FROZEN || (plain && lock_inject(c)))
         return SW_NOT_ALLOWED;
     if (plain)
@@ -81,8 +81,8 @@ run_pub_freeze(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_PUBS)
-        return QUIRK_SW_BAD_INDEX;
-    sw = lock_gate(s, cmd, CHALLENGE_PUB, QUIRK_SW_FREEZE_NO_CODE);
+        return quirk(s->chip, QUIRK_BAD_INDEX);
+    sw = lock_gate(s, cmd, CHALLENGE_PUB, quirk(s->chip, QUIRK_FREEZE_NO_CODE));
     return sw == SW_OK ? slot_freeze(s->chip, pub_at(cmd->p1)) : sw;
 }
 
@@ -94,7 +94,7 @@ run_pub_erase(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_PUBS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     sw = lock_gate(s, cmd, CHALLENGE_PUB, SW_WRONG_DATA);
     if (sw != SW_OK)
         return sw;
@@ -107,7 +107,7 @@ verify_external(
     struct chip *c, struct span hash, struct span signature, struct span point, struct wr *out)
 {
     struct ec_key key = { 0 };
-    uint16_t sw = sw_of_key(ec_pub_load(c->lib, point, &key));
+    uint16_t sw = sw_of_key(c, ec_pub_load(c->lib, point, &key));
 
     if (sw == SW_OK)
         wr_u8(out, ec_verify(&key, hash, signature) ? VERIFY_VALID : VERIFY_INVALID);
@@ -129,9 +129,9 @@ run_pub_verify(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (cmd->p2 != VERIFY_EXTERNAL && cmd->p2 != VERIFY_STORED)
         return SW_WRONG_P1P2;
     if (cmd->p1 >= (external ? 1 : CHIP_PUBS))
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->data.len <= around)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     hash = rd_span(&r, EC_HASH_LEN);
     signature = rd_span(&r, cmd->data.len - around);
     if (external)

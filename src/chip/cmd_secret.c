@@ -16,7 +16,7 @@ set_key(struct chip *c, size_t at, const struct apdu *cmd, uint16_t plain_when_l
     if (cmd->p2 != PLAIN && cmd->p2 != WRAPPED)
         return SW_WRONG_P1P2;
     if (cmd->data.len != (cmd->p2 == PLAIN ? (size_t)CHIP_KEY_LEN : WRAPPED_LEN))
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (cmd->p2 == WRAPPED) {
         sw = slot_unwrap(c, at, cmd->data, &slot[1]);
     } else {
@@ -36,8 +36,8 @@ run_config_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
     (void)out;
     if (cmd->p1 >= CHIP_CONFIG_KEYS)
-        return QUIRK_SW_BAD_INDEX;
-    return set_key(s->chip, config_at(cmd->p1), cmd, QUIRK_SW_CONFIG_PLAIN_LOCKED);
+        return quirk(s->chip, QUIRK_BAD_INDEX);
+    return set_key(s->chip, config_at(cmd->p1), cmd, quirk(s->chip, QUIRK_CONFIG_PLAIN_LOCKED));
 }
 
 /* 42 */
@@ -46,7 +46,7 @@ run_sym_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
     (void)out;
     if (cmd->p1 >= CHIP_SYM_KEYS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     return set_key(s->chip, sym_at(cmd->p1), cmd, SW_NOT_ALLOWED);
 }
 
@@ -56,11 +56,11 @@ run_sym_erase(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
     (void)out;
     if (cmd->p1 >= CHIP_SYM_KEYS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (lock_inject(s->chip))
         return SW_NOT_ALLOWED;
     return slot_erase(s->chip, sym_at(cmd->p1), 1 + CHIP_KEY_LEN, NULL);

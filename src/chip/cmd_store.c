@@ -28,11 +28,11 @@ uint16_t
 run_counter_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
     if (cmd->p1 >= CHIP_COUNTERS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     wr_span(out, nvm_read(s->chip->nvm, counter_at(cmd->p1), COUNTER_LEN));
     return SW_OK;
 }
@@ -48,17 +48,19 @@ run_counter_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->p1 >= CHIP_COUNTERS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0 && cmd->data.len != COUNTER_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     stored = rd_of(nvm_read(s->chip->nvm, counter_at(cmd->p1), COUNTER_LEN));
     now = rd_u32(&stored);
     if (cmd->data.len == 0)
-        return now == UINT32_MAX ? QUIRK_SW_COUNTER_FULL : put_counter(s->chip, cmd->p1, now + 1);
+        return now == UINT32_MAX ? quirk(s->chip, QUIRK_COUNTER_FULL)
+                                 : put_counter(s->chip, cmd->p1, now + 1);
     wanted = rd_u32(&r);
-    return wanted > now ? put_counter(s->chip, cmd->p1, wanted) : QUIRK_SW_COUNTER_DOWN;
+    return wanted > now ? put_counter(s->chip, cmd->p1, wanted)
+                        : quirk(s->chip, QUIRK_COUNTER_DOWN);
 }
 
 /* 64, a debug command */
@@ -67,11 +69,11 @@ run_counter_erase(struct chip_session *s, const struct apdu *cmd, struct wr *out
 {
     (void)out;
     if (cmd->p1 >= CHIP_COUNTERS)
-        return QUIRK_SW_BAD_INDEX;
+        return quirk(s->chip, QUIRK_BAD_INDEX);
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     return put_counter(s->chip, cmd->p1, 0);
 }
 
@@ -90,9 +92,9 @@ run_gp_get(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     size_t len = rd_u16(&r);
 
     if (!rd_done(&r) || len == 0 || len > APDU_DATA_MAX)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (!gp_range_valid(offset, len))
-        return QUIRK_SW_GP_RANGE;
+        return quirk(s->chip, QUIRK_GP_RANGE);
     wr_span(out, nvm_read(s->chip->nvm, IMG_GP + offset, len));
     return SW_OK;
 }
@@ -112,9 +114,9 @@ run_gp_set(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (cmd->data.len == 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (!gp_range_valid(offset, cmd->data.len))
-        return QUIRK_SW_GP_RANGE;
+        return quirk(s->chip, QUIRK_GP_RANGE);
     for (size_t i = offset / CHIP_SEGMENT_LEN; i * CHIP_SEGMENT_LEN < end; i++) {
         if (gp_frozen(s->chip, i))
             return SW_NOT_ALLOWED;
@@ -134,9 +136,9 @@ run_gp_freeze(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 
     (void)out;
     if (!rd_done(&r) || len == 0 || len % CHIP_SEGMENT_LEN != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (offset % CHIP_SEGMENT_LEN != 0 || !gp_range_valid(offset, len))
-        return QUIRK_SW_GP_RANGE;
+        return quirk(s->chip, QUIRK_GP_RANGE);
     memcpy(bits, nvm_read(s->chip->nvm, IMG_GP_FROZEN, sizeof bits).ptr, sizeof bits);
     for (size_t i = offset / CHIP_SEGMENT_LEN; i * CHIP_SEGMENT_LEN < offset + len; i++)
         bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << i % 8);

@@ -170,6 +170,51 @@ ec_sign(const struct ec_key *pair, struct span hash, struct wr *out)
     return out->failed ? BM_ERR_SPACE : BM_OK;
 }
 
+/* One INTEGER of a signature, whose own leading zeros are known to be few. */
+static void
+widen_integer(struct rd *in, struct wr *out)
+{
+    uint8_t wide[EC_PRIVATE_LEN] = { 0 };
+    struct span value;
+
+    (void)rd_u8(in); /* its tag */
+    value = rd_span(in, rd_u8(in));
+    if (value.len > sizeof wide)
+        value = span_of(value.ptr + value.len - sizeof wide, sizeof wide);
+    memcpy(&wide[sizeof wide - value.len], value.ptr, value.len);
+    wr_u8(out, 0x02);
+    wr_u8(out, (uint8_t)(sizeof wide + (wide[0] >> 7)));
+    if (wide[0] >> 7 != 0)
+        wr_u8(out, 0);
+    wr_bytes(out, wide, sizeof wide);
+}
+
+void
+ec_widen_signature(struct span der, struct wr *out)
+{
+    uint8_t both[EC_SIGNATURE_MAX];
+    struct wr w = wr_of(both, sizeof both);
+    struct rd in = rd_of(der);
+
+    (void)rd_u16(&in); /* SEQUENCE and its length */
+    widen_integer(&in, &w);
+    widen_integer(&in, &w);
+    wr_u8(out, 0x30);
+    wr_u8(out, (uint8_t)wr_len(&w));
+    wr_bytes(out, both, wr_len(&w));
+}
+
+bool
+ec_pair_matches(OSSL_LIB_CTX *lib, const struct ec_key *pair)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(lib, pair->pkey, NULL);
+    bool ok = ctx != NULL && EVP_PKEY_pairwise_check(ctx) > 0;
+
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+    return ok;
+}
+
 bool
 ec_verify(const struct ec_key *pub, struct span hash, struct span signature)
 {

@@ -28,6 +28,10 @@ enum bm_err ec_generate(OSSL_LIB_CTX *lib, uint8_t private_key[EC_PRIVATE_LEN],
 
 /* DER signature over a 32-byte hash: at most EC_SIGNATURE_MAX bytes. */
 enum bm_err ec_sign(const struct ec_key *pair, struct span hash, struct wr *out);
+/* The same signature with integers of 32 bytes, 33 when bit 7 is set, however many are zero. */
+void ec_widen_signature(struct span der, struct wr *out);
+/* Do the halves of a pair belong together? */
+bool ec_pair_matches(OSSL_LIB_CTX *lib, const struct ec_key *pair);
 /* Strict DER only. */
 bool ec_verify(const struct ec_key *pub, struct span hash, struct span signature);
 /* X coordinate, EC_SHARED_LEN bytes. BM_ERR_INPUT: the peer's point is not on the curve. */

@@ -35,7 +35,8 @@ lock_challenge(struct chip_session *s, enum challenge_kind kind, struct wr *out)
 
     c->pending = RAND_bytes_ex(s->chip->lib, c->bytes, sizeof c->bytes, 0) > 0;
     if (!c->pending)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
+    s->challenged = true;
     wr_bytes(out, c->bytes, sizeof c->bytes);
     return SW_OK;
 }
@@ -49,15 +50,15 @@ lock_code(struct chip_session *s, enum challenge_kind kind, struct span code)
     uint8_t got[CHIP_KEY_LEN];
 
     if (code.len != CHIP_KEY_LEN)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (!c->pending)
-        return QUIRK_SW_NO_CHALLENGE;
+        return quirk(s->chip, QUIRK_NO_CHALLENGE);
     c->pending = false;
     if (key.len == 0)
-        return QUIRK_SW_NO_CODE_KEY;
+        return quirk(s->chip, QUIRK_NO_CODE_KEY);
     if (sym_encrypt_block(s->chip->aes_ecb, key, code.ptr, got) != BM_OK)
-        return QUIRK_SW_INTERNAL;
-    return bm_equal_ct(got, c->bytes, sizeof got) ? SW_OK : QUIRK_SW_BAD_CODE;
+        return SW_INTERNAL;
+    return bm_equal_ct(got, c->bytes, sizeof got) ? SW_OK : quirk(s->chip, QUIRK_BAD_CODE);
 }
 
 uint16_t
@@ -69,7 +70,7 @@ lock_gate(
     if (cmd->p2 != 0)
         return SW_WRONG_P1P2;
     if (cmd->data.len != 0)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(s->chip, QUIRK_BAD_LENGTH);
     return lock_inject(s->chip) ? without_code : SW_OK;
 }
 
@@ -85,7 +86,7 @@ slot_freeze(struct chip *c, size_t at)
 {
     switch (chip_byte(c, at)) {
     case SLOT_EMPTY:
-        return QUIRK_SW_FREEZE_EMPTY;
+        return quirk(c, QUIRK_FREEZE_EMPTY);
     case SLOT_FROZEN:
         return SW_NOT_ALLOWED;
     default:
@@ -100,7 +101,7 @@ slot_erase(struct chip *c, size_t at, size_t len, struct ec_key *key)
     enum bm_err err;
 
     if (chip_byte(c, at) == SLOT_EMPTY)
-        return QUIRK_SW_ERASE_EMPTY;
+        return quirk(c, QUIRK_ERASE_EMPTY);
     if (chip_byte(c, at) == SLOT_FROZEN)
         return SW_NOT_ALLOWED;
     err = chip_commit(c, &(struct nvm_change){ at, span_of(zeros, len) }, 1, NVM_SCRUB);
@@ -124,7 +125,7 @@ slot_unwrap(const struct chip *c, size_t key_at, struct span wrapped, uint8_t *o
     enum bm_err err;
 
     if (key.len == 0)
-        return QUIRK_SW_NO_WRAP_KEY;
+        return quirk(c, QUIRK_NO_WRAP_KEY);
     err = sym_unwrap(c->aes_wrap, key, wrapped, out);
-    return err == BM_OK ? SW_OK : err == BM_ERR_INPUT ? QUIRK_SW_BAD_WRAP : QUIRK_SW_INTERNAL;
+    return err == BM_OK ? SW_OK : err == BM_ERR_INPUT ? quirk(c, QUIRK_BAD_WRAP) : SW_INTERNAL;
 }

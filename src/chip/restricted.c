@@ -262,17 +262,17 @@ restricted_sign(struct chip *c, struct span update, struct wr *out)
     for (size_t i = 0; i < r.count; i++)
         total += r.blocks[i].len;
     if (update.len != total)
-        return QUIRK_SW_BAD_LENGTH;
+        return quirk(c, QUIRK_BAD_LENGTH);
     if (c->pairs[r.index].pkey == NULL)
         return SW_CONDITIONS;
     if (used >= r.max)
-        return QUIRK_SW_USED_UP;
+        return quirk(c, QUIRK_USED_UP);
     if (!hash_area(c, &r, update, hash) || ec_sign(&c->pairs[r.index], SPAN(hash), &w) != BM_OK)
-        return QUIRK_SW_INTERNAL;
+        return SW_INTERNAL;
     c->stats.signatures++; /* before the write, which carries the counts */
     if (store_signed(c, &r, update, signature, (uint8_t)(used + 1)) != BM_OK) {
         c->stats.signatures--;
-        return QUIRK_SW_MEMORY_FAILURE;
+        return SW_MEMORY_FAILURE;
     }
     wr_u8(out, (uint8_t)(used + 1));
     return SW_OK;

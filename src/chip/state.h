@@ -11,6 +11,7 @@
 #include "chip/chip.h"
 #include "chip/ec.h"
 #include "chip/nvm.h"
+#include "chip/quirks.h"
 
 /* Object counts of the product, SPEC a71ch 1.4. */
 enum {
@@ -77,6 +78,7 @@ struct chip_session {
     EVP_MAC_CTX *mac; /* HMAC in progress, or NULL */
     uint8_t mac_p1;   /* the secret it was begun with */
     struct challenge challenges[CHALLENGE_KINDS];
+    bool challenged;  /* this command has made one */
     bool hello_armed; /* the last command made a ClientHello random, SPEC a71ch 3.5 */
     bool hello_fresh; /* ... and this is the command after it */
     uint8_t hello[CHIP_HELLO_LEN];
@@ -84,6 +86,7 @@ struct chip_session {
 
 struct chip {
     struct nvm *nvm;
+    struct quirks quirks;
     OSSL_LIB_CTX *lib; /* private: no configuration file of the process reaches the chip */
     EVP_MD *sha256;
     EVP_MAC *hmac;
@@ -95,6 +98,12 @@ struct chip {
     struct chip_stats saved;     /* as in the NVM */
     struct chip_session session; /* of chip_apdu */
 };
+
+static inline uint16_t
+quirk(const struct chip *c, enum quirk q)
+{
+    return c->quirks.value[q];
+}
 
 /* Run a parsed command; appends the data of the response and returns the status word. */
 uint16_t applet_run(struct chip_session *s, const struct apdu *cmd, struct wr *out);

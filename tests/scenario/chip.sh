@@ -48,6 +48,10 @@ for bad in x 4:0:1 3 3: 3:0 3:0: '3:0:1,' 3:0:1,max= 3:0:256 3:4096:1 3:0:1,max=
     3:0:1,2:1,4:1,6:1,8:1; do
     check_fails 2 "--restricted $bad is misuse" "$bin/a71chd" --sim "$work/none" --listen tcp:127.0.0.1:0 --restricted "$bad"
 done
+for bad in bad-index bad-index=9000 nonsense=1 pair-check=2; do
+    check_fails 2 "--quirk $bad is misuse" "$bin/a71chd" --sim "$work/none" --listen tcp:127.0.0.1:0 --quirk "$bad"
+done
+check_output "--quirks lists name, default and reason" '^bad-index +6a86 +index out of range' "$bin/a71chd" --quirks
 check "misuse makes no chip" gone "$work/none"
 check_fails 2 "an unknown log level is misuse" "$bin/a71chd" --log loud
 check_fails 2 "--stats wants an address" "$bin/a71chd" --stats nowhere
@@ -147,6 +151,11 @@ check_output "a client that takes no answers keeps nobody waiting" '^0131f322100
 wait_line strict 'closing client=[0-9]+: it has not taken its reply in time' >/dev/null && ok "and is closed at its deadline"
 stop strict INT
 check_output "SIGINT ends it cleanly, too" 'ending on a signal' cat "$work/strict.log"
+
+serve quirky --quirk bad-index=6985 --quirk free-eeprom=4660
+check "a quirk changes the chip's answer" is "$(last_line "$jrcp" "$tcp" $select 8011070000)" 6985
+check "and its figures" is "$(last_line "$jrcp" "$tcp" $select 8091000200)" 12349000
+stop quirky
 
 for pass in 1 2; do # the same option again changes nothing
     serve "restricted$pass" --restricted 3:64:2,70:1,max=9

@@ -92,7 +92,6 @@ module_info_is_that_of_the_fresh_product(void **state)
     expect(b, "8091000300", SW_OK, "0131f3221000");
     expect(b, "80910003", SW_OK, "0131f3221000"); /* no Le */
     expect(b, "8091000600", SW_OK, "ff00");
-    expect(b, "8091000200", SW_WRONG_P1P2, "");
     expect(b, "8091030500", SW_WRONG_P1P2, "");
     expect(b, "8091010300", SW_WRONG_P1P2, "");
     expect(b, "80910003010000", SW_WRONG_DATA, "");

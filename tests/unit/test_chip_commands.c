@@ -987,15 +987,6 @@ debug_reset_brings_back_the_fresh_chip(void **state)
     expect(b, "8012000061" PRIV PUB "00", SW_OK, "");
 }
 
-static void
-free_memory_is_not_pretended(void **state)
-{
-    struct bench *b = *state;
-
-    expect(b, "8091000200", SW_WRONG_P1P2, "");
-    expect(b, "8091010200", SW_WRONG_P1P2, "");
-}
-
 /* ---- older folders ------------------------------------------------------------------------ */
 
 /* tests/vectors/chip/first-light/nvm was written by the program before these commands. */
@@ -1072,7 +1063,6 @@ main(void)
         with_chip(reflect_returns_what_it_got),
         with_chip(disabling_debug_takes_the_version_bit_and_the_commands_for_good),
         with_chip(debug_reset_brings_back_the_fresh_chip),
-        with_chip(free_memory_is_not_pretended),
         cmocka_unit_test(folder_of_the_first_build_opens_and_takes_the_new_commands),
     };
 
