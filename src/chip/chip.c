@@ -137,11 +137,10 @@ init(struct chip *c, struct bm_msg *msg)
 {
     c->session.chip = c;
     c->quirks = quirks_default();
-    c->lib = OSSL_LIB_CTX_new();
-    c->sha256 = c->lib != NULL ? EVP_MD_fetch(c->lib, "SHA256", NULL) : NULL;
-    c->hmac = c->lib != NULL ? EVP_MAC_fetch(c->lib, "HMAC", NULL) : NULL;
-    c->aes_ecb = c->lib != NULL ? EVP_CIPHER_fetch(c->lib, "AES-128-ECB", NULL) : NULL;
-    c->aes_wrap = c->lib != NULL ? EVP_CIPHER_fetch(c->lib, "AES-128-WRAP", NULL) : NULL;
+    c->sha256 = EVP_MD_fetch(c->lib, "SHA256", NULL);
+    c->hmac = EVP_MAC_fetch(c->lib, "HMAC", NULL);
+    c->aes_ecb = EVP_CIPHER_fetch(c->lib, "AES-128-ECB", NULL);
+    c->aes_wrap = EVP_CIPHER_fetch(c->lib, "AES-128-WRAP", NULL);
     if (c->sha256 == NULL || c->hmac == NULL || c->aes_ecb == NULL || c->aes_wrap == NULL)
         return bm_fail(msg, BM_ERR_INTERNAL, "libcrypto gives no SHA-256, HMAC or AES-128");
     c->stats = c->saved = get_stats(nvm_read(c->nvm, IMG_STATS, IMG_STATS_LEN));
@@ -151,17 +150,22 @@ init(struct chip *c, struct bm_msg *msg)
 }
 
 enum bm_err
-chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg)
+chip_open_store_shared(
+    struct nvm_store store, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg)
 {
     struct chip *c = calloc(1, sizeof *c);
     enum bm_err err;
 
     *out = NULL;
-    if (c == NULL) {
+    if (c != NULL && lib == NULL)
+        c->own_lib = lib = OSSL_LIB_CTX_new();
+    if (c == NULL || lib == NULL) {
+        free(c);
         store.close(store.arg);
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     }
-    err = nvm_open(store, IMG_LEN, &c->nvm, msg);
+    c->lib = lib;
+    err = nvm_open(store, c->lib, IMG_LEN, &c->nvm, msg);
     if (err == BM_OK)
         err = init(c, msg);
     if (err != BM_OK) {
@@ -174,7 +178,19 @@ chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg)
 }
 
 enum bm_err
+chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg)
+{
+    return chip_open_store_shared(store, NULL, out, msg);
+}
+
+enum bm_err
 chip_open(const char *dir, struct chip **out, struct bm_msg *msg)
+{
+    return chip_open_shared(dir, NULL, out, msg);
+}
+
+enum bm_err
+chip_open_shared(const char *dir, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg)
 {
     struct nvm_store store;
     struct bm_msg why = { "" };
@@ -183,7 +199,7 @@ chip_open(const char *dir, struct chip **out, struct bm_msg *msg)
     *out = NULL;
     if (err != BM_OK)
         return err;
-    err = chip_open_store(store, out, &why);
+    err = chip_open_store_shared(store, lib, out, &why);
     if (err == BM_ERR_INPUT)
         return bm_fail(msg, err,
             "%s/nvm is damaged or foreign: %s; put back a copy of the folder or name a new one",
@@ -220,8 +236,8 @@ chip_close(struct chip *c)
     EVP_MAC_free(c->hmac);
     EVP_CIPHER_free(c->aes_ecb);
     EVP_CIPHER_free(c->aes_wrap);
-    OSSL_LIB_CTX_free(c->lib);
     nvm_close(c->nvm);
+    OSSL_LIB_CTX_free(c->own_lib);
     free(c);
 }
 

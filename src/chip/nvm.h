@@ -3,7 +3,8 @@
  * The chip's non-volatile memory: one byte image that changes by whole transactions.
  *
  * On disk it is one file: a snapshot of the image, then a journal of transactions, each with
- * sequence number, length and checksum. A transaction is appended and synced before nvm_write
+ * sequence number and length, and both sealed under a key of this chip's own (seal.h), whose tag is
+ * the checksum, too. A transaction is appended and synced before nvm_write
  * returns. What a power cut leaves behind is a prefix of the last record, which the next open
  * discards: the state before that transaction. Damage anywhere else is refused, never guessed at.
  * The journal is folded into a new snapshot (new file, sync, rename) when it has grown, and at once
@@ -16,9 +17,10 @@
 #define BM_CHIP_NVM_H
 
 #include "base/bytes.h"
+#include "chip/seal.h"
 
 enum {
-    NVM_VERSION = 1,
+    NVM_VERSION = 2,
     NVM_CHANGES_MAX = 8,
     NVM_PAYLOAD_MAX = 1024,      /* of one record */
     NVM_JOURNAL_MAX = 64 * 1024, /* then it is folded */
@@ -42,13 +44,17 @@ struct nvm_store {
     enum bm_err (*append)(void *arg, struct span data);
     /* The old or the new content is there, whatever happens; durable when it returns BM_OK. */
     enum bm_err (*replace)(void *arg, struct span data);
+    /* The file key. BM_ERR_NOT_FOUND: none was ever put. */
+    enum bm_err (*key)(void *arg, uint8_t key[SEAL_KEY_LEN], struct bm_msg *msg);
+    /* Put it, once, as durable as the others. */
+    enum bm_err (*put_key)(void *arg, const uint8_t key[SEAL_KEY_LEN]);
     void (*close)(void *arg); /* also when nvm_open failed */
 };
 
 /*
- * A folder: files `nvm` and `lock`. Makes the folder (mode 0700) when it is missing and takes the
- * lock. BM_ERR_CONFLICT: somebody has it open. BM_ERR_INPUT: a folder with other things in it.
- * `cut` may be NULL.
+ * A folder: files `nvm`, `key` and `lock`. Makes the folder (mode 0700) when it is missing and
+ * takes the lock. BM_ERR_CONFLICT: somebody has it open. BM_ERR_INPUT: a folder with other things
+ * in it. `cut` may be NULL.
  */
 enum bm_err nvm_store_dir(
     const char *dir, struct nvm_cut *cut, struct nvm_store *out, struct bm_msg *msg);
@@ -56,6 +62,8 @@ enum bm_err nvm_store_dir(
 /* Memory that the caller owns and that survives close. */
 struct nvm_mem {
     struct buf bytes; /* empty: nothing stored */
+    bool has_key;
+    uint8_t key[SEAL_KEY_LEN];
     struct nvm_cut cut;
 };
 struct nvm_store nvm_store_mem(struct nvm_mem *mem);
@@ -63,11 +71,13 @@ struct nvm_store nvm_store_mem(struct nvm_mem *mem);
 struct nvm;
 
 /*
- * Read the store; an empty one is an image of zeros (nvm_fresh) which the first write stores.
- * Takes the store over, also after an error. BM_ERR_INPUT: damaged, or of another version or size.
+ * Read the store; an empty one is an image of zeros (nvm_fresh) which the first write stores, and
+ * one of an older version is written anew. Takes the store over, also after an error; `lib` is
+ * borrowed, NULL: libcrypto's default. BM_ERR_INPUT: damaged, of a later version or another size,
+ * or without the key it was written with.
  */
-enum bm_err nvm_open(
-    struct nvm_store store, size_t image_size, struct nvm **out, struct bm_msg *msg);
+enum bm_err nvm_open(struct nvm_store store, OSSL_LIB_CTX *lib, size_t image_size, struct nvm **out,
+    struct bm_msg *msg);
 void nvm_close(struct nvm *n); /* takes NULL; wipes the image */
 
 bool nvm_fresh(const struct nvm *n);
@@ -94,11 +104,11 @@ enum bm_err nvm_write(
 /* NVM_SCRUB that first zeroes the image from `from` to its end. */
 enum bm_err nvm_wipe(struct nvm *n, size_t from, const struct nvm_change *changes, size_t count);
 
-/* Append one record with a right checksum: for tests and fuzzing of the parser behind it. */
-enum bm_err nvm_frame(struct wr *out, struct span snapshot_sum, uint32_t seq, struct span payload);
-/* Append a snapshot; its checksum, the last NVM_SUM_LEN bytes, goes into each record of the file.
- */
-enum { NVM_SUM_LEN = 16, NVM_SNAPSHOT_HEADER = 16, NVM_RECORD_HEADER = 10 };
-enum bm_err nvm_frame_snapshot(struct wr *out, struct span image);
+/* Append a snapshot; its tag, the last bytes, goes into each record of the file. */
+enum { NVM_SNAPSHOT_HEADER = 16 + SEAL_ID_LEN, NVM_RECORD_HEADER = 10 };
+enum bm_err nvm_frame_snapshot(struct wr *out, const struct seal *seal, struct span image);
+/* Append one record. */
+enum bm_err nvm_frame(struct wr *out, const struct seal *seal, struct span snapshot_tag,
+    uint32_t seq, struct span payload);
 
 #endif

@@ -87,7 +87,8 @@ struct chip_session {
 struct chip {
     struct nvm *nvm;
     struct quirks quirks;
-    OSSL_LIB_CTX *lib; /* private: no configuration file of the process reaches the chip */
+    OSSL_LIB_CTX *lib;     /* private: no configuration file of the process reaches the chip */
+    OSSL_LIB_CTX *own_lib; /* the same, or NULL when it is shared */
     EVP_MD *sha256;
     EVP_MAC *hmac;
     EVP_CIPHER *aes_ecb;
@@ -104,6 +105,10 @@ quirk(const struct chip *c, enum quirk q)
 {
     return c->quirks.value[q];
 }
+
+/* chip_open_shared on another medium. */
+enum bm_err chip_open_store_shared(
+    struct nvm_store store, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg);
 
 /* Run a parsed command; appends the data of the response and returns the status word. */
 uint16_t applet_run(struct chip_session *s, const struct apdu *cmd, struct wr *out);

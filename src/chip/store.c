@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two media of nvm.h. In a folder: `nvm` (mode 0600), `nvm.new` while it is being replaced, and
- * `lock`, which holds the owner's process number for the message to a second opener.
+ * The two media of nvm.h. In a folder: `nvm` and `key` (mode 0600), with `.new` behind the name
+ * while one is being written, and `lock`, which holds the owner's process number for the message to
+ * a second opener.
  */
 #include "chip/nvm.h"
 
@@ -90,7 +91,8 @@ dir_load(void *arg, struct buf *out, struct bm_msg *msg)
     struct dir_store *d = arg;
     enum bm_err err;
 
-    (void)unlinkat(d->dir_fd, "nvm.new", 0); /* a replacement that was cut short */
+    (void)unlinkat(d->dir_fd, "nvm.new", 0); /* replacements that were cut short */
+    (void)unlinkat(d->dir_fd, "key.new", 0);
     d->file_fd = openat(d->dir_fd, "nvm", O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     if (d->file_fd < 0 && errno == ENOENT)
         return BM_ERR_NOT_FOUND;
@@ -118,30 +120,73 @@ dir_append(void *arg, struct span data)
     return fdatasync(d->file_fd) == 0 ? BM_OK : BM_ERR_IO;
 }
 
+/* Write NAME.new, sync, rename to NAME; `*fd` is the new file, open. */
+static enum bm_err
+replace_file(struct dir_store *d, const char *name, struct span data, int *fd)
+{
+    char tmp[16];
+    size_t len;
+
+    if (power_off(d->cut))
+        return BM_ERR_IO;
+    (void)snprintf(tmp, sizeof tmp, "%s.new", name);
+    *fd = openat(
+        d->dir_fd, tmp, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*fd < 0)
+        return BM_ERR_IO;
+    len = powered(d->cut, data.len);
+    if (fd_write_all(*fd, span_of(data.ptr, len)) != BM_OK || len != data.len || fsync(*fd) != 0 ||
+        renameat(d->dir_fd, tmp, d->dir_fd, name) != 0) {
+        (void)close(*fd);
+        *fd = -1;
+        return BM_ERR_IO;
+    }
+    return BM_OK;
+}
+
 static enum bm_err
 dir_replace(void *arg, struct span data)
 {
     struct dir_store *d = arg;
-    size_t len;
     int fd;
-    bool ok;
 
-    if (power_off(d->cut))
+    if (replace_file(d, "nvm", data, &fd) != BM_OK)
         return BM_ERR_IO;
-    fd = openat(
-        d->dir_fd, "nvm.new", O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return BM_ERR_IO;
-    len = powered(d->cut, data.len);
-    ok = fd_write_all(fd, span_of(data.ptr, len)) == BM_OK && len == data.len && fsync(fd) == 0 &&
-         renameat(d->dir_fd, "nvm.new", d->dir_fd, "nvm") == 0;
-    if (!ok) {
-        (void)close(fd);
-        return BM_ERR_IO;
-    }
     if (d->file_fd >= 0)
         (void)close(d->file_fd);
     d->file_fd = fd;
+    return fsync(d->dir_fd) == 0 && !power_off(d->cut) ? BM_OK : BM_ERR_IO;
+}
+
+static enum bm_err
+dir_key(void *arg, uint8_t key[SEAL_KEY_LEN], struct bm_msg *msg)
+{
+    struct dir_store *d = arg;
+    struct stat st;
+    int fd = openat(d->dir_fd, "key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool ok;
+
+    if (fd < 0 && errno == ENOENT)
+        return BM_ERR_NOT_FOUND;
+    if (fd < 0)
+        return bm_fail(msg, BM_ERR_IO, "cannot open the file key beside it: %s", strerror(errno));
+    ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == SEAL_KEY_LEN &&
+         read(fd, key, SEAL_KEY_LEN) == SEAL_KEY_LEN;
+    (void)close(fd);
+    return ok ? BM_OK
+              : bm_fail(msg, BM_ERR_INPUT, "the file `key` beside it has not %d bytes",
+                    (int)SEAL_KEY_LEN);
+}
+
+static enum bm_err
+dir_put_key(void *arg, const uint8_t key[SEAL_KEY_LEN])
+{
+    struct dir_store *d = arg;
+    int fd;
+
+    if (replace_file(d, "key", span_of(key, SEAL_KEY_LEN), &fd) != BM_OK)
+        return BM_ERR_IO;
+    (void)close(fd);
     return fsync(d->dir_fd) == 0 && !power_off(d->cut) ? BM_OK : BM_ERR_IO;
 }
 
@@ -149,7 +194,7 @@ static bool
 ours(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lock") == 0 ||
-           strcmp(name, "nvm.new") == 0;
+           strcmp(name, "nvm.new") == 0 || strcmp(name, "key") == 0 || strcmp(name, "key.new") == 0;
 }
 
 /* A folder without `nvm` must be empty: nobody wants a chip in the home folder by a typing error.
@@ -223,7 +268,8 @@ nvm_store_dir(const char *dir, struct nvm_cut *cut, struct nvm_store *out, struc
         dir_close(d);
         return err;
     }
-    *out = (struct nvm_store){ d, dir_load, dir_append, dir_replace, dir_close };
+    *out =
+        (struct nvm_store){ d, dir_load, dir_append, dir_replace, dir_key, dir_put_key, dir_close };
     return BM_OK;
 }
 
@@ -261,6 +307,28 @@ mem_replace(void *arg, struct span data)
     return power_off(&m->cut) ? BM_ERR_IO : m->bytes.failed ? BM_ERR_MEM : BM_OK;
 }
 
+static enum bm_err
+mem_key(void *arg, uint8_t key[SEAL_KEY_LEN], struct bm_msg *msg)
+{
+    const struct nvm_mem *m = arg;
+
+    (void)msg;
+    memcpy(key, m->key, SEAL_KEY_LEN);
+    return m->has_key ? BM_OK : BM_ERR_NOT_FOUND;
+}
+
+static enum bm_err
+mem_put_key(void *arg, const uint8_t key[SEAL_KEY_LEN])
+{
+    struct nvm_mem *m = arg;
+
+    if (power_off(&m->cut) || powered(&m->cut, SEAL_KEY_LEN) < SEAL_KEY_LEN)
+        return BM_ERR_IO;
+    memcpy(m->key, key, SEAL_KEY_LEN);
+    m->has_key = true;
+    return power_off(&m->cut) ? BM_ERR_IO : BM_OK;
+}
+
 static void
 mem_close(void *arg)
 {
@@ -270,5 +338,6 @@ mem_close(void *arg)
 struct nvm_store
 nvm_store_mem(struct nvm_mem *mem)
 {
-    return (struct nvm_store){ mem, mem_load, mem_append, mem_replace, mem_close };
+    return (struct nvm_store){ mem, mem_load, mem_append, mem_replace, mem_key, mem_put_key,
+        mem_close };
 }

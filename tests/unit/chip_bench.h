@@ -66,6 +66,47 @@ reopen(struct bench *b)
     assert_int_equal(run(b, SELECT), SW_OK);
 }
 
+/* Are these bytes somewhere in what the file seals? In its clear they are found by memmem. */
+static inline bool
+sealed_holds(const struct nvm_mem *mem, const void *what, size_t len)
+{
+    struct rd r = rd_of(buf_span(&mem->bytes));
+    struct span bound = rd_span(&r, NVM_SNAPSHOT_HEADER);
+    struct rd header = rd_of(bound);
+    struct span tag = { 0 };
+    struct seal seal;
+    bool found = false;
+    size_t plain_len;
+
+    assert_int_equal(seal_init(&seal, NULL, mem->key), BM_OK);
+    (void)rd_span(&header, 12);
+    plain_len = rd_u32(&header);
+    while (rd_left(&r) > 0) {
+        uint8_t all[SEAL_TAG_LEN + NVM_RECORD_HEADER];
+        struct wr w = wr_of(all, sizeof all);
+        struct span sealed;
+        uint8_t *plain;
+
+        if (tag.len > 0) { /* a record; before it was the snapshot */
+            wr_span(&w, tag);
+            wr_span(&w, rd_span(&r, NVM_RECORD_HEADER));
+            bound = SPAN(all);
+            plain_len = (size_t)all[sizeof all - 2] << 8 | all[sizeof all - 1];
+        }
+        sealed = rd_span(&r, plain_len + SEAL_EXTRA);
+        assert_false(r.failed);
+        plain = malloc(plain_len);
+        assert_non_null(plain);
+        assert_int_equal(seal_open(&seal, bound, sealed, plain), BM_OK);
+        found = found || memmem(plain, plain_len, what, len) != NULL;
+        free(plain);
+        if (tag.len == 0)
+            tag = span_of(&sealed.ptr[sealed.len - SEAL_TAG_LEN], SEAL_TAG_LEN);
+    }
+    seal_fini(&seal);
+    return found;
+}
+
 static inline int
 setup(void **state)
 {

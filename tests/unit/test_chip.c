@@ -643,27 +643,20 @@ state_survives_closing_and_reopening(void **state)
     assert_int_equal(run(b, "8015010020" HASH "00"), SW_OK);
 }
 
-static bool
-stored(const struct bench *b, const char *hex)
-{
-    uint8_t bytes[64];
-    size_t len = strlen(hex) / 2;
-
-    assert_int_equal(hex_decode(bytes, len, span_str(hex)), BM_OK);
-    return memmem(b->mem.bytes.ptr, b->mem.bytes.len, bytes, len) != NULL;
-}
-
 static void
-erased_and_replaced_private_keys_leave_the_file(void **state)
+private_keys_are_sealed_and_leave_the_file_when_erased_or_replaced(void **state)
 {
     static const char *const ends[] = { "8014000000", "8012000000", "809400ea00" };
     struct bench *b = *state;
+    uint8_t key[32];
 
+    assert_int_equal(hex_decode(key, sizeof key, span_str(PRIV)), BM_OK);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         expect(b, "8012000061" PRIV PUB "00", SW_OK, "");
-        assert_true(stored(b, PRIV));
+        assert_true(sealed_holds(&b->mem, key, sizeof key));
+        assert_null(memmem(b->mem.bytes.ptr, b->mem.bytes.len, key, sizeof key));
         expect(b, ends[i], SW_OK, "");
-        assert_false(stored(b, PRIV));
+        assert_false(sealed_holds(&b->mem, key, sizeof key));
     }
 }
 
@@ -806,7 +799,8 @@ static void
 copy_mem(struct nvm_mem *to, const struct nvm_mem *from)
 {
     buf_fini(&to->bytes);
-    *to = (struct nvm_mem){ 0 };
+    *to = *from;
+    to->bytes = (struct buf){ 0 };
     buf_add(&to->bytes, from->bytes.ptr, from->bytes.len);
     assert_false(to->bytes.failed);
 }
@@ -907,15 +901,6 @@ struct flaky {
 };
 
 static enum bm_err
-flaky_load(void *arg, struct buf *out, struct bm_msg *msg)
-{
-    struct flaky *f = arg;
-    struct nvm_store s = nvm_store_mem(&f->mem);
-
-    return s.load(s.arg, out, msg);
-}
-
-static enum bm_err
 flaky_append(void *arg, struct span data)
 {
     struct flaky *f = arg;
@@ -936,10 +921,14 @@ flaky_replace(void *arg, struct span data)
     return f->refuse ? BM_ERR_IO : s.replace(s.arg, data);
 }
 
-static void
-flaky_close(void *arg)
+static struct nvm_store
+flaky_store(struct flaky *f)
 {
-    (void)arg;
+    struct nvm_store s = nvm_store_mem(&f->mem); /* the first member: arg serves both */
+
+    s.append = flaky_append;
+    s.replace = flaky_replace;
+    return s;
 }
 
 static void
@@ -952,7 +941,7 @@ refused_write_changes_nothing_and_a_later_one_repairs_the_file(void **state)
         "00",
         "809400ea00" };
     struct flaky f = { 0 };
-    struct nvm_store store = { &f, flaky_load, flaky_append, flaky_replace, flaky_close };
+    struct nvm_store store = flaky_store(&f);
     struct bench b = { 0 };
     struct view before;
     struct view now;
@@ -999,7 +988,7 @@ static void
 record_after_a_half_written_one_is_not_lost(void **state)
 {
     struct flaky f = { 0 };
-    struct nvm_store store = { &f, flaky_load, flaky_append, flaky_replace, flaky_close };
+    struct nvm_store store = flaky_store(&f);
     struct bench b = { 0 };
 
     (void)state;
@@ -1032,15 +1021,19 @@ open_with_record(uint32_t seq, struct span payload)
     static const uint8_t image[4] = { 1, 2, 3, 4 };
     uint8_t bytes[256];
     struct wr w = wr_of(bytes, sizeof bytes);
-    struct nvm_mem mem = { 0 };
+    struct nvm_mem mem = { .has_key = true };
+    struct seal seal;
     struct nvm *n = NULL;
     enum bm_err err;
 
-    assert_int_equal(nvm_frame_snapshot(&w, SPAN(image)), BM_OK);
-    assert_int_equal(
-        nvm_frame(&w, span_of(&bytes[wr_len(&w) - NVM_SUM_LEN], NVM_SUM_LEN), seq, payload), BM_OK);
+    assert_int_equal(seal_init(&seal, NULL, mem.key), BM_OK);
+    assert_int_equal(nvm_frame_snapshot(&w, &seal, SPAN(image)), BM_OK);
+    assert_int_equal(nvm_frame(&w, &seal, span_of(&bytes[wr_len(&w) - SEAL_TAG_LEN], SEAL_TAG_LEN),
+                         seq, payload),
+        BM_OK);
+    seal_fini(&seal);
     buf_add(&mem.bytes, bytes, wr_len(&w));
-    err = nvm_open(nvm_store_mem(&mem), sizeof image, &n, NULL);
+    err = nvm_open(nvm_store_mem(&mem), NULL, sizeof image, &n, NULL);
     if (err == BM_OK)
         assert_int_equal(nvm_read(n, 3, 1).ptr[0], 9);
     nvm_close(n);
@@ -1074,7 +1067,7 @@ write_outside_the_image_is_a_usage_error(void **state)
     struct nvm *n;
 
     (void)state;
-    assert_int_equal(nvm_open(nvm_store_mem(&mem), 2000, &n, NULL), BM_OK);
+    assert_int_equal(nvm_open(nvm_store_mem(&mem), NULL, 2000, &n, NULL), BM_OK);
     assert_true(nvm_fresh(n));
     assert_int_equal(
         nvm_write(n, &(struct nvm_change){ 1999, span_of(bytes, 2) }, 1, NVM_APPEND), BM_ERR_ARG);
@@ -1132,9 +1125,11 @@ folder_is_private_and_keeps_the_chip(void **state)
     chip_close(b.chip);
     assert_int_equal(stat(sub, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
-    (void)snprintf(path, sizeof path, "%s/nvm", sub);
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", sub, i == 0 ? "nvm" : "key");
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
     b.chip = open_ok(sub);
     assert_int_equal(run(&b, SELECT), SW_OK);
     expect(&b, "8011010000", SW_OK, PUB);
@@ -1261,6 +1256,32 @@ damage_before_the_last_record_is_refused(void **state)
 }
 
 static void
+lost_or_foreign_file_key_is_named(void **state)
+{
+    struct bm_msg msg = { "" };
+    struct chip *c;
+    char dir[64];
+    char path[96];
+
+    (void)state;
+    make_dir(dir);
+    chip_close(open_ok(dir));
+    path_in(path, dir, "key");
+    assert_int_equal(
+        file_write(path, span_str("32 bytes that are another's key."), 0600, NULL), BM_OK);
+    assert_int_equal(chip_open(dir, &c, &msg), BM_ERR_INPUT);
+    assert_non_null(strstr(msg.text, "not the one it was written with"));
+    assert_int_equal(file_write(path, span_str("short"), 0600, NULL), BM_OK);
+    assert_int_equal(chip_open(dir, &c, &msg), BM_ERR_INPUT);
+    assert_non_null(strstr(msg.text, "has not 32 bytes"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(chip_open(dir, &c, &msg), BM_ERR_INPUT);
+    assert_non_null(strstr(msg.text, "is gone"));
+    assert_int_not_equal(access(path, F_OK), 0); /* a new one would hide the loss */
+    assert_int_equal(dir_remove(dir, NULL), BM_OK);
+}
+
+static void
 damaged_file_is_named_with_a_cure(void **state)
 {
     struct bm_msg msg = { "" };
@@ -1281,10 +1302,10 @@ damaged_file_is_named_with_a_cure(void **state)
     assert_non_null(strstr(msg.text, "checksum"));
     assert_non_null(strstr(msg.text, "put back a copy"));
     file.ptr[200] ^= 1;
-    file.ptr[9] = 2;
+    file.ptr[9] = 9;
     assert_int_equal(file_write(path, buf_span(&file), 0600, NULL), BM_OK);
     assert_int_equal(chip_open(dir, &c, &msg), BM_ERR_INPUT);
-    assert_non_null(strstr(msg.text, "version 2"));
+    assert_non_null(strstr(msg.text, "version 9"));
     assert_int_equal(file_write(path, span_str(""), 0600, NULL), BM_OK);
     assert_int_equal(chip_open(dir, &c, &msg), BM_ERR_INPUT);
     buf_fini(&file);
@@ -1300,6 +1321,8 @@ records_of_another_file_do_not_fit(void **state)
     size_t start = b->mem.bytes.len;
 
     expect(b, "8012000000", SW_OK, "");
+    memcpy(other.key, b->mem.key, sizeof other.key); /* not even under the same file key */
+    other.has_key = true;
     assert_int_equal(chip_open_store(nvm_store_mem(&other), &chip, NULL), BM_OK);
     chip_close(chip);
     buf_add(&other.bytes, &b->mem.bytes.ptr[start], b->mem.bytes.len - start);
@@ -1343,7 +1366,7 @@ main(void)
         with_chip(counts_are_right_and_survive_closing),
         with_chip(signing_never_writes_the_memory),
         with_chip(state_survives_closing_and_reopening),
-        with_chip(erased_and_replaced_private_keys_leave_the_file),
+        with_chip(private_keys_are_sealed_and_leave_the_file_when_erased_or_replaced),
         with_chip(journal_is_folded_when_it_has_grown),
         cmocka_unit_test(power_cut_at_any_byte_leaves_before_or_after),
         cmocka_unit_test(power_cut_while_the_chip_is_made_leaves_none_or_a_whole_one),
@@ -1356,6 +1379,7 @@ main(void)
         cmocka_unit_test(folder_with_other_things_is_not_made_a_chip),
         cmocka_unit_test(power_cut_in_the_folder_leaves_before_or_after),
         with_chip(damage_before_the_last_record_is_refused),
+        cmocka_unit_test(lost_or_foreign_file_key_is_named),
         cmocka_unit_test(damaged_file_is_named_with_a_cure),
         with_chip(records_of_another_file_do_not_fit),
     };
