@@ -6,7 +6,7 @@
 #include "a71ch.h"
 #include "base/file.h"
 #include "openssl/core/shared_chip.h"
-#include "openssl/provider/reason.h"
+#include "openssl/core/reason.h"
 #include "wire/refkey.h"
 
 #include <openssl/bn.h>

@@ -333,3 +333,13 @@ shared_chip_generate(
             index, index);
     return err;
 }
+
+void
+shared_chip_fit(uint8_t out[A71CH_HASH_LEN], const uint8_t *digest, size_t len)
+{
+    struct wr w = wr_of(out, A71CH_HASH_LEN);
+
+    for (size_t i = len; i < A71CH_HASH_LEN; i++)
+        wr_u8(&w, 0);
+    wr_bytes(&w, digest, len < A71CH_HASH_LEN ? len : A71CH_HASH_LEN);
+}

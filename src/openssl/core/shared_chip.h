@@ -66,4 +66,8 @@ enum bm_err shared_chip_verify(struct shared_chip *c, unsigned index,
 enum bm_err shared_chip_generate(
     struct shared_chip *c, unsigned index, uint8_t out[A71CH_POINT_LEN], struct bm_msg *msg);
 
+/* What ECDSA on P-256 takes of a digest: its first 32 bytes, or zeros before a shorter one.
+ * SPEC a71ch 9.3 */
+void shared_chip_fit(uint8_t out[A71CH_HASH_LEN], const uint8_t *digest, size_t len);
+
 #endif

@@ -53,37 +53,6 @@ prov_raise_at(const struct prov *p, enum reason reason, const char *file, int li
     return 0;
 }
 
-static enum reason
-reason_of(enum bm_err err)
-{
-    switch (err) {
-    case BM_ERR_IO:
-    case BM_ERR_TIMEOUT:
-    case BM_ERR_CLOSED:
-        return REASON_CHIP_ABSENT;
-    case BM_ERR_STATUS:
-    case BM_ERR_DENIED:
-        return REASON_CHIP_REFUSED;
-    case BM_ERR_PROTO:
-    case BM_ERR_INPUT:
-    case BM_ERR_MORE:
-        return REASON_CHIP_ANSWER;
-    case BM_ERR_MEM:
-        return REASON_MEMORY;
-    case BM_ERR_EXISTS:
-        return REASON_SLOT_TAKEN;
-    case BM_OK:
-    case BM_ERR_ARG:
-    case BM_ERR_SPACE:
-    case BM_ERR_LIMIT:
-    case BM_ERR_NOT_FOUND:
-    case BM_ERR_CONFLICT:
-    case BM_ERR_INTERNAL:
-        return REASON_INTERNAL;
-    }
-    return REASON_INTERNAL;
-}
-
 int
 prov_raise_chip(const struct prov *p, enum bm_err err, const struct bm_msg *msg)
 {

@@ -21,8 +21,8 @@
 #ifndef BM_OPENSSL_PROVIDER_H
 #define BM_OPENSSL_PROVIDER_H
 
+#include "openssl/core/reason.h"
 #include "openssl/core/shared_chip.h"
-#include "openssl/provider/reason.h"
 #include "wire/refkey.h"
 
 #include <openssl/core_dispatch.h>

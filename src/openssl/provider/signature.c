@@ -148,18 +148,6 @@ check_input_length(const struct sign_ctx *c, size_t len)
     return 1;
 }
 
-/* What ECDSA on P-256 takes of a digest: its first 32 bytes, or zeros before a shorter one.
- * SPEC a71ch 9.3 */
-static void
-fit_to_hash(uint8_t out[A71CH_HASH_LEN], const uint8_t *digest, size_t len)
-{
-    struct wr w = wr_of(out, A71CH_HASH_LEN);
-
-    for (size_t i = len; i < A71CH_HASH_LEN; i++)
-        wr_u8(&w, 0);
-    wr_bytes(&w, digest, len < A71CH_HASH_LEN ? len : A71CH_HASH_LEN);
-}
-
 static int
 sign_in_chip(const struct sign_ctx *c, unsigned char *sig, size_t *siglen, size_t cap,
     const uint8_t *digest, size_t len)
@@ -171,7 +159,7 @@ sign_in_chip(const struct sign_ctx *c, unsigned char *sig, size_t *siglen, size_
     if (cap < A71CH_SIGNATURE_MAX) /* asked before: a refused signature would cost the chip one */
         return prov_raise(
             c->prov, REASON_BUFFER, "%zu bytes; a signature may take %d", cap, A71CH_SIGNATURE_MAX);
-    fit_to_hash(hash, digest, len);
+    shared_chip_fit(hash, digest, len);
     if (!key_chip_sign(c->key, hash, der, &der_len))
         return 0;
     memcpy(sig, der, der_len);
@@ -240,7 +228,7 @@ verify(void *ctx, const unsigned char *sig, size_t siglen, const unsigned char *
     if (key_verifies_in_chip(c->key)) {
         uint8_t hash[A71CH_HASH_LEN];
 
-        fit_to_hash(hash, tbs, tbslen);
+        shared_chip_fit(hash, tbs, tbslen);
         return key_chip_verify(c->key, hash, span_of(sig, siglen));
     }
     pctx = EVP_PKEY_CTX_new_from_pkey(c->prov->soft, c->key->soft, NULL);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Why an operation of the provider failed: the reason codes on OpenSSL's error queue and their
- * sentences. The particulars (which slot, which address, what cures it) travel as error data.
+ * Why an operation of the provider or the engine failed: the reason codes on OpenSSL's error queue
+ * and their sentences. The particulars (which slot, which address, what cures it) travel as error
+ * data.
  */
 #ifndef BM_OPENSSL_REASON_H
 #define BM_OPENSSL_REASON_H
+
+#include "base/err.h"
 
 /* X(name, number, sentence). Numbers are stable: the self-test and others tell causes by them. */
 #define REASONS(X)                                                                                 \
@@ -21,11 +24,14 @@
     X(REASON_PEER, 11, "the peer's key is not a public key on P-256")                              \
     X(REASON_PARAMETER, 12, "parameter not usable here")                                           \
     X(REASON_MEMORY, 13, "out of memory")                                                          \
-    X(REASON_INTERNAL, 14, "internal error of the provider")                                       \
+    X(REASON_INTERNAL, 14, "internal error of the A71CH module")                                   \
     X(REASON_SLOT_TAKEN, 15, "the slot of the A71CH holds a key already")
 
 #define REASON_ENUM(name, number, sentence) name = (number),
 enum reason { REASONS(REASON_ENUM) };
 #undef REASON_ENUM
+
+/* The reason to raise for what shared_chip_*() returned. */
+enum reason reason_of(enum bm_err err);
 
 #endif
