@@ -82,20 +82,6 @@ scope_fits(enum service service, const char *scope)
     return false;
 }
 
-static const char *
-service_name(enum service service)
-{
-    switch (service) {
-    case SERVICE_IOT:
-        return "iot";
-    case SERVICE_DATA:
-        return "iotdata";
-    case SERVICE_LAMBDA:
-        return "lambda";
-    }
-    return "";
-}
-
 static bool
 authorize(struct call *c)
 {
@@ -111,7 +97,7 @@ authorize(struct call *c)
         return true;
     call_refuse(c, data ? FORBIDDEN : INVALID_SIGNATURE,
         "Credential should be scoped to the service '%s', not '%s', for %s.",
-        service_name(c->op->service), r.service, c->op->name);
+        operation_service(c->op), r.service, c->op->name);
     return false;
 }
 
@@ -170,15 +156,16 @@ refuse_unknown(struct call *c, const struct operation *other)
 {
     if (c->op != NULL)
         call_refuse(c, NOT_BUILT,
-            "%s (%s %s) is not built here; the manual page of birthmark lists what is.",
+            "%s (%s %s) is not built here; `birthmark cloud --coverage` lists what is.",
             c->op->name, http_method(c->rq), http_path(c->rq));
     else if (other != NULL)
         call_refuse(c, METHOD_NOT_ALLOWED, "%s is no method of %s; %s is, for %s.",
             http_method(c->rq), http_path(c->rq), other->method, other->name);
     else
         call_refuse(c, NOT_BUILT,
-            "%s %s is no operation of AWS IoT, IoT data or Lambda that is known here; the manual "
-            "page of birthmark lists what is built.",
+            "%s %s is no operation of AWS IoT, IoT data or Lambda that is known here; `birthmark "
+            "cloud "
+            "--coverage` lists what is built.",
             http_method(c->rq), http_path(c->rq));
 }
 
@@ -196,12 +183,14 @@ on_request(void *arg, struct http_request *rq)
     c->api = a;
     c->registry = a->options.registry;
     c->rq = rq;
-    c->op = operation_find(http_method(rq), http_path(rq), c->labels, &other);
+    c->op = operation_find(http_method(rq), http_path(rq), http_query(rq), c->labels, &other);
     if (authorize(c)) {
-        if (c->op == NULL || c->op->handler == NULL)
+        operation_fn handler = c->op != NULL ? operation_handler(c->op) : NULL;
+
+        if (handler == NULL)
             refuse_unknown(c, other);
-        else if (decode_labels(c) && decode_body(c))
-            c->op->handler(c);
+        else if (decode_labels(c) && decode_body(c) && call_check(c))
+            handler(c);
     }
     if (c->answered)
         call_end(c);

@@ -50,4 +50,8 @@ enum bm_err api_open(const struct api_options *options, struct api **out, struct
 void api_close(struct api *a);
 uint16_t api_port(const struct api *a);
 
+/* Every operation of the services' models, and whether it is built here. */
+typedef void (*api_operation_fn)(void *arg, const char *service, const char *name, bool built);
+void api_operations(api_operation_fn fn, void *arg);
+
 #endif

@@ -53,8 +53,16 @@ change_for(struct call *c, bool (*read)(struct call *c, uint8_t id[REGISTRY_ID_L
     uint8_t id[REGISTRY_ID_LEN];
     struct bm_msg msg = { "" };
 
-    if (policy != NULL && read(c, id))
-        call_finish(c, change(c, policy, id, attach, &msg), &msg);
+    enum bm_err err;
+
+    if (policy == NULL || !read(c, id))
+        return;
+    err = change(c, policy, id, attach, &msg);
+    /* DetachPolicy has no ResourceNotFoundException in the model */
+    if (err == BM_ERR_NOT_FOUND && strcmp(c->op->name, "DetachPolicy") == 0)
+        call_refuse_input(c, "%s", msg.text);
+    else
+        call_finish(c, err, &msg);
 }
 
 void

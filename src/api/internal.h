@@ -21,16 +21,55 @@ struct call;
 
 enum service { SERVICE_IOT, SERVICE_DATA, SERVICE_LAMBDA };
 enum body { BODY_NONE, BODY_JSON, BODY_RAW };
-enum { LABELS_MAX = 2, ARN_MAX = 512 };
+enum { LABELS_MAX = 3, ARN_MAX = 512 };
+
+/*
+ * What the service models say of a request (model.inc). `min` and `max` bound a number, or the
+ * characters of a text, or the items of a list or map.
+ */
+enum kind {
+    KIND_STRING,
+    KIND_BLOB, /* base64 text */
+    KIND_BOOLEAN,
+    KIND_INTEGER,
+    KIND_LONG,
+    KIND_FLOAT,
+    KIND_DOUBLE,
+    KIND_TIMESTAMP,
+    KIND_LIST,
+    KIND_MAP,
+    KIND_STRUCTURE,
+    KIND_OPAQUE, /* checked by who reads it */
+};
+
+struct shape {
+    enum kind kind;
+    int64_t min, max;
+    const char *const *words; /* what a text may be, or NULL */
+    const struct member *members;
+    const struct shape *element;
+    const struct shape *key;
+};
+
+struct member {
+    const char *name; /* as on the wire; NULL ends a list */
+    enum { IN_BODY, IN_PATH, IN_QUERY, IN_HEADER, IN_PAYLOAD } where;
+    bool required;
+    const struct shape *shape;
+};
 
 struct operation {
     enum service service;
     const char *name;
     const char *method;
-    const char *path; /* {}: one segment, a label; {+}: one or more, only where not built */
+    /* {}: one segment, a label; {+}: one or more, only where not built; ?a=b: is in the query */
+    const char *path;
     enum body body;
-    void (*handler)(struct call *c); /* NULL: not built */
+    unsigned status;              /* of success */
+    const struct member *members; /* NULL: not built */
 };
+
+typedef void (*operation_fn)(struct call *c);
 
 struct api {
     struct api_options options;
@@ -57,8 +96,15 @@ struct call {
  * The operation of a request, its labels appended to `labels` still percent-encoded. NULL: none;
  * *other is then an operation with that path and another method, or NULL.
  */
-const struct operation *operation_find(const char *method, const char *path,
+const struct operation *operation_find(const char *method, const char *path, const char *query,
     struct buf labels[LABELS_MAX], const struct operation **other);
+
+/* NULL: not built. */
+operation_fn operation_handler(const struct operation *op);
+const char *operation_service(const struct operation *op); /* as in a credential's scope */
+
+/* Are query, headers and body as the model has them? Refuses when not. shapes.c */
+bool call_check(struct call *c);
 
 /* ---- refusals (reply.c); names and status codes are in one table there. SPEC aws-iot 1.2 ---- */
 

@@ -8,6 +8,7 @@
  */
 #include "birthmark/cmd.h"
 
+#include "api/api.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "birthmark/master.h"
@@ -42,6 +43,9 @@ static const char usage[] =
     "  --new-credentials  make new credentials in DIR/credentials, print them, exit; needed "
     "before\n"
     "                     listening beyond loopback\n"
+    "  --coverage         print every operation of AWS IoT, its data plane and Lambda, and whether "
+    "it "
+    "is built; exit\n"
     "  --log LEVEL        error, warn, info (default), debug, trace\n"
     "  --help, --version\n";
 
@@ -157,6 +161,31 @@ find_runtime_dir(char *out, size_t cap)
     return snprintf(out, cap, "%s/../share/birthmark/runtimes", exe) < (int)cap;
 }
 
+struct coverage {
+    unsigned built;
+    unsigned all;
+};
+
+static void
+print_operation(void *arg, const char *service, const char *name, bool built)
+{
+    struct coverage *coverage = arg;
+
+    coverage->all++;
+    coverage->built += built;
+    printf("%-6s  %-8s  %s\n", built ? "built" : "-", service, name);
+}
+
+static int
+print_coverage(void)
+{
+    struct coverage coverage = { 0, 0 };
+
+    api_operations(print_operation, &coverage);
+    printf("%u of %u operations are built\n", coverage.built, coverage.all);
+    return EXIT_DONE;
+}
+
 struct cloud_args {
     char dir[PATH_MAX];
     struct address api;
@@ -214,6 +243,8 @@ parse_option(int opt, struct cloud_args *a)
     case 'c':
         a->new_credentials = true;
         return -1;
+    case 'o':
+        return print_coverage();
     case 'l':
         if (!log_level_parse(optarg, &level))
             return cmd_misuse(
@@ -237,9 +268,9 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "api", required_argument, NULL, 'a' }, { "mqtt", required_argument, NULL, 'm' },
         { "name", required_argument, NULL, 'n' }, { "workers", required_argument, NULL, 'w' },
         { "region", required_argument, NULL, 'r' }, { "broker", required_argument, NULL, 'b' },
-        { "new-credentials", no_argument, NULL, 'c' }, { "log", required_argument, NULL, 'l' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { NULL, 0, NULL, 0 } };
+        { "new-credentials", no_argument, NULL, 'c' }, { "coverage", no_argument, NULL, 'o' },
+        { "log", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
     int opt;
     int rc;
 

@@ -721,7 +721,7 @@ ca_update_refuses_words_outside_the_enum(void **state)
         "ResourceNotFoundException", NULL);
     expect(w, "PUT", "/cacertificate/xyz?newStatus=ACTIVE", "{}", 400, "InvalidRequestException",
         "'xyz' is not 64 hexadecimal digits");
-    expect(w, "PUT", "/cacertificate/" NO_ID, "{\"registrationConfig\":{\"roleArn\":\"r\"}}", 501,
+    expect(w, "PUT", "/cacertificate/" NO_ID, "{\"registrationConfig\":{\"roleArn\":\"arn:aws:iam::1:role/r-of-ca\"}}", 501,
         "NotImplementedException", "registrationConfig");
     expect(w, "PUT", "/cacertificate/" NO_ID, "{\"removeAutoRegistration\":\"yes\"}", 400,
         "InvalidRequestException", "'removeAutoRegistration' is a string");
@@ -830,7 +830,7 @@ unreadable_and_weak_ca_pem_is_400(void **state)
             400, "CertificateValidationException", cases[i].says);
     expect_body(w, "POST", "/cacertificate",
         body_of("caCertificate", json_string(""), "verificationCertificate", file_json("leaf-v1")),
-        400, "InvalidRequestException", "0 bytes");
+        400, "InvalidRequestException", "0 characters");
 }
 
 static void
@@ -1326,11 +1326,11 @@ function_settings_not_built_are_refused(void **state)
     w->service = "lambda";
     put_function(w);
 #define FUNCTION "{\"FunctionName\":\"g\",\"Role\":\"arn:aws:iam::1:role/r\","
-    expect(w, "POST", FUNCTIONS, FUNCTION "\"Layers\":[\"x\"]}", 501, "NotImplementedException",
+    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{},\"Layers\":[\"x\"]}", 501, "NotImplementedException",
         "'Layers'");
-    expect(w, "POST", FUNCTIONS, FUNCTION "\"PackageType\":\"Image\"}", 501,
+    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{},\"PackageType\":\"Image\"}", 501,
         "NotImplementedException", "Image");
-    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{\"S3Bucket\":\"b\"}}", 501,
+    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{\"S3Bucket\":\"bbb\"}}", 501,
         "NotImplementedException", "S3Bucket");
     expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{}}", 400, "InvalidParameterValueException",
         "ZipFile");
@@ -1339,9 +1339,9 @@ function_settings_not_built_are_refused(void **state)
     expect(w, "POST", FUNCTIONS,
         FUNCTION "\"Runtime\":\"provided\",\"Handler\":\"h\",\"Code\":{\"ZipFile\":\"UEsD\"}}", 400,
         "InvalidParameterValueException", NULL);
-    expect(w, "POST", FUNCTIONS, "{\"FunctionName\":\"g\",\"Role\":\"r\"}", 400,
+    expect(w, "POST", FUNCTIONS, "{\"FunctionName\":\"g\",\"Role\":\"r\",\"Code\":{}}", 400,
         "InvalidParameterValueException", "Role is 'r'");
-    expect(w, "POST", FUNCTIONS, "{\"FunctionName\":\"a b\",\"Role\":\"r\"}", 400,
+    expect(w, "POST", FUNCTIONS, "{\"FunctionName\":\"a b\",\"Role\":\"r\",\"Code\":{}}", 400,
         "InvalidParameterValueException", "'a b'");
     expect(w, "PUT", FUNCTIONS "/f/code", "{\"S3Key\":\"k\"}", 501, "NotImplementedException",
         "'S3Key'");
