@@ -3,6 +3,7 @@
 #include "a71chd/backend.h"
 
 #include "a71chd/trace.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -21,8 +22,7 @@ pump(struct backend *b)
         s->next = NULL;
         b->running = s;
         b->busy = true;
-        if (s->request == BACKEND_APDU)
-            trace_command(s->client, span_of(s->command, s->command_len));
+        b->started_us = trace_on(b->trace) ? clock_mono_us() : 0;
         b->ops->start(b, s);
     }
     b->pumping = false;
@@ -91,6 +91,12 @@ backend_session_close(struct backend_session *s)
     s->backend->ops->session_free(s);
 }
 
+void
+backend_set_trace(struct backend *b, struct trace *trace)
+{
+    b->trace = trace;
+}
+
 bool
 backend_shared(const struct backend *b)
 {
@@ -120,27 +126,46 @@ backend_waiting(const struct backend_session *s)
     return s->request != BACKEND_NONE;
 }
 
+/* The running request, when anybody still waits for it. */
+static void
+trace(const struct backend *b, const struct backend_answer *answer)
+{
+    const struct backend_session *s = b->running;
+
+    if (s == NULL || !trace_on(b->trace))
+        return;
+    trace_write(b->trace,
+        &(struct trace_exchange){ .chip = b->name,
+            .client = s->client,
+            .reset = s->request == BACKEND_RESET,
+            .command = span_of(s->command, s->command_len),
+            .answer = answer->bytes,
+            .error = answer->err != BM_OK ? answer->cause : NULL,
+            .fault = answer->fault,
+            .took_us = answer->took_us != 0 ? answer->took_us : clock_mono_us() - b->started_us });
+}
+
 void
 backend_finish(struct backend *b, const struct backend_answer *answer)
 {
     struct backend_session *s = b->running;
 
-    b->running = NULL;
     b->busy = false;
     if (s != NULL) {
-        if (s->request == BACKEND_APDU && answer->err == BM_OK)
-            trace_response(s->client, span_of(s->command, s->command_len), answer->bytes);
+        trace(b, answer);
         s->request = BACKEND_NONE;
         bm_wipe(s->command, s->command_len); /* may have been a private key */
         s->command_len = 0;
+        b->running = NULL;
         s->done(s->arg, answer); /* may close the session */
     }
     pump(b);
 }
 
 void
-backend_hang(struct backend *b)
+backend_hang(struct backend *b, const char *fault)
 {
+    trace(b, &(struct backend_answer){ .err = BM_ERR_TIMEOUT, .cause = "none", .fault = fault });
     b->running = NULL; /* its session keeps waiting */
     b->busy = false;
     pump(b);

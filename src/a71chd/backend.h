@@ -20,6 +20,7 @@
 struct backend;
 struct backend_session;
 struct chip;
+struct trace;
 
 enum {
     BACKEND_ATR_MAX = 60, /* what socket clients take, SPEC a71ch 1.2 */
@@ -29,6 +30,8 @@ struct backend_answer {
     enum bm_err err;
     struct span bytes; /* BM_OK: response of 2 bytes or more, or ATR. Borrowed during the call. */
     const char *cause; /* otherwise a sentence for the client: why there is no answer */
+    const char *fault; /* what was done to it on purpose, or NULL; for the trace */
+    int64_t took_us;   /* by the chip's own clock; 0: as long as it really took */
 };
 
 /* Never called for a session that is closed. It may ask again, and may close the session. */
@@ -57,6 +60,9 @@ enum bm_err backend_session_open(
     struct backend *b, unsigned client, backend_fn done, void *arg, struct backend_session **out);
 void backend_session_close(struct backend_session *s); /* takes NULL */
 bool backend_shared(const struct backend *b);
+
+/* Borrowed until backend_free; NULL: none. */
+void backend_set_trace(struct backend *b, struct trace *trace);
 
 /*
  * Ask. A session waits for at most one answer: asking for a command while it does is a bug. A reset
@@ -102,6 +108,9 @@ struct backend_session {
 struct backend {
     const struct backend_ops *ops;
     struct loop *loop;
+    const char *name; /* of this chip among many, for the trace; may be NULL */
+    struct trace *trace;
+    int64_t started_us; /* the running request */
     bool shared;
     bool busy;                       /* between start and finish */
     bool pumping;                    /* keeps a long queue off the stack */
@@ -113,6 +122,6 @@ struct backend {
 /* The running request is done; hands the answer out, when somebody still wants it, and goes on. */
 void backend_finish(struct backend *b, const struct backend_answer *answer);
 /* The running request will never be answered; the chip goes on with the next one. */
-void backend_hang(struct backend *b);
+void backend_hang(struct backend *b, const char *fault);
 
 #endif

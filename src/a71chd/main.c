@@ -2,6 +2,7 @@
 /* a71chd: owns one chip and shares it among any number of clients. Options, start and end. */
 #include "a71chd/ctl.h"
 #include "a71chd/server.h"
+#include "a71chd/trace.h"
 #include "base/log.h"
 #include "chip/chip.h"
 
@@ -18,6 +19,7 @@ struct options {
     const char *sim;
     const char *i2c;
     struct sim_options simulation;
+    const char *trace;
     const char *ctl; /* ask the a71chd there */
     bool stats;      /* ... for its counts only */
     bool restricts;
@@ -50,7 +52,8 @@ static const char help[] =
     "  --quirks          list their names, defaults and reasons\n"
     "  --i2c DEVICE      a real chip; not built yet\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
-    "  --trace           same as --log trace: APDUs as hex, secrets as their length\n"
+    "  --trace FILE      write each exchange with the chip to FILE, a JSON object a line,\n"
+    "                    secrets as their length; `--log trace` has the same lines\n"
     "  --help, --version\n"
     "\n"
     "Prints `listening ADDRESS` for each listener, then `ready`, on stdout.\n";
@@ -135,6 +138,7 @@ run(const struct options *o)
     struct bm_msg msg = { "" };
     struct loop *loop = NULL;
     struct backend *chip = NULL;
+    struct trace *trace = NULL;
     struct server *server = NULL;
     enum bm_err err = make_loop(&loop, &msg);
 
@@ -142,6 +146,10 @@ run(const struct options *o)
         err = backend_sim_new(loop, o->sim, &o->simulation, &chip, &msg);
     if (err == BM_OK && o->restricts)
         err = chip_restrict(backend_sim_chip(chip), &o->restricted, &msg);
+    if (err == BM_OK)
+        err = trace_open(o->trace, &trace, &msg);
+    if (err == BM_OK)
+        backend_set_trace(chip, trace);
     if (err == BM_OK && server_new(loop, chip, &o->server, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
@@ -150,6 +158,7 @@ run(const struct options *o)
         err = bm_fail(&msg, BM_ERR_IO, "the event loop failed: %s", strerror(errno));
     server_free(server);
     backend_free(chip);
+    trace_close(trace);
     loop_free(loop);
     return err == BM_OK ? 0 : failed(&msg);
 }
@@ -281,7 +290,7 @@ take_option(struct options *o, int opt, const char *value)
             return misuse("--log wants error, warn, info, debug or trace");
         return -1;
     case OPT_TRACE:
-        o->level = LOG_TRACE;
+        o->trace = value;
         return -1;
     case OPT_HELP:
         fputs(help, stdout);
@@ -309,7 +318,7 @@ parse_options(struct options *o, int argc, char **argv)
         { "quirks", no_argument, NULL, OPT_QUIRKS },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
-        { "trace", no_argument, NULL, OPT_TRACE },
+        { "trace", required_argument, NULL, OPT_TRACE },
         { "help", no_argument, NULL, OPT_HELP },
         { "version", no_argument, NULL, OPT_VERSION },
         { NULL, 0, NULL, 0 },

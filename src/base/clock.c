@@ -6,24 +6,30 @@
 #include <time.h>
 
 static int64_t
-now_ms(clockid_t which)
+now_us(clockid_t which)
 {
     struct timespec t;
 
     (void)clock_gettime(which, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 int64_t
 clock_wall_ms(void)
 {
-    return now_ms(CLOCK_REALTIME);
+    return now_us(CLOCK_REALTIME) / 1000;
 }
 
 int64_t
 clock_mono_ms(void)
 {
-    return now_ms(CLOCK_MONOTONIC);
+    return now_us(CLOCK_MONOTONIC) / 1000;
+}
+
+int64_t
+clock_mono_us(void)
+{
+    return now_us(CLOCK_MONOTONIC);
 }
 
 void

@@ -72,15 +72,3 @@ log_line(enum log_level level, const char *fmt, ...)
     if (write(STDERR_FILENO, line, len) < 0)
         return; /* nobody left to tell */
 }
-
-void
-log_bytes(const char *what, struct span bytes)
-{
-    char hex[2 * 600 + 1];
-    size_t shown = bytes.len < 600 ? bytes.len : 600;
-
-    if (!log_on(LOG_TRACE))
-        return;
-    hex_encode(hex, bytes.ptr, shown);
-    log_line(LOG_TRACE, "%s len=%zu %s%s", what, bytes.len, hex, shown < bytes.len ? "..." : "");
-}

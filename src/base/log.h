@@ -4,12 +4,12 @@
  *
  * Libraries return errors, programs log; liba71ch and the OpenSSL module never log. The sink is
  * the process's stderr, which is why this one setting is per process and not in a handle.
- * Secrets are logged as their length, bytes only at trace level.
+ * Secrets are logged as their length, never as bytes.
  */
 #ifndef BM_BASE_LOG_H
 #define BM_BASE_LOG_H
 
-#include "base/bytes.h"
+#include <stdbool.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
@@ -25,8 +25,5 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
-
-/* One trace line of bytes as hex; costs nothing when trace is off. */
-void log_bytes(const char *what, struct span bytes);
 
 #endif

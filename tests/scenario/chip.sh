@@ -125,20 +125,25 @@ check "after kill -9 the chip holds what it confirmed" between "$got"
 check "and the key" is "$(last_line "$jrcp" "$tcp" $select 8011000000)" "$key"
 stop second
 
-serve traced --trace
+serve traced --trace "$work/trace" --log trace
 check "a private key is injected" is "$(last_line "$jrcp" "$tcp" $select 8012010061${private}${public}00)" 9000
 check_output "and agrees on a secret" '9000$' "$jrcp" "$tcp" $select 8017010041${public}00
 secret=$(last_line "$jrcp" "$tcp" $select 8017010041${public}00 | cut -c 1-64)
-check_output "the trace shows commands" "command bytes=5 len=5 $info" sh -c "'$jrcp' '$tcp' $select $info; cat '$work/traced.log'"
-check_fails 1 "but not the private key" grep -i "$private" "$work/traced.log"
-check_fails 1 "nor the shared secret" grep -i "$secret" "$work/traced.log"
+check_output "the trace names commands and answers" \
+    "\"name\":\"module-info\",\"command\":\"$info\",\"sw\":\"9000\",\"meaning\":\"ok\",\"answer\":\"0131f3221000\"" \
+    sh -c "'$jrcp' '$tcp' $select $info; cat '$work/trace'"
+check "the log has the same lines" grep -q '"name":"module-info"' "$work/traced.log"
+check_fails 1 "but not the private key" grep -i "$private" "$work/trace" "$work/traced.log"
+check_fails 1 "nor the shared secret" grep -i "$secret" "$work/trace" "$work/traced.log"
 check "a symmetric key is injected" is "$(last_line "$jrcp" "$tcp" $select 8042000110${hash%????????????????????????????????}00)" 9000
 check "a config key, too" is "$(last_line "$jrcp" "$tcp" $select 8032000110${hash#????????????????????????????????}00)" 9000
 derived=$(last_line "$jrcp" "$tcp" $select 80451020010000 | cut -c 1-64)
 check "a key is derived" is "${#derived}" 64
-check_output "the trace has these commands" 'command bytes=22 ' cat "$work/traced.log"
-check_fails 1 "but neither of their keys" grep -iE "${hash%????????????????????????????????}|${hash#????????????????????????????????}" "$work/traced.log"
-check_fails 1 "nor the derived one" grep -i "$derived" "$work/traced.log"
+check_output "the trace has these commands" '"name":"sym-set","slot":0,"command_secret":17,' cat "$work/trace"
+check "each line is JSON" python3 -c 'import json, sys; [json.loads(l) for l in open(sys.argv[1]) if l[0] == "{"]' "$work/trace"
+check "the trace is private" is "$(stat -c %a "$work/trace")" 600
+check_fails 1 "but neither of their keys" grep -iE "${hash%????????????????????????????????}|${hash#????????????????????????????????}" "$work/trace" "$work/traced.log"
+check_fails 1 "nor the derived one" grep -i "$derived" "$work/trace" "$work/traced.log"
 stop traced
 
 serve strict --deadline 1
