@@ -5,8 +5,8 @@
  */
 #include "a71ch.h"
 #include "base/file.h"
-#include "openssl/core/shared_chip.h"
 #include "openssl/core/reason.h"
+#include "openssl/core/shared_chip.h"
 #include "wire/refkey.h"
 
 #include <openssl/bn.h>
@@ -32,6 +32,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "chip_daemon.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -61,67 +63,20 @@ static const uint8_t text[] = "the quick brown fox";
 static void
 start_daemon(struct world *w)
 {
-    char chip[96];
-    char seen[256] = "";
-    size_t len = 0;
-    int out[2];
-
-    (void)snprintf(chip, sizeof chip, "%s/chip", w->dir);
-    assert_int_equal(pipe(out), 0);
-    w->daemon = fork();
-    assert_true(w->daemon >= 0);
-    if (w->daemon == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* also when this program is killed */
-        (void)dup2(out[1], STDOUT_FILENO);
-        (void)close(out[0]);
-        (void)close(out[1]);
-        (void)execl(
-            A71CHD, "a71chd", "--sim", chip, "--listen", w->address, "--log", "warn", (char *)NULL);
-        _exit(127);
-    }
-    (void)close(out[1]);
-    (void)alarm(60); /* a deadline for the whole program's waits */
-    while (strstr(seen, "ready\n") == NULL) {
-        ssize_t n = read(out[0], seen + len, sizeof seen - 1 - len);
-
-        assert_true(n > 0);
-        len += (size_t)n;
-        seen[len] = '\0';
-    }
-    (void)close(out[0]);
+    w->daemon = chip_daemon_start(w->dir, w->address);
 }
 
 static void
 stop_daemon(struct world *w)
 {
-    int status;
-
-    if (w->daemon <= 0)
-        return;
-    (void)kill(w->daemon, SIGTERM);
-    (void)waitpid(w->daemon, &status, 0);
-    w->daemon = 0;
+    chip_daemon_stop(&w->daemon);
 }
 
 /* One figure of a71chd --stats. */
 static long
 count_of(const struct world *w, const char *name)
 {
-    char command[256];
-    char line[256] = "";
-    char key[64];
-    const char *at;
-    FILE *f;
-
-    (void)snprintf(command, sizeof command, A71CHD " --stats %s", w->address);
-    f = popen(command, "r");
-    assert_non_null(f);
-    assert_non_null(fgets(line, sizeof line, f));
-    assert_int_equal(pclose(f), 0);
-    (void)snprintf(key, sizeof key, "\"%s\":", name);
-    at = strstr(line, key);
-    assert_non_null(at);
-    return strtol(at + strlen(key), NULL, 10);
+    return chip_daemon_count(w->address, name);
 }
 
 static void

@@ -128,6 +128,12 @@ query_operation(void *provctx, int operation, int *no_cache)
         { NULL, NULL, NULL, NULL },
     };
 
+    static const OSSL_ALGORITHM rand[] = {
+        { "A71CH-SEED", "provider=e2a71ch", seed_functions,
+            "seed of the A71CH, mixed with the operating system's" },
+        { NULL, NULL, NULL, NULL },
+    };
+
     (void)provctx;
     *no_cache = 0;
     switch (operation) {
@@ -137,6 +143,8 @@ query_operation(void *provctx, int operation, int *no_cache)
         return signature;
     case OSSL_OP_KEYEXCH:
         return keyexch;
+    case OSSL_OP_RAND:
+        return rand;
     case OSSL_OP_DECODER:
         return decoder_algorithms;
     case OSSL_OP_ENCODER:
@@ -226,9 +234,11 @@ take_configuration(struct prov *p)
 {
     const char *name = NULL;
     const char *address = NULL;
+    const char *strict = NULL;
     OSSL_PARAM wanted[] = {
         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_CORE_PROV_NAME, &name, 0),
         OSSL_PARAM_utf8_ptr("address", &address, 0),
+        OSSL_PARAM_utf8_ptr("strict_random", &strict, 0),
         OSSL_PARAM_END,
     };
 
@@ -242,6 +252,8 @@ take_configuration(struct prov *p)
     if (address != NULL && address[0] != '\0')
         (void)snprintf(p->address, sizeof p->address, "%s", address);
     p->chip = shared_chip_new(address != NULL && address[0] != '\0' ? address : NULL);
+    p->random.chip = p->chip;
+    atomic_store(&p->random.strict, strict != NULL && strcmp(strict, "0") != 0);
     return p->chip != NULL;
 }
 

@@ -21,6 +21,7 @@
 #ifndef BM_OPENSSL_PROVIDER_H
 #define BM_OPENSSL_PROVIDER_H
 
+#include "openssl/core/random.h"
 #include "openssl/core/reason.h"
 #include "openssl/core/shared_chip.h"
 #include "wire/refkey.h"
@@ -56,7 +57,8 @@ struct prov {
     OSSL_LIB_CTX *soft; /* software: the default provider and nothing else */
     OSSL_PROVIDER *soft_default;
     struct shared_chip *chip;
-    char address[128]; /* for display; "" when the environment decides */
+    struct mixed_random random; /* of A71CH-SEED */
+    char address[128];          /* for display; "" when the environment decides */
     char warning[256];
 };
 
@@ -127,6 +129,7 @@ struct key *key_chip_generate(struct prov *p, unsigned index);
 extern const OSSL_DISPATCH keymgmt_functions[];
 extern const OSSL_DISPATCH signature_functions[];
 extern const OSSL_DISPATCH keyexch_functions[];
+extern const OSSL_DISPATCH seed_functions[];
 extern const OSSL_ALGORITHM decoder_algorithms[];
 extern const OSSL_ALGORITHM encoder_algorithms[];
 
