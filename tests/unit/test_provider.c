@@ -19,6 +19,8 @@
 #include <openssl/kdf.h>
 #include <openssl/param_build.h>
 #include <openssl/provider.h>
+#include <openssl/store.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -760,6 +762,183 @@ input_of_wrong_length_or_small_buffer_costs_no_signature(void **state)
     EVP_PKEY_free(pkey);
 }
 
+/* --- names instead of files ----------------------------------------------------------------- */
+
+static void
+put_certificate(const struct world *w, uint8_t index, EVP_PKEY *subject_key, const char *subject,
+    EVP_PKEY *issuer_key, const char *issuer)
+{
+    X509 *x = X509_new_ex(w->plain, NULL);
+    X509_NAME *name = X509_NAME_new();
+    unsigned char *der = NULL;
+    a71ch *chip;
+    int len;
+
+    assert_int_equal(X509_NAME_add_entry_by_txt(
+                         name, "CN", MBSTRING_ASC, (const unsigned char *)subject, -1, -1, 0),
+        1);
+    assert_int_equal(X509_set_subject_name(x, name), 1);
+    X509_NAME_free(name);
+    name = X509_NAME_new();
+    assert_int_equal(X509_NAME_add_entry_by_txt(
+                         name, "CN", MBSTRING_ASC, (const unsigned char *)issuer, -1, -1, 0),
+        1);
+    assert_int_equal(X509_set_issuer_name(x, name), 1);
+    X509_NAME_free(name);
+    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x), 0));
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x), 3600));
+    assert_int_equal(X509_set_pubkey(x, subject_key), 1);
+    assert_true(X509_sign(x, issuer_key, EVP_sha256()) > 0);
+    len = i2d_X509(x, &der);
+    assert_true(len > 0);
+    assert_int_equal(a71ch_open(w->address, NULL, &chip), A71CH_OK);
+    /* with room after it, as the vendor's tool leaves */
+    assert_int_equal(
+        a71ch_object_write(chip, A71CH_CERTIFICATE, index, der, (size_t)len, (size_t)len + 64),
+        A71CH_OK);
+    a71ch_close(chip);
+    OPENSSL_free(der);
+    X509_free(x);
+}
+
+/* What a name gives, as "key cn:leaf cn:issuer"; `expect` 0: everything. Keys go to *pkey. */
+static const char *
+loaded(const struct world *w, const char *uri, int expect, EVP_PKEY **pkey)
+{
+    static char seen[256];
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, w->ctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    struct wr out = wr_of((uint8_t *)seen, sizeof seen - 1);
+
+    memset(seen, 0, sizeof seen);
+    if (store == NULL)
+        return NULL;
+    if (expect != 0)
+        assert_int_equal(OSSL_STORE_expect(store, expect), 1);
+    while (!OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        char word[64] = "";
+
+        if (info == NULL) {
+            if (OSSL_STORE_error(store))
+                (void)snprintf(word, sizeof word, "error ");
+        } else if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_CERT) {
+            char cn[32] = "";
+
+            (void)X509_NAME_get_text_by_NID(X509_get_subject_name(OSSL_STORE_INFO_get0_CERT(info)),
+                NID_commonName, cn, sizeof cn);
+            (void)snprintf(word, sizeof word, "%s ", cn);
+        } else if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY) {
+            (void)snprintf(word, sizeof word, "key ");
+            if (pkey != NULL)
+                *pkey = OSSL_STORE_INFO_get1_PKEY(info);
+        } else if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PUBKEY) {
+            (void)snprintf(word, sizeof word, "pubkey ");
+            if (pkey != NULL)
+                *pkey = OSSL_STORE_INFO_get1_PUBKEY(info);
+        }
+        OSSL_STORE_INFO_free(info);
+        wr_bytes(&out, (const uint8_t *)word, strlen(word));
+    }
+    assert_int_equal(OSSL_STORE_close(store), 1);
+    return seen;
+}
+
+static void
+name_gives_key_certificate_and_its_issuers(void **state)
+{
+    struct world *w = *state;
+    EVP_PKEY *root = generate(w->plain, NULL, "P-256");
+    EVP_PKEY *middle = generate(w->plain, NULL, "P-256");
+    EVP_PKEY *device = public_of(w->plain, &w->ref);
+    static const uint8_t damage[] = { 0x30, 0x03, 2, 1, 1, 0 };
+    EVP_PKEY *pkey = NULL;
+    uint8_t sig[160];
+    size_t len;
+    long before;
+    a71ch *chip;
+
+    before = count_of(w, "commands");
+    assert_string_equal(loaded(w, "a71ch:pair=0", OSSL_STORE_INFO_PKEY, &pkey), "key ");
+    assert_int_equal(count_of(w, "commands"), before + 2); /* select, public key */
+    assert_true(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    assert_true(chip_signature_is_good(w, "SHA256", sig, len));
+    EVP_PKEY_free(pkey);
+    assert_string_equal(loaded(w, "a71ch:pair=0", 0, NULL), "key "); /* no certificates */
+    assert_string_equal(loaded(w, "a71ch:pair=0", OSSL_STORE_INFO_CERT, NULL), "error ");
+    assert_true(raised(REASON_NO_CERTIFICATE, "pair=0"));
+
+    assert_int_equal(a71ch_open(w->address, NULL, &chip), A71CH_OK);
+    assert_int_equal(
+        a71ch_object_write(chip, A71CH_CERTIFICATE, 9, damage, sizeof damage, 0), A71CH_OK);
+    assert_int_equal(a71ch_object_write(chip, A71CH_DATA, 0, damage, sizeof damage, 0), A71CH_OK);
+    a71ch_close(chip);
+    put_certificate(w, 0, root, "root", root, "root");
+    put_certificate(w, 1, middle, "middle", root, "root");
+    put_certificate(w, 2, middle, "other", middle, "middle");
+    put_certificate(w, 3, device, "device", middle, "middle");
+    assert_string_equal(loaded(w, "a71ch:pair=0", 0, NULL), "key device middle root ");
+    assert_string_equal(
+        loaded(w, "A71CH:pair=0", OSSL_STORE_INFO_CERT, NULL), "device middle root ");
+    assert_string_equal(loaded(w, "a71ch:cert=2", 0, NULL), "other ");
+    assert_string_equal(loaded(w, "a71ch:cert=9", 0, NULL), "error ");
+    assert_true(raised(REASON_NO_CERTIFICATE, "cert=9"));
+    EVP_PKEY_free(device);
+    EVP_PKEY_free(middle);
+    EVP_PKEY_free(root);
+}
+
+static void
+name_gives_public_halves_and_stored_public_keys(void **state)
+{
+    struct world *w = *state;
+    EVP_PKEY *theirs = generate(w->plain, NULL, "P-256");
+    uint8_t point[A71CH_POINT_LEN];
+    EVP_PKEY *pkey = NULL;
+    uint8_t sig[160];
+    size_t len;
+    long before;
+    a71ch *chip;
+
+    assert_string_equal(loaded(w, "a71ch:pair=0", OSSL_STORE_INFO_PUBKEY, &pkey), "pubkey ");
+    ERR_clear_error();
+    assert_false(sign_with(w->ctx, pkey, "SHA256", sig, &len));
+    ERR_clear_error();
+    EVP_PKEY_free(pkey);
+    assert_int_equal(EVP_PKEY_get_octet_string_param(
+                         theirs, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point, sizeof point, &len),
+        1);
+    assert_int_equal(a71ch_open(w->address, NULL, &chip), A71CH_OK);
+    assert_int_equal(a71ch_pub_set(chip, 1, point, sizeof point), A71CH_OK);
+    a71ch_close(chip);
+    assert_true(sign_with(w->plain, theirs, "SHA256", sig, &len));
+    assert_string_equal(loaded(w, "a71ch:pub=1", OSSL_STORE_INFO_PUBKEY, &pkey), "pubkey ");
+    before = count_of(w, "commands");
+    assert_true(verify_with(w->ctx, pkey, "SHA256", sig, len));
+    assert_int_equal(count_of(w, "commands"), before + 1);
+    EVP_PKEY_free(pkey);
+    EVP_PKEY_free(theirs);
+}
+
+static void
+name_that_is_none_or_a_slot_that_is_empty_is_told(void **state)
+{
+    static const char *const wrong[] = { "a71ch:", "a71ch:pair", "a71ch:pair=", "a71ch:pair=4",
+        "a71ch:pair=0x0", "a71ch:pair=-1", "a71ch:pair= 1", "a71ch:pub=3", "a71ch:cert=256",
+        "a71ch:pair=0;", "a71ch:key=0", "a71ch:pair=18446744073709551616" };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_null(loaded(w, wrong[i], 0, NULL));
+        if (!raised(REASON_URI, wrong[i]))
+            fail_msg("%s", wrong[i]);
+    }
+    assert_string_equal(loaded(w, "a71ch:pair=3", 0, NULL), "error ");
+    assert_true(raised(REASON_CHIP_REFUSED, "key pair 3"));
+    stop_daemon(w);
+    assert_string_equal(loaded(w, "a71ch:pair=0", 0, NULL), "error ");
+    assert_true(raised(REASON_CHIP_ABSENT, w->dir));
+}
+
 /* --- the chip comes and goes ---------------------------------------------------------------- */
 
 static void
@@ -1019,6 +1198,9 @@ main(void)
         T(reference_without_public_key_is_refused),
         T(deterministic_signatures_are_refused_by_chip_keys),
         T(input_of_wrong_length_or_small_buffer_costs_no_signature),
+        T(name_gives_key_certificate_and_its_issuers),
+        T(name_gives_public_halves_and_stored_public_keys),
+        T(name_that_is_none_or_a_slot_that_is_empty_is_told),
         T(absent_chip_is_told_with_its_address_and_a_later_one_is_used),
         T(server_restarted_between_two_signatures_is_not_noticed),
         T(threads_share_one_key),

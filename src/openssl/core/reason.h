@@ -25,7 +25,9 @@
     X(REASON_PARAMETER, 12, "parameter not usable here")                                           \
     X(REASON_MEMORY, 13, "out of memory")                                                          \
     X(REASON_INTERNAL, 14, "internal error of the A71CH module")                                   \
-    X(REASON_SLOT_TAKEN, 15, "the slot of the A71CH holds a key already")
+    X(REASON_SLOT_TAKEN, 15, "the slot of the A71CH holds a key already")                          \
+    X(REASON_URI, 16, "not a name of something in the A71CH")                                      \
+    X(REASON_NO_CERTIFICATE, 17, "the A71CH's storage holds no certificate of this name")
 
 #define REASON_ENUM(name, number, sentence) name = (number),
 enum reason { REASONS(REASON_ENUM) };

@@ -151,7 +151,26 @@ disconnect(struct shared_chip *c)
 static bool
 connection_spoilt(a71ch_result result)
 {
-    return result != A71CH_OK && result != A71CH_ERR_ARG && result != A71CH_ERR_STATUS;
+    switch (result) {
+    case A71CH_ERR_ADDRESS:
+    case A71CH_ERR_CONNECT:
+    case A71CH_ERR_IO:
+    case A71CH_ERR_TIMEOUT:
+    case A71CH_ERR_SELECT:
+    case A71CH_ERR_RESPONSE:
+    case A71CH_ERR_MEMORY:
+        return true;
+    case A71CH_OK:
+    case A71CH_ERR_ARG:
+    case A71CH_ERR_STATUS:
+    case A71CH_ERR_SPACE:
+    case A71CH_ERR_NOT_FOUND:
+    case A71CH_ERR_EXISTS:
+    case A71CH_ERR_FULL:
+    case A71CH_ERR_FROZEN:
+        return false;
+    }
+    return true;
 }
 
 static a71ch_result

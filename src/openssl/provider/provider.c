@@ -147,6 +147,8 @@ query_operation(void *provctx, int operation, int *no_cache)
         return rand;
     case OSSL_OP_DECODER:
         return decoder_algorithms;
+    case OSSL_OP_STORE:
+        return store_algorithms;
     case OSSL_OP_ENCODER:
         return encoder_algorithms;
     default:

@@ -132,5 +132,6 @@ extern const OSSL_DISPATCH keyexch_functions[];
 extern const OSSL_DISPATCH seed_functions[];
 extern const OSSL_ALGORITHM decoder_algorithms[];
 extern const OSSL_ALGORITHM encoder_algorithms[];
+extern const OSSL_ALGORITHM store_algorithms[];
 
 #endif
