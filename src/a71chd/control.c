@@ -8,8 +8,16 @@ static control_fn run_help, run_stats;
 
 /* A command that needs more than a few lines has a file ctl_NAME.c. */
 static const struct control_command commands[] = {
-    { "help", "", 0, 0, true, "the commands, their arguments and what they do", run_help },
-    { "stats", "", 0, 0, true, "counts since the chip was made", run_stats },
+    { "help", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE,
+        "the commands, their arguments and what they do", run_help },
+    { "stats", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE, "counts since the chip was made",
+        run_stats },
+    { "snapshot", "NAME", 1, 1, CONTROL_OFFLINE, "keep the chip as it is under a name",
+        run_snapshot },
+    { "restore", "NAME", 1, 1, CONTROL_OFFLINE,
+        "become what a snapshot has; every client is as after a power cycle", run_restore },
+    { "list", "", 0, 0, CONTROL_OFFLINE, "the snapshots", run_list },
+    { "fork", "DIR", 1, 1, CONTROL_OFFLINE, "a copy of the chip in another folder", run_fork },
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
@@ -71,8 +79,8 @@ split(struct span payload, const char *words[CONTROL_WORDS_MAX], size_t *count, 
     return BM_OK;
 }
 
-static enum bm_err
-run(struct control_call *call, bool trusted, struct span payload, struct bm_msg *msg)
+enum bm_err
+control_run(struct control_call *call, bool trusted, struct span payload, struct bm_msg *msg)
 {
     const char *words[CONTROL_WORDS_MAX];
     const struct control_command *cmd = NULL;
@@ -89,11 +97,13 @@ run(struct control_call *call, bool trusted, struct span payload, struct bm_msg 
     if (cmd == NULL)
         return bm_fail(msg, BM_ERR_NOT_FOUND,
             "there is no control command %s; the command help lists them", words[0]);
-    if (!cmd->open && !trusted)
+    if ((cmd->flags & CONTROL_OPEN) == 0 && !trusted)
         return bm_fail(msg, BM_ERR_DENIED,
             "%s is for the user that runs a71chd, and root, over a Unix socket; over TCP only when "
             "a71chd was started with --ctl-tcp",
             cmd->name);
+    if ((cmd->flags & CONTROL_OFFLINE) == 0 && call->server == NULL)
+        return bm_fail(msg, BM_ERR_DENIED, "%s asks a running a71chd: give its address", cmd->name);
     if (call->count < cmd->min || call->count > cmd->max)
         return bm_fail(msg, BM_ERR_ARG, "want: %s %s", cmd->name,
             *cmd->arguments != '\0' ? cmd->arguments : "without arguments");
@@ -132,7 +142,7 @@ control_answer(struct server *server, struct backend *chip, bool trusted, struct
     struct bm_msg msg = { "" };
     struct control_call call = { .server = server, .chip = chip, .out = &out };
 
-    if (run(&call, trusted, payload, &msg) == BM_OK)
+    if (control_run(&call, trusted, payload, &msg) == BM_OK)
         send_pieces(buf_span(&out), CONTROL_LAST, reply);
     else
         send_pieces(span_str(msg.text), CONTROL_ERROR, reply);

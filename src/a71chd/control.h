@@ -8,7 +8,8 @@
  * type 07, and the NAD byte tells which: enum control_nad.
  *
  * Who may: over a Unix socket the user that runs a71chd, and root (SO_PEERCRED); over TCP nobody
- * but with --ctl-tcp. Commands marked `open` tell nothing worth hiding and are for every client.
+ * but with --ctl-tcp. Commands marked CONTROL_OPEN tell nothing worth hiding and are for every
+ * client.
  */
 #ifndef BM_A71CHD_CONTROL_H
 #define BM_A71CHD_CONTROL_H
@@ -36,11 +37,16 @@ struct control_call {
 /* After an error `msg` has a sentence that names cause and cure, and `out` is not sent. */
 typedef enum bm_err control_fn(struct control_call *call, struct bm_msg *msg);
 
+enum control_flag {
+    CONTROL_OPEN = 1,    /* for every client */
+    CONTROL_OFFLINE = 2, /* also for a chip's folder without a71chd: `server` is NULL */
+};
+
 struct control_command {
     const char *name;
     const char *arguments; /* as in "NAME [VALUE]", "" when there are none */
     size_t min, max;       /* count of arguments */
-    bool open;             /* for every client */
+    unsigned flags;        /* enum control_flag */
     const char *sentence;  /* of help */
     control_fn *run;
 };
@@ -51,6 +57,16 @@ struct control_command {
  */
 void control_answer(struct server *server, struct backend *chip, bool trusted, struct span payload,
     struct buf *reply);
+
+/*
+ * The same without the wire: fill in `call` but for its words, which are in the payload. Errors are
+ * the command's; BM_ERR_DENIED, BM_ERR_NOT_FOUND: no such command, or not for this caller.
+ */
+enum bm_err control_run(
+    struct control_call *call, bool trusted, struct span payload, struct bm_msg *msg);
+
+/* ctl_copies.c */
+control_fn run_snapshot, run_restore, run_list, run_fork;
 
 /* Append a JSON string, quotes included; bytes that are no printable ASCII become \u00xx. */
 void control_json_text(struct buf *out, const char *text);

@@ -4,8 +4,11 @@
 
 #include "a71chd/address.h"
 #include "a71chd/control.h"
+#include "chip/chip.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -64,26 +67,21 @@ receive_reply(int fd, struct buf *out, uint8_t *nad)
 }
 
 static enum bm_err
-send_request(int fd, char *const *words, size_t count, struct bm_msg *msg)
+send_request(int fd, struct span payload, struct bm_msg *msg)
 {
-    struct buf payload = { 0 };
     uint8_t bytes[JRCP_MESSAGE_MAX];
     struct wr w = wr_of(bytes, sizeof bytes);
-    enum bm_err err = BM_OK;
 
-    for (size_t i = 0; i < count; i++)
-        buf_add(&payload, words[i], strlen(words[i]) + 1);
-    if (jrcp_build(&w, &(struct jrcp_msg){ JRCP_DEBUG_INFO, 0, buf_span(&payload) }) != BM_OK)
-        err = bm_fail(msg, BM_ERR_ARG, "the words have %zu bytes, a request takes %d", payload.len,
+    if (jrcp_build(&w, &(struct jrcp_msg){ JRCP_DEBUG_INFO, 0, payload }) != BM_OK)
+        return bm_fail(msg, BM_ERR_ARG, "the words have %zu bytes, a request takes %d", payload.len,
             JRCP_PAYLOAD_MAX);
-    else if (send(fd, bytes, wr_len(&w), MSG_NOSIGNAL) != (ssize_t)wr_len(&w))
-        err = bm_fail(msg, BM_ERR_IO, "cannot send the request: %s", strerror(errno));
-    buf_fini(&payload);
-    return err;
+    if (send(fd, bytes, wr_len(&w), MSG_NOSIGNAL) != (ssize_t)wr_len(&w))
+        return bm_fail(msg, BM_ERR_IO, "cannot send the request: %s", strerror(errno));
+    return BM_OK;
 }
 
-enum bm_err
-ctl_ask(const char *address, char *const *words, size_t count, struct buf *out, struct bm_msg *msg)
+static enum bm_err
+ask_server(const char *address, struct span payload, struct buf *out, struct bm_msg *msg)
 {
     struct address a;
     uint8_t nad;
@@ -96,7 +94,7 @@ ctl_ask(const char *address, char *const *words, size_t count, struct buf *out, 
         err = address_connect(&a, TIMEOUT_MS, &fd, msg);
     if (err != BM_OK)
         return err;
-    err = send_request(fd, words, count, msg);
+    err = send_request(fd, payload, msg);
     if (err == BM_OK) {
         err = receive_reply(fd, out, &nad);
         if (err != BM_OK)
@@ -106,5 +104,39 @@ ctl_ask(const char *address, char *const *words, size_t count, struct buf *out, 
     (void)close(fd);
     if (err == BM_OK && nad == CONTROL_ERROR)
         return bm_fail(msg, BM_ERR_STATUS, "%s", buf_cstr(out));
+    return err;
+}
+
+/* The command runs in this process, which has the folder's lock meanwhile. */
+static enum bm_err
+ask_folder(const char *dir, struct span payload, struct buf *out, struct bm_msg *msg)
+{
+    struct control_call call = { .out = out };
+    struct chip *chip;
+    char nvm[PATH_MAX];
+    enum bm_err err;
+
+    if (snprintf(nvm, sizeof nvm, "%s/nvm", dir) >= (int)sizeof nvm || access(nvm, F_OK) != 0)
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "there is no chip in folder %s", dir);
+    err = chip_open(dir, &chip, msg);
+    if (err == BM_OK && backend_sim_of(NULL, chip, &call.chip) != BM_OK)
+        err = bm_fail(msg, BM_ERR_MEM, "out of memory");
+    if (err == BM_OK)
+        err = control_run(&call, true, payload, msg);
+    backend_free(call.chip);
+    return err == BM_ERR_ARG ? BM_ERR_STATUS : err;
+}
+
+enum bm_err
+ctl_ask(const char *address, char *const *words, size_t count, struct buf *out, struct bm_msg *msg)
+{
+    struct buf payload = { 0 };
+    enum bm_err err;
+
+    for (size_t i = 0; i < count; i++)
+        buf_add(&payload, words[i], strlen(words[i]) + 1);
+    err = strncmp(address, "sim:", 4) == 0 ? ask_folder(&address[4], buf_span(&payload), out, msg)
+                                           : ask_server(address, buf_span(&payload), out, msg);
+    buf_fini(&payload);
     return err;
 }

@@ -105,6 +105,19 @@ file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg)
     return BM_OK;
 }
 
+static enum bm_err
+make_one(const char *path, mode_t mode, struct bm_msg *msg)
+{
+    if (mkdir(path, mode) != 0)
+        return errno == EEXIST
+                   ? BM_OK
+                   : bm_fail(msg, BM_ERR_IO, "cannot make folder %s: %s", path, strerror(errno));
+    if (sync_folder_of(path) != BM_OK)
+        return bm_fail(
+            msg, BM_ERR_IO, "cannot sync the folder above %s: %s", path, strerror(errno));
+    return BM_OK;
+}
+
 enum bm_err
 dir_make(const char *path, mode_t mode, struct bm_msg *msg)
 {
@@ -113,16 +126,17 @@ dir_make(const char *path, mode_t mode, struct bm_msg *msg)
     if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
         return bm_fail(msg, BM_ERR_ARG, "path too long: %s", path);
     for (char *p = part + 1; *p != '\0'; p++) {
+        enum bm_err err;
+
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(part, mode) != 0 && errno != EEXIST)
-            return bm_fail(msg, BM_ERR_IO, "cannot make folder %s: %s", part, strerror(errno));
+        err = make_one(part, mode, msg);
+        if (err != BM_OK)
+            return err;
         *p = '/';
     }
-    if (mkdir(part, mode) != 0 && errno != EEXIST)
-        return bm_fail(msg, BM_ERR_IO, "cannot make folder %s: %s", part, strerror(errno));
-    return BM_OK;
+    return make_one(part, mode, msg);
 }
 
 static int

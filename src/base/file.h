@@ -21,7 +21,7 @@ enum bm_err file_read(const char *path, size_t max, struct buf *out, struct bm_m
  */
 enum bm_err file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg);
 
-/* Make a folder and its parents with `mode`; an existing folder is fine. */
+/* Make a folder and its parents with `mode`, durably; an existing folder is fine. */
 enum bm_err dir_make(const char *path, mode_t mode, struct bm_msg *msg);
 
 /* Remove a folder with all in it; does not follow links. A missing folder is fine. */

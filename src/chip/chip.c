@@ -135,7 +135,6 @@ load_keys(struct chip *c, struct bm_msg *msg)
 static enum bm_err
 init(struct chip *c, struct bm_msg *msg)
 {
-    c->session.chip = c;
     c->quirks = quirks_default();
     c->sha256 = EVP_MD_fetch(c->lib, "SHA256", NULL);
     c->hmac = EVP_MAC_fetch(c->lib, "HMAC", NULL);
@@ -165,6 +164,7 @@ chip_open_store_shared(
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     }
     c->lib = lib;
+    c->session.chip = c;
     err = nvm_open(store, c->lib, IMG_LEN, &c->nvm, msg);
     if (err == BM_OK)
         err = init(c, msg);
@@ -206,6 +206,12 @@ chip_open_shared(const char *dir, OSSL_LIB_CTX *lib, struct chip **out, struct b
             dir, why.text);
     if (err != BM_OK)
         return bm_fail(msg, err, "%s/nvm: %s", dir, why.text);
+    (*out)->dir = strdup(dir);
+    if ((*out)->dir == NULL) {
+        chip_close(*out);
+        *out = NULL;
+        return bm_fail(msg, BM_ERR_MEM, "out of memory");
+    }
     return BM_OK;
 }
 
@@ -218,6 +224,7 @@ forget_volatile(struct chip_session *s)
     EVP_MAC_CTX_free(s->mac);
     bm_wipe(s, sizeof *s);
     s->chip = c;
+    s->power_cycles = c->power_cycles;
 }
 
 void
@@ -238,6 +245,7 @@ chip_close(struct chip *c)
     EVP_CIPHER_free(c->aes_wrap);
     nvm_close(c->nvm);
     OSSL_LIB_CTX_free(c->own_lib);
+    free(c->dir);
     free(c);
 }
 
@@ -279,6 +287,7 @@ chip_session_open(struct chip *c, struct chip_session **out)
     if (s == NULL)
         return BM_ERR_MEM;
     s->chip = c;
+    s->power_cycles = c->power_cycles;
     return BM_OK;
 }
 
@@ -311,6 +320,8 @@ chip_session_apdu(struct chip_session *s, struct span cmd, uint8_t rsp[APDU_RSP_
     struct apdu a;
     uint16_t sw = quirk(s->chip, QUIRK_MALFORMED);
 
+    if (s->power_cycles != s->chip->power_cycles)
+        forget_volatile(s);
     s->chip->stats.commands++;
     s->hello_fresh = s->hello_armed; /* for one command, whatever it is */
     s->hello_armed = false;

@@ -95,6 +95,38 @@ struct chip_restricted {
  */
 enum bm_err chip_restrict(struct chip *c, const struct chip_restricted *r, struct bm_msg *msg);
 
+/* ---- copies (copy.c) ---- */
+
+enum { CHIP_NAME_MAX = 64 };
+
+/*
+ * Keep the chip as it is under a name, durably and whole, in its folder (snapshots/NAME.nvm, sealed
+ * under its file key); an older snapshot of this name is replaced. BM_ERR_ARG: no such name
+ * possible. BM_ERR_CONFLICT: the chip has no folder. BM_ERR_IO.
+ */
+enum bm_err chip_snapshot(struct chip *c, const char *name, struct bm_msg *msg);
+
+/*
+ * Become what the snapshot has, all of it or nothing, counts, locks and counters included; every
+ * session is as after a power cycle. BM_ERR_NOT_FOUND, BM_ERR_INPUT: it is damaged. BM_ERR_IO.
+ */
+enum bm_err chip_restore(struct chip *c, const char *name, struct bm_msg *msg);
+
+/*
+ * A copy in a new or empty folder, with a file key of its own; the unique id is the same. A fork
+ * that was cut short leaves a folder without `nvm`. BM_ERR_EXISTS: a chip is there.
+ */
+enum bm_err chip_fork(struct chip *c, const char *dir, struct bm_msg *msg);
+
+struct chip_copy {
+    char name[CHIP_NAME_MAX + 1];
+    int64_t made; /* seconds since 1970 */
+};
+
+/* The snapshots by name; *out is the caller's to free, NULL when there are none. */
+enum bm_err chip_snapshots(
+    const struct chip *c, struct chip_copy **out, size_t *count, struct bm_msg *msg);
+
 /* The answer to reset, SPEC a71ch 1.2. */
 void chip_atr(const struct chip *c, uint8_t out[CHIP_ATR_LEN]);
 

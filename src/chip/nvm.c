@@ -205,7 +205,7 @@ parse_record(struct nvm *n, struct rd *in, uint32_t *seq, struct span *payload)
 
 /* Bring one payload into the image; all of it or nothing. */
 static bool
-apply(struct nvm *n, struct span payload)
+apply(uint8_t *image, size_t size, struct span payload)
 {
     for (int pass = 0; pass < 2; pass++) { /* look first, then write */
         struct rd r = rd_of(payload);
@@ -214,10 +214,10 @@ apply(struct nvm *n, struct span payload)
             size_t at = rd_u16(&r);
             struct span data = rd_span(&r, rd_u16(&r));
 
-            if (r.failed || at > n->size || data.len > n->size - at)
+            if (r.failed || at > size || data.len > size - at)
                 return false;
             if (pass == 1 && data.len > 0)
-                memcpy(&n->image[at], data.ptr, data.len);
+                memcpy(&image[at], data.ptr, data.len);
         } while (!rd_done(&r));
     }
     return true;
@@ -258,7 +258,7 @@ parse_journal(struct nvm *n, struct rd *r, struct bm_msg *msg)
             n->torn = rd_left(&before); /* nvm_open writes a new snapshot over it */
             break;
         }
-        if (seq != n->seq + 1 || !apply(n, payload))
+        if (seq != n->seq + 1 || !apply(n->image, n->size, payload))
             return bm_fail(msg, BM_ERR_INPUT, "record %lu of its journal makes no sense here",
                 (unsigned long)n->seq + 1);
         n->seq = seq;
@@ -316,28 +316,38 @@ load(struct nvm *n, OSSL_LIB_CTX *lib, struct bm_msg *msg)
     return err;
 }
 
+enum bm_err
+nvm_export(const struct nvm *n, struct buf *out)
+{
+    size_t cap = NVM_SNAPSHOT_HEADER + n->size + SEAL_EXTRA;
+    uint8_t *to = buf_reserve(out, cap);
+    struct wr w = wr_of(to, to != NULL ? cap : 0);
+    enum bm_err err =
+        to == NULL ? BM_ERR_MEM : nvm_frame_snapshot(&w, &n->seal, span_of(n->image, n->size));
+
+    if (err == BM_OK)
+        out->len += wr_len(&w);
+    return err;
+}
+
 /* A new snapshot of the image as it is. */
 static enum bm_err
 fold(struct nvm *n)
 {
-    size_t cap = NVM_SNAPSHOT_HEADER + n->size + SEAL_EXTRA;
-    uint8_t *file = malloc(cap);
-    struct wr w = wr_of(file, file != NULL ? cap : 0);
-    enum bm_err err = file == NULL ? BM_ERR_MEM : BM_OK;
+    struct buf file = { 0 };
+    enum bm_err err = nvm_export(n, &file);
 
-    if (err == BM_OK)
-        err = nvm_frame_snapshot(&w, &n->seal, span_of(n->image, n->size));
     if (err == BM_OK) {
         n->must_replace = true; /* until it is known which file is there */
-        err = n->store.replace(n->store.arg, span_of(file, wr_len(&w)));
+        err = n->store.replace(n->store.arg, buf_span(&file));
     }
     if (err == BM_OK) {
-        memcpy(n->snapshot_tag, &file[cap - SUM_LEN], SUM_LEN);
+        memcpy(n->snapshot_tag, &file.ptr[file.len - SUM_LEN], SUM_LEN);
         n->must_replace = false;
         n->seq = 0;
         n->journal_len = 0;
     }
-    free(file);
+    buf_fini(&file);
     return err;
 }
 
@@ -431,7 +441,7 @@ append_payload(struct nvm *n, struct span payload)
         n->must_replace = true;
         return err;
     }
-    (void)apply(n, payload); /* cannot fail: build_payload looked at every range */
+    (void)apply(n->image, n->size, payload); /* cannot fail: build_payload looked at every range */
     n->seq++;
     n->journal_len += wr_len(&w);
     return BM_OK;
@@ -450,24 +460,49 @@ append_changes(struct nvm *n, const struct nvm_change *changes, size_t count)
     return err;
 }
 
-/* Zero from `wipe_from`, change, write all; and take it back when that fails. */
-static enum bm_err
-rewrite(struct nvm *n, size_t wipe_from, struct span payload)
+enum bm_err
+nvm_set_image(struct nvm *n, struct span image)
 {
-    uint8_t *old = malloc(n->size);
+    uint8_t *old;
     enum bm_err err;
 
+    if (image.len != n->size)
+        return BM_ERR_ARG;
+    old = malloc(n->size);
     if (old == NULL)
         return BM_ERR_MEM;
     memcpy(old, n->image, n->size);
-    if (wipe_from < n->size)
-        memset(&n->image[wipe_from], 0, n->size - wipe_from);
-    (void)apply(n, payload);
+    memcpy(n->image, image.ptr, n->size);
     err = fold(n);
     if (err != BM_OK)
         memcpy(n->image, old, n->size);
     bm_wipe(old, n->size);
     free(old);
+    return err;
+}
+
+enum bm_err
+nvm_key(const struct nvm *n, uint8_t key[SEAL_KEY_LEN], struct bm_msg *msg)
+{
+    return n->store.key(n->store.arg, key, msg);
+}
+
+/* Zero from `wipe_from`, change, write all; and take it back when that fails. */
+static enum bm_err
+rewrite(struct nvm *n, size_t wipe_from, struct span payload)
+{
+    uint8_t *image = malloc(n->size);
+    enum bm_err err;
+
+    if (image == NULL)
+        return BM_ERR_MEM;
+    memcpy(image, n->image, n->size);
+    if (wipe_from < n->size)
+        memset(&image[wipe_from], 0, n->size - wipe_from);
+    (void)apply(image, n->size, payload);
+    err = nvm_set_image(n, span_of(image, n->size));
+    bm_wipe(image, n->size);
+    free(image);
     return err;
 }
 

@@ -104,6 +104,13 @@ enum bm_err nvm_write(
 /* NVM_SCRUB that first zeroes the image from `from` to its end. */
 enum bm_err nvm_wipe(struct nvm *n, size_t from, const struct nvm_change *changes, size_t count);
 
+/* The image as a file of its own, without journal, appended to `out`. BM_ERR_MEM. */
+enum bm_err nvm_export(const struct nvm *n, struct buf *out);
+/* Replace the whole image, of the same length; durable, or as it was. */
+enum bm_err nvm_set_image(struct nvm *n, struct span image);
+/* The file key, as the store has it; wipe it. */
+enum bm_err nvm_key(const struct nvm *n, uint8_t key[SEAL_KEY_LEN], struct bm_msg *msg);
+
 /* Append a snapshot; its tag, the last bytes, goes into each record of the file. */
 enum { NVM_SNAPSHOT_HEADER = 16 + SEAL_ID_LEN, NVM_RECORD_HEADER = 10 };
 enum bm_err nvm_frame_snapshot(struct wr *out, const struct seal *seal, struct span image);

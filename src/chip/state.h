@@ -73,6 +73,7 @@ struct challenge {
 /* What one client sees and loses at reset. */
 struct chip_session {
     struct chip *chip;
+    unsigned power_cycles; /* that it has taken part in */
     bool selected;
     EVP_MD_CTX *sha;  /* SHA-256 in progress, or NULL */
     EVP_MAC_CTX *mac; /* HMAC in progress, or NULL */
@@ -86,6 +87,8 @@ struct chip_session {
 
 struct chip {
     struct nvm *nvm;
+    char *dir;             /* NULL: on another medium */
+    unsigned power_cycles; /* of all sessions at once */
     struct quirks quirks;
     OSSL_LIB_CTX *lib;     /* private: no configuration file of the process reaches the chip */
     OSSL_LIB_CTX *own_lib; /* the same, or NULL when it is shared */
