@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The applet: SELECT, and the table that finds the function of an instruction (cmd_*.c).
+ * The applet: SELECT, who may send what in the clear, and the table that finds the function of an
+ * instruction (cmd_*.c).
  *
  * INS values not in the table answer 6D00; those of a switched-off debug mode as if they were not.
  */
@@ -56,6 +57,7 @@ static const struct command {
     { INS_SYM_HKDF, false, run_hkdf },
     { INS_SYM_MASTER, false, run_psk_master },
     { INS_SYM_HMAC, false, run_hmac },
+    { INS_INIT_UPDATE, false, run_initialize_update },
     { INS_COUNTER_GET, false, run_counter_get },
     { INS_COUNTER_SET, false, run_counter_set },
     { INS_COUNTER_ERASE, true, run_counter_erase },
@@ -68,37 +70,67 @@ static const struct command {
     { INS_DEBUG_RESET, true, run_debug_reset },
     { INS_RANDOM, false, run_random },
     { INS_SHA256, false, run_sha256 },
+    { INS_PUT_KEY, false, run_put_key },
     { INS_REFLECT, true, run_reflect },
 };
 
-/* SPEC 1.6: unique id, module info, the challenge that opens it, and opening it. */
+static const struct command *
+find(uint8_t ins)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (commands[i].ins == ins)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+/*
+ * SPEC 1.6: unique id, module info, the challenge that opens it, and opening it. Where those want a
+ * channel, beginning one works, too: otherwise nobody could ever unlock that chip.
+ */
 static bool
-works_while_locked(const struct apdu *cmd)
+works_while_locked(const struct chip *c, const struct apdu *cmd)
 {
     if (cmd->ins == INS_MODULE_GET)
         return cmd->p1 == 0 && (cmd->p2 == 1 || cmd->p2 == 3 || cmd->p2 == 5);
+    if (cmd->ins == INS_INIT_UPDATE)
+        return scp_state(c) == SCP_MANDATORY;
     return cmd->ins == INS_MODULE_SET && cmd->p1 == 0 && cmd->p2 == 3;
+}
+
+uint16_t
+applet_command(struct chip_session *s, const struct apdu *cmd, struct wr *out)
+{
+    const struct command *c = find(cmd->ins);
+    struct wr start = *out;
+    uint16_t sw;
+
+    if (lock_transport(s->chip) == TRANSPORT_LOCKED && !works_while_locked(s->chip, cmd))
+        return quirk(s->chip, QUIRK_TRANSPORT_LOCKED);
+    if (c == NULL)
+        return SW_INS_UNKNOWN;
+    if (c->debug && !lock_debug_allowed(s->chip))
+        return quirk(s->chip, QUIRK_NO_DEBUG);
+    sw = c->run(s, cmd, out);
+    if (sw != SW_OK)
+        *out = start; /* a refusal carries no data */
+    return sw;
 }
 
 uint16_t
 applet_run(struct chip_session *s, const struct apdu *cmd, struct wr *out)
 {
-    enum { CLA_ISO = 0x00, CLA_A71CH = 0x80 };
+    enum { CLA_ISO = 0x00 };
 
     if (cmd->cla == CLA_ISO && cmd->ins == INS_SELECT)
         return run_select(s, cmd, out);
-    if (cmd->cla != CLA_A71CH) /* 84, secure messaging, is not built */
+    if (cmd->cla != SCP03_CLA_PLAIN && cmd->cla != SCP03_CLA_SECURE)
         return SW_CLA_UNKNOWN;
     if (!s->selected)
         return quirk(s->chip, QUIRK_NOT_SELECTED);
-    if (lock_transport(s->chip) == TRANSPORT_LOCKED && !works_while_locked(cmd))
-        return quirk(s->chip, QUIRK_TRANSPORT_LOCKED);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (commands[i].ins != cmd->ins)
-            continue;
-        if (commands[i].debug && !lock_debug_allowed(s->chip))
-            return quirk(s->chip, QUIRK_NO_DEBUG);
-        return commands[i].run(s, cmd, out);
-    }
-    return SW_INS_UNKNOWN;
+    if (cmd->cla == SCP03_CLA_SECURE)
+        return scp_run_secure(s, cmd, out);
+    if (scp_state(s->chip) == SCP_MANDATORY && !scp_clear_allowed(cmd))
+        return quirk(s->chip, QUIRK_CLEAR);
+    return applet_command(s, cmd, out);
 }

@@ -140,7 +140,8 @@ init(struct chip *c, struct bm_msg *msg)
     c->hmac = EVP_MAC_fetch(c->lib, "HMAC", NULL);
     c->aes_ecb = EVP_CIPHER_fetch(c->lib, "AES-128-ECB", NULL);
     c->aes_wrap = EVP_CIPHER_fetch(c->lib, "AES-128-WRAP", NULL);
-    if (c->sha256 == NULL || c->hmac == NULL || c->aes_ecb == NULL || c->aes_wrap == NULL)
+    if (c->sha256 == NULL || c->hmac == NULL || c->aes_ecb == NULL || c->aes_wrap == NULL ||
+        scp03_aes_init(&c->aes, c->lib) != BM_OK)
         return bm_fail(msg, BM_ERR_INTERNAL, "libcrypto gives no SHA-256, HMAC or AES-128");
     c->stats = c->saved = get_stats(nvm_read(c->nvm, IMG_STATS, IMG_STATS_LEN));
     if (nvm_fresh(c->nvm) && make_uid(c) != BM_OK)
@@ -243,6 +244,7 @@ chip_close(struct chip *c)
     EVP_MAC_free(c->hmac);
     EVP_CIPHER_free(c->aes_ecb);
     EVP_CIPHER_free(c->aes_wrap);
+    scp03_aes_fini(&c->aes);
     nvm_close(c->nvm);
     OSSL_LIB_CTX_free(c->own_lib);
     free(c->dir);
@@ -315,8 +317,7 @@ chip_reset(struct chip *c)
 size_t
 chip_session_apdu(struct chip_session *s, struct span cmd, uint8_t rsp[APDU_RSP_MAX])
 {
-    struct wr start = wr_of(rsp, APDU_RSP_MAX);
-    struct wr w = start;
+    struct wr w = wr_of(rsp, APDU_RSP_MAX);
     struct apdu a;
     uint16_t sw = quirk(s->chip, QUIRK_MALFORMED);
 
@@ -330,8 +331,6 @@ chip_session_apdu(struct chip_session *s, struct span cmd, uint8_t rsp[APDU_RSP_
     if (!s->challenged && quirk(s->chip, QUIRK_CHALLENGE_LASTS) == 0)
         memset(s->challenges, 0, sizeof s->challenges);
     s->challenged = false;
-    if (sw != SW_OK)
-        w = start; /* a refusal carries no data */
     wr_u16(&w, sw);
     return wr_len(&w);
 }

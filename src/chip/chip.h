@@ -4,10 +4,10 @@
  *
  * A chip is a folder. Its NVM is there before or after a command, never between: a mutating command
  * is durable before its status word is returned, whatever kills the process. Volatile state
- * (SELECT, hash contexts, challenges) belongs to a session and goes with its reset; a session is
- * one client, and clients do not disturb each other. The chip knows no transport and no clock. One
- * process opens a folder at a time (lock file); one thread uses a chip at a time. Several chips in
- * one process are fine.
+ * (SELECT, hash contexts, challenges, secure channel) belongs to a session and goes with its reset;
+ * a session is one client, and clients do not disturb each other. The chip knows no transport and
+ * no clock. One process opens a folder at a time (lock file); one thread uses a chip at a time.
+ * Several chips in one process are fine.
  *
  * It is a simulator. The NVM's file is sealed under a file key (AES-256-GCM), and that key lies
  * beside it, readable for its owner: a copy of `nvm` alone, in a backup or a bug report, gives no
@@ -15,9 +15,9 @@
  * older file. Keys are in the clear in the process's memory. So it protects nothing that the
  * folder's permissions do not protect.
  *
- * Not yet here: SCP03. An instruction that is missing whole
- * answers 6D00 (class 84: 6E00), a missing form of one that is here 6A86. Choices where the
- * specification is silent are in quirks.h, and each chip has its own values of them.
+ * An instruction that is missing whole answers 6D00, a missing form of one that is here 6A86.
+ * Choices where the specification is silent are in quirks.h, and each chip has its own values of
+ * them.
  */
 #ifndef BM_CHIP_CHIP_H
 #define BM_CHIP_CHIP_H

@@ -32,6 +32,12 @@ cmd_fn run_counter_get, run_counter_set, run_counter_erase, run_gp_get, run_gp_s
 /* cmd_module.c */
 cmd_fn run_module_get, run_module_set, run_debug_disable, run_debug_reset, run_random, run_reflect;
 
+/* cmd_scp.c */
+cmd_fn run_put_key, run_initialize_update;
+
+/* A command by its table row, transport lock and debug mode looked at. applet.c */
+cmd_fn applet_command;
+
 /* SELECT's answer and the head of module info; bit 0 tells whether there are debug commands. */
 uint16_t chip_version(const struct chip *c);
 bool gp_frozen(const struct chip *c, size_t segment);
@@ -52,6 +58,14 @@ uint16_t lock_code(struct chip_session *s, enum challenge_kind kind, struct span
  */
 uint16_t lock_gate(struct chip_session *s, const struct apdu *cmd, enum challenge_kind kind,
     uint16_t without_code);
+
+/* ---- cmd_scp.c: the secure channel, SPEC a71ch 4 ---- */
+
+enum scp_state scp_state(const struct chip *c);
+/* What works in the clear although SCP03 is mandatory, SPEC a71ch 1.6. */
+bool scp_clear_allowed(const struct apdu *cmd);
+/* A command of class 84: EXTERNAL AUTHENTICATE, or any other, protected; so is the answer. */
+uint16_t scp_run_secure(struct chip_session *s, const struct apdu *cmd, struct wr *out);
 
 /* ---- restricted.c ---- */
 

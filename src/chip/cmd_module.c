@@ -6,7 +6,6 @@
 
 enum {
     RESTRICTED_NONE = 0xf, /* SPEC 1.7: no restricted key pair */
-    SCP_NO_KEYS = 2,       /* SCP03 is not built */
     INJECT_LOCKED = 1,
     INJECT_UNLOCKED = 2,
     MAP_EMPTY = 0xa5, /* credential map: empty and open */
@@ -28,6 +27,21 @@ transport_code(const struct chip *c)
     return 3;
 }
 
+/* SPEC 1.6 */
+static unsigned
+scp_code(const struct chip *c)
+{
+    switch (scp_state(c)) {
+    case SCP_MANDATORY:
+        return 1;
+    case SCP_NO_KEYS:
+        return 2;
+    case SCP_KEYS_SET:
+        return 3;
+    }
+    return 2;
+}
+
 /* SPEC 1.7 */
 static void
 put_info(const struct chip *c, struct wr *out)
@@ -37,7 +51,7 @@ put_info(const struct chip *c, struct wr *out)
 
     wr_u16(out, chip_version(c));
     wr_u8(out, (uint8_t)(restricted << 4 | transport_code(c)));
-    wr_u8(out, (uint8_t)(SCP_NO_KEYS << 4 | (lock_inject(c) ? INJECT_LOCKED : INJECT_UNLOCKED)));
+    wr_u8(out, (uint8_t)(scp_code(c) << 4 | (lock_inject(c) ? INJECT_LOCKED : INJECT_UNLOCKED)));
     wr_u16(out, CHIP_GP_LEN);
 }
 
@@ -58,7 +72,7 @@ map_byte(const struct chip *c, size_t at)
 static void
 put_credential_map(const struct chip *c, struct wr *out)
 {
-    wr_u8(out, SCP_NO_KEYS);
+    wr_u8(out, (uint8_t)scp_code(c));
     for (size_t i = 0; i < CHIP_PAIRS; i++)
         wr_u8(out, map_byte(c, pair_at(i)));
     for (size_t i = 0; i < CHIP_PUBS; i++)
@@ -199,6 +213,7 @@ run_debug_reset(struct chip_session *s, const struct apdu *cmd, struct wr *out)
         ec_key_fini(&c->pairs[i]);
     for (size_t i = 0; i < CHIP_PUBS; i++)
         ec_key_fini(&c->pubs[i]);
+    c->scp_era++;
     chip_session_reset(s); /* an HMAC in progress knows an erased key */
     s->selected = true;
     return SW_OK;

@@ -40,6 +40,14 @@ enum quirk {
     QUIRK_NOT_ARMED,
     QUIRK_USED_UP,
     QUIRK_NO_HASH,
+    QUIRK_NO_CHANNEL,
+    QUIRK_BAD_MAC,
+    QUIRK_CLEAR,
+    QUIRK_NO_SCP_KEYS,
+    QUIRK_SCP_KEYS_AGAIN,
+    QUIRK_BAD_KEY_BLOCK,
+    QUIRK_LONG_IN_CHANNEL,
+    QUIRK_MAC_ON_ERROR,
     QUIRK_CHALLENGE_LASTS,
     QUIRK_PAIR_CHECK,
     QUIRK_RESET_LABEL,
@@ -99,6 +107,15 @@ enum bm_err quirks_set(struct quirks *all, const char *text, struct bm_msg *msg)
  * - The transport lock refuses debug reset too; while it is off, reset brings back state 3.
  * - What the restricted key pair hashes and where its signature goes: see restricted.c. It may be
  *   used for ECDH; debug reset erases it and opens its area, but index, blocks and count stay.
+ * - SCP03: the key version in INITIALIZE UPDATE is not compared: NXP's host always sends 21, also
+ *   for keys it has put as 01. The answer has the version that was put, and as diversification data
+ *   the ten bytes of the unique id that NXP puts in certificates.
+ * - SCP03: a challenge lives until EXTERNAL AUTHENTICATE, right or wrong, INITIALIZE UPDATE or
+ *   SELECT. INITIALIZE UPDATE ends a channel, also when it comes inside of it; so does debug reset,
+ *   for all clients. Clear commands beside a channel leave it and its counter alone.
+ * - SCP03: wrong MACs may be tried as often as one likes, each costs the channel. The inject lock
+ *   does not keep PUT KEY out. The transport lock keeps INITIALIZE UPDATE out unless SCP03 is
+ *   mandatory: then nothing else could open it again.
  * - Free memory is the same figure whatever is stored: nobody knows the real one.
  */
 

@@ -12,6 +12,7 @@
 #include "chip/ec.h"
 #include "chip/nvm.h"
 #include "chip/quirks.h"
+#include "scp03/scp03.h"
 
 /* Object counts of the product, SPEC a71ch 1.4. */
 enum {
@@ -52,6 +53,7 @@ enum {
     IMG_COUNTER_STEP = 16,
     IMG_GP_FROZEN = 1440, /* a bit per segment, first segment first */
     IMG_GP_FROZEN_LEN = CHIP_GP_SEGMENTS / 8,
+    IMG_SCP = 1472, /* enum scp_state, key version, static keys */
     IMG_GP = 2048,
     IMG_LEN = IMG_GP + CHIP_GP_LEN,
 };
@@ -62,12 +64,24 @@ enum { SLOT_EMPTY = 0, SLOT_SET = 1, SLOT_FROZEN = 3 };
 /* SPEC a71ch 1.6, as the NVM has it: 0 must be the state of a fresh chip. */
 enum transport { TRANSPORT_NEVER_LOCKED, TRANSPORT_LOCKED, TRANSPORT_UNLOCKED };
 
+/* SPEC a71ch 1.6, as the NVM has it. */
+enum scp_state { SCP_NO_KEYS, SCP_KEYS_SET, SCP_MANDATORY };
+
 /* Kinds of challenge; each is also the index of the config key that makes its code. */
 enum challenge_kind { CHALLENGE_MODULE, CHALLENGE_PAIR, CHALLENGE_PUB, CHALLENGE_KINDS };
 
 struct challenge {
     bool pending;
     uint8_t bytes[CHIP_KEY_LEN];
+};
+
+/* One client's secure channel, SPEC a71ch 4. */
+struct chip_channel {
+    bool challenged; /* INITIALIZE UPDATE was answered, `context` is its challenges */
+    bool up;         /* EXTERNAL AUTHENTICATE was, too */
+    unsigned era;    /* of the keys it was made from */
+    uint8_t context[SCP03_CONTEXT_LEN];
+    struct scp03_channel scp03;
 };
 
 /* What one client sees and loses at reset. */
@@ -83,6 +97,7 @@ struct chip_session {
     bool hello_armed; /* the last command made a ClientHello random, SPEC a71ch 3.5 */
     bool hello_fresh; /* ... and this is the command after it */
     uint8_t hello[CHIP_HELLO_LEN];
+    struct chip_channel channel;
 };
 
 struct chip {
@@ -96,6 +111,8 @@ struct chip {
     EVP_MAC *hmac;
     EVP_CIPHER *aes_ecb;
     EVP_CIPHER *aes_wrap;
+    struct scp03_aes aes;
+    unsigned scp_era;                /* changes when a debug reset wipes the static keys */
     struct ec_key pairs[CHIP_PAIRS]; /* parsed; pkey NULL when the slot is empty */
     struct ec_key pubs[CHIP_PUBS];
     struct chip_stats stats;

@@ -3,7 +3,8 @@
  * The chip against a small model of SPEC a71ch 1.5 and 1.6 that was written from those tables and
  * shares no code with it: long random sequences of commands from a fixed seed, each status word
  * predicted, all states compared now and then, with power cycles between. Every command must have
- * met every state of its object, with the inject lock off and on, and the transport lock.
+ * met every state of its object, with the inject lock off and on, and the transport lock; and, in
+ * the clear and inside the channel, every state of SCP03.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "chip_bench.h"
+#include "scp_host.h"
 
 #include <openssl/evp.h>
 
@@ -47,10 +49,15 @@ enum op {
     TRANSPORT_UNLOCK,
     DEBUG_DISABLE,
     DEBUG_RESET,
+    PUT_KEYS,
+    AUTHENTICATE,
+    SPOIL,
     COMPARE,
     POWER_CYCLE,
     OPS,
 };
+/* As in the credential map, less one. */
+enum scp { MANDATORY, NO_KEYS, KEYS_SET, SCP_STATES };
 /* What comes instead of, or as, a code. */
 enum code { NO_CODE, RIGHT, WRONG, STALE, CODES };
 
@@ -80,7 +87,12 @@ struct world {
     bool inject;
     unsigned transport; /* as module info has it: 3, 1, 2 */
     bool debug;
-    unsigned met[OPS][STATES][2]; /* by state of the object and inject lock */
+    enum scp scp;
+    bool up;     /* the channel */
+    bool secure; /* this command goes through it */
+    struct scp_host host;
+    unsigned met_scp[OPS][SCP_STATES][2]; /* by SCP03 state, in the clear or not */
+    unsigned met[OPS][STATES][2];         /* by state of the object and inject lock */
     unsigned met_locked[OPS];
     unsigned met_code[OPS][CODES];
 };
@@ -108,7 +120,21 @@ send(struct world *w, unsigned ins, unsigned p1, unsigned p2, const void *data, 
 
     if (len > 0)
         memcpy(&cmd[5], data, len);
+    if (w->secure) {
+        uint16_t sw = scp_run_bytes(&w->b, &w->host, span_of(cmd, len > 0 ? 5 + len + 1 : 5));
+
+        w->b.data = w->host.data;
+        assert_true(w->host.proved || sw != 0x9000 || ins == 0x94); /* reset leaves no keys */
+        return sw;
+    }
     return run_bytes(&w->b, span_of(cmd, len > 0 ? 5 + len + 1 : 5));
+}
+
+/* SPEC 1.6: the chip does not even look at it. */
+static bool
+wants_channel(const struct world *w, enum op op)
+{
+    return w->scp == MANDATORY && !w->secure && op != DEBUG_DISABLE && op != DEBUG_RESET;
 }
 
 /* One predicted command; true when it was predicted, and seen, to succeed. */
@@ -118,7 +144,10 @@ step(struct world *w, enum op op, enum state state, unsigned want, unsigned ins,
 {
     unsigned got;
 
-    if (w->transport == 1) {
+    w->met_scp[op][w->scp][w->secure]++;
+    if (wants_channel(w, op)) {
+        want = 0x6982;
+    } else if (w->transport == 1) {
         want = op == TRANSPORT_UNLOCK ? want : 0x6985;
         w->met_locked[op]++;
     } else {
@@ -126,8 +155,10 @@ step(struct world *w, enum op op, enum state state, unsigned want, unsigned ins,
     }
     got = send(w, ins, p1, p2, data, len);
     if (got != want)
-        fail_msg("%02x %02x %02x with %zu bytes: %04x, the model says %04x (inject lock %d)", ins,
-            p1, p2, len, got, want, w->inject);
+        fail_msg("%02x %02x %02x with %zu bytes: %04x, the model says %04x (inject lock %d, SCP03 "
+                 "%d, %s)",
+            ins, p1, p2, len, got, want, w->inject, (int)w->scp + 1,
+            w->secure ? "in the channel" : "in the clear");
     return want == 0x9000;
 }
 
@@ -168,6 +199,8 @@ make_code(struct world *w, unsigned kind, enum code code, unsigned without, uint
         return 0x6985;
     if (w->transport == 1 && kind != 0)
         return 0x6985;
+    if (wants_channel(w, COMPARE))
+        return 0x6982;
     assert_int_equal(send(w, 0x91, kind, 5, NULL, 0), 0x9000);
     if (code == RIGHT && w->configs[kind].set)
         decrypt(w->configs[kind].bytes, w->b.data.ptr, out);
@@ -399,6 +432,8 @@ forget(struct world *w)
     memset(w->frozen, 0, sizeof w->frozen);
     w->inject = false;
     w->transport = 3;
+    w->scp = NO_KEYS;
+    w->up = w->secure = false;
 }
 
 static void
@@ -423,9 +458,9 @@ map_of(enum state s)
 static void
 compare(struct world *w)
 {
-    uint8_t map[149] = { 2 };
+    uint8_t map[149] = { (uint8_t)(w->scp + 1) };
     uint8_t info[6] = { 0x01, w->debug ? 0x31 : 0x30, (uint8_t)(0xf0 | w->transport),
-        w->inject ? 0x21 : 0x22, 0x10, 0x00 };
+        (uint8_t)((w->scp + 1) << 4 | (w->inject ? 1 : 2)), 0x10, 0x00 };
     size_t at = 1;
 
     for (size_t i = 0; i < PAIRS; i++)
@@ -475,6 +510,61 @@ run_transport(struct world *w, enum op op)
         w->transport = 2;
 }
 
+/* With the right keys, or with a wrong MAC; a refused one leaves no channel either. */
+static void
+authenticate(struct world *w)
+{
+    unsigned want = w->transport == 1 && w->scp != MANDATORY ? 0x6985
+                    : w->scp == NO_KEYS                      ? 0x6a88
+                                                             : 0x9000;
+    bool spoil = pick(w, 4) == 0;
+
+    w->secure = false;
+    w->met_scp[AUTHENTICATE][w->scp][0]++;
+    assert_int_equal(scp_challenge(&w->b, &w->host), want);
+    if (want != 0x9000)
+        return;
+    scp_wrap_authenticate(&w->host);
+    if (spoil)
+        w->host.wire[5 + pick(w, 16)] ^= 0x20;
+    assert_int_equal(
+        run_bytes(&w->b, span_of(w->host.wire, w->host.wire_len)), spoil ? 0x6982 : 0x9000);
+    scp03_next(&w->host.channel);
+    w->up = !spoil;
+    w->scp = spoil ? w->scp : MANDATORY;
+}
+
+/* A command with a wrong MAC, or of class 84 without a channel: never done, and the channel ends.
+ */
+static void
+spoil(struct world *w)
+{
+    const struct apdu cmd = { 0x80, INS_COUNTER_SET, 0, 0, { 0 }, 256 };
+
+    scp_wrap(&w->host, &cmd);
+    w->host.wire[5 + pick(w, 8)] ^= (uint8_t)(1u << pick(w, 8));
+    w->met_scp[SPOIL][w->scp][w->up]++;
+    assert_int_equal(run_bytes(&w->b, span_of(w->host.wire, w->host.wire_len)), 0x6982);
+    w->up = false;
+}
+
+static void
+run_scp(struct world *w, enum op op)
+{
+    uint8_t data[SCP03_PUT_KEY_LEN];
+
+    if (op == AUTHENTICATE) {
+        authenticate(w);
+    } else if (op == SPOIL) {
+        spoil(w);
+    } else {
+        assert_int_equal(scp03_put_keys(&w->host.aes, 0x21, &w->host.keys, data), BM_OK);
+        if (step(
+                w, op, OPEN, w->scp == NO_KEYS ? 0x9000 : 0x6985, 0xd8, 0, 0x81, data, sizeof data))
+            w->scp = KEYS_SET;
+    }
+}
+
 static void
 run_module(struct world *w, enum op op)
 {
@@ -493,6 +583,7 @@ run_module(struct world *w, enum op op)
         return;
     case POWER_CYCLE:
         reopen(&w->b);
+        w->up = false;
         return;
     default:
         compare(w);
@@ -505,6 +596,8 @@ pick_op(struct world *w)
 {
     enum op op = (enum op)pick(w, OPS);
 
+    if (w->scp == MANDATORY && !w->up && pick(w, 5) == 0)
+        return AUTHENTICATE;
     if (w->transport == 1 && pick(w, 20) == 0)
         return TRANSPORT_UNLOCK;
     if (op == DEBUG_DISABLE || op == DEBUG_RESET)
@@ -517,6 +610,7 @@ pick_op(struct world *w)
 static void
 run_op(struct world *w, enum op op)
 {
+    w->secure = w->up && pick(w, 5) != 0;
     if (op <= SIGN)
         run_pair(w, op);
     else if (op <= PUB_GET)
@@ -529,6 +623,8 @@ run_op(struct world *w, enum op op)
         run_gp(w, op);
     else if (op == TRANSPORT_LOCK || op == TRANSPORT_UNLOCK)
         run_transport(w, op);
+    else if (op == PUT_KEYS || op == AUTHENTICATE || op == SPOIL)
+        run_scp(w, op);
     else
         run_module(w, op);
 }
@@ -551,6 +647,15 @@ check_coverage(const struct world *w)
 {
     for (int op = 0; op < OPS; op++) {
         if (op == POWER_CYCLE)
+            continue;
+        for (int scp = 0; scp < SCP_STATES; scp++) {
+            for (int secure = 0; secure <= (scp == MANDATORY && op != AUTHENTICATE); secure++) {
+                if (w->met_scp[op][scp][secure] == 0)
+                    fail_msg(
+                        "command %d never met SCP03 state %d, channel %d", op, scp + 1, secure);
+            }
+        }
+        if (op == AUTHENTICATE || op == SPOIL)
             continue;
         for (int s = 0; s < STATES; s++) {
             for (int lock = 0; lock < 2; lock++) {
@@ -577,6 +682,7 @@ random_commands_answer_as_the_model_in_every_state(void **state)
     (void)state;
     assert_non_null(w);
     w->seed = 0xa71c4;
+    scp_host_init(&w->host);
     new_chip(w);
     for (unsigned i = 0; i < STEPS; i++) {
         run_op(w, pick_op(w));
@@ -584,6 +690,7 @@ random_commands_answer_as_the_model_in_every_state(void **state)
             new_chip(w); /* nothing else brings debug mode back */
     }
     check_coverage(w);
+    scp03_aes_fini(&w->host.aes);
     chip_close(w->b.chip);
     buf_fini(&w->b.mem.bytes);
     free(w);

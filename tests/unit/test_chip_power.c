@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "chip/state.h"
 #include "chip_bench.h"
+#include "scp_host.h"
 
 enum { COMMANDS = 120, FILES_SWEPT_WHOLE = 2, STEP_IN_FILES = 389 };
 
@@ -39,6 +40,7 @@ static const char *const commands[] = {
     "8072%04x0400112233",
     "8072%04x10ffeeddccbbaa99887766554433221100",
     "8092000506666f6f62617200",
+    SCP_PUT_KEY,
     "809400ea00",
 };
 
