@@ -87,7 +87,9 @@ typedef enum a71ch_result {
     A71CH_ERR_NOT_FOUND = -11, /* state: the chip has no such object */
     A71CH_ERR_EXISTS = -12,    /* state: the chip has an object of this type and index already */
     A71CH_ERR_FULL = -13,      /* resource: no room in the chip's storage */
-    A71CH_ERR_FROZEN = -14     /* state: what would have to change is frozen in the chip */
+    A71CH_ERR_FROZEN = -14,    /* state: what would have to change is frozen in the chip */
+    A71CH_ERR_BUSY = -15, /* state: another client has leased the chip, or took over a lost lease */
+    A71CH_ERR_UNSUPPORTED = -16 /* usage: the link or the server cannot do this */
 } a71ch_result;
 
 /* Options for a71ch_open(); zero-initialise, set what you need. NULL means all defaults. */
@@ -144,6 +146,23 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_atr(
  */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_transceive(
     a71ch *chip, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp, size_t *rsp_len);
+
+/*
+ * Lease: from here to a71ch_release() only this handle's commands reach the chip; other clients
+ * wait. For sequences of commands that must not be torn, such as a challenge and its code, which
+ * other clients of an a71chd could come between. The calls below that need it lease the chip
+ * themselves. Leases nest. a71ch_close() and the end of the process release them.
+ *
+ * wait_ms  how long to wait for others, 1 to 60000 (0: 10000)
+ * hold_ms  how long it is needed at most, 1 to 60000 (0: 10000); after that it is taken away, and
+ * the next command fails with A71CH_ERR_RESPONSE, which closes the connection
+ *
+ * A71CH_ERR_BUSY: not in time, or too many wait. A71CH_ERR_UNSUPPORTED: the server knows no leases
+ * (it is no a71chd). On the I2C link the handle is alone, and both calls only count.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_lease(a71ch *chip, unsigned wait_ms, unsigned hold_ms);
+/* A71CH_ERR_ARG: nothing was leased. A71CH_ERR_BUSY: the lease had been taken away. */
+A71CH_API a71ch_result a71ch_release(a71ch *chip);
 
 /* Module. SPEC a71ch 7.1. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_module_info(a71ch *chip, a71ch_module_info *out);

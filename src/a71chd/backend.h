@@ -7,6 +7,10 @@
  * An answer may come before the asking call returns, later, or never (a chip can hang: then only
  * backend_reset or closing the session helps). One thread, one loop; nothing here blocks.
  *
+ * A session may lease the chip: then only its own commands run, so that a sequence is not torn,
+ * until it releases the lease, is closed, or its time is over. Who asks for a lease stands in the
+ * same queue as commands do, so nobody overtakes anybody and nobody waits for ever.
+ *
  * A new kind of chip fills in `struct backend_ops` and embeds both structs first in its own.
  */
 #ifndef BM_A71CHD_BACKEND_H
@@ -72,13 +76,32 @@ void backend_apdu(struct backend_session *s, struct span command); /* 0..JRCP_PA
 void backend_reset(struct backend_session *s);
 bool backend_waiting(const struct backend_session *s);
 
+enum {
+    BACKEND_LEASES_MAX = 64, /* that wait; one more is refused at once */
+    BACKEND_WAIT_MS = 10000, /* when the client names no times */
+    BACKEND_HOLD_MS = 10000,
+    BACKEND_TIME_MAX_MS = 60000,
+};
+
+/*
+ * Ask for the chip for the session's own commands; asking again while it has the lease counts, and
+ * as many releases end it, but the time is not renewed. Answered by no bytes (BM_OK), BM_ERR_LIMIT
+ * (too many wait) or BM_ERR_TIMEOUT (not within wait_ms). When hold_ms are over the lease is taken
+ * away; the session's next command is not run but answered BM_ERR_TIMEOUT, since others may have
+ * come between.
+ */
+void backend_lease(struct backend_session *s, unsigned wait_ms, unsigned hold_ms);
+/* BM_ERR_CONFLICT: it has no lease, or has it no more. */
+enum bm_err backend_release(struct backend_session *s);
+void backend_leases(const struct backend *b, struct buf *out); /* append one JSON object */
+
 struct span backend_atr(const struct backend *b); /* the last known; borrowed from the backend */
 void backend_stats(struct backend *b, struct buf *out); /* append one JSON object */
 void backend_save(struct backend *b);                   /* counts to disk, when there are such */
 
 /* ---- for the kinds of chip only ---- */
 
-enum backend_request { BACKEND_NONE, BACKEND_RESET, BACKEND_APDU };
+enum backend_request { BACKEND_NONE, BACKEND_RESET, BACKEND_APDU, BACKEND_LEASE };
 
 struct backend_ops {
     struct backend_session *(*session_new)(struct backend *b); /* zeroed but for its own; or NULL */
@@ -103,6 +126,12 @@ struct backend_session {
     uint8_t command[JRCP_PAYLOAD_MAX];
     size_t command_len;
     struct backend_session *next; /* in the queue */
+    struct {
+        unsigned depth;          /* times it was asked for and not released */
+        bool lost;               /* it was taken away, which the session does not know yet */
+        unsigned hold_ms;        /* wanted */
+        struct loop_timer *wait; /* while in the queue for it */
+    } lease;
 };
 
 struct backend {
@@ -117,6 +146,14 @@ struct backend {
     struct backend_session *running; /* NULL also when it lost interest */
     struct backend_session *head;
     struct backend_session *tail;
+    struct {
+        struct backend_session *holder; /* only its requests run; NULL: everybody's */
+        struct loop_timer *end;
+        int64_t since_ms;
+        unsigned waiting;
+        unsigned long granted;
+        unsigned long expired;
+    } lease;
 };
 
 /* The running request is done; hands the answer out, when somebody still wants it, and goes on. */

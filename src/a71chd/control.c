@@ -4,12 +4,14 @@
 
 #include <string.h>
 
-static control_fn run_help, run_stats;
+static control_fn run_help, run_leases, run_stats;
 
 /* A command that needs more than a few lines has a file ctl_NAME.c. */
 static const struct control_command commands[] = {
     { "help", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE,
         "the commands, their arguments and what they do", run_help },
+    { "leases", "", 0, 0, CONTROL_OPEN, "who leases the chip, and who waits for it",
+        run_leases },
     { "stats", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE, "counts since the chip was made",
         run_stats },
     { "snapshot", "NAME", 1, 1, CONTROL_OFFLINE, "keep the chip as it is under a name",
@@ -47,6 +49,14 @@ run_help(struct control_call *call, struct bm_msg *msg)
         control_json_text(call->out, commands[i].sentence);
     }
     buf_add(call->out, "}", 1);
+    return BM_OK;
+}
+
+static enum bm_err
+run_leases(struct control_call *call, struct bm_msg *msg)
+{
+    (void)msg;
+    backend_leases(call->chip, call->out);
     return BM_OK;
 }
 

@@ -18,9 +18,10 @@
 #include "wire/jrcp.h"
 
 enum control_nad {
-    CONTROL_LAST = 0,  /* the JSON object ends with this piece */
-    CONTROL_MORE = 1,  /* another piece follows */
-    CONTROL_ERROR = 2, /* the last piece, and what came is not JSON but a sentence for a person */
+    CONTROL_LAST = 0,                 /* the JSON object ends with this piece */
+    CONTROL_MORE = 1,                 /* another piece follows */
+    CONTROL_ERROR = JRCP_NAD_REFUSED, /* the last piece, and what came is not JSON but a sentence
+                                         for a person */
 };
 
 enum { CONTROL_WORDS_MAX = 32, CONTROL_REPLY_MAX = 64 * 1024 };

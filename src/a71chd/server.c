@@ -9,6 +9,7 @@
 #include "a71chd/address.h"
 #include "a71chd/control.h"
 #include "a71chd/i2c.h"
+#include "a71chd/lease.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "wire/jrcp.h"
@@ -45,6 +46,7 @@ struct client {
     struct loop_timer *deadline; /* runs while a message or a reply is half done */
     struct backend_session *session;
     uint8_t asked; /* type of the message that the chip works on */
+    bool leasing;  /* ... which is about a lease */
     bool serving;  /* inside serve(): an answer that comes at once is flushed there */
     bool leaving;  /* its socket is half closed, and the chip works for it */
     uint8_t in[INPUT_MAX];
@@ -186,6 +188,16 @@ reply(struct client *c, uint8_t mty, struct span payload)
     c->out.len += wr_len(&w); /* it fits: nothing here is longer than JRCP_PAYLOAD_MAX */
 }
 
+static void
+reply_lease(struct client *c, const struct backend_answer *answer)
+{
+    uint8_t *to = buf_reserve(&c->out, JRCP_MESSAGE_MAX);
+    struct wr w = wr_of(to, to != NULL ? JRCP_MESSAGE_MAX : 0);
+
+    lease_reply(&w, c->asked, answer);
+    c->out.len += wr_len(&w);
+}
+
 /*
  * The chip has answered, or it is known why it can not: then an error message, whose last two bytes
  * no vendor client takes for a good status word.
@@ -195,7 +207,9 @@ on_answer(void *arg, const struct backend_answer *answer)
 {
     struct client *c = arg;
 
-    if (answer->err == BM_OK)
+    if (c->leasing)
+        reply_lease(c, answer);
+    else if (answer->err == BM_OK)
         reply(c, c->asked, answer->bytes);
     else
         reply(c, JRCP_ERROR, span_str(answer->cause));
@@ -203,10 +217,34 @@ on_answer(void *arg, const struct backend_answer *answer)
         resume(c); /* last thing: the client may be gone */
 }
 
+/* False: the message is not about leases. */
+static bool
+take_lease(struct client *c, const struct jrcp_msg *msg)
+{
+    struct lease_request request;
+    struct backend_answer answer = { 0 };
+
+    answer.err = lease_parse(msg, &request, &answer.cause);
+    c->leasing = answer.err != BM_ERR_NOT_FOUND;
+    if (answer.err == BM_OK && !request.release) {
+        backend_lease(c->session, request.wait_ms, request.hold_ms);
+        return true;
+    }
+    if (answer.err == BM_OK) {
+        answer.err = backend_release(c->session);
+        answer.cause = "you have no lease of the chip, or its time was over";
+    }
+    if (c->leasing)
+        reply_lease(c, &answer);
+    return c->leasing;
+}
+
 static void
 take_message(struct client *c, const struct jrcp_msg *msg)
 {
     c->asked = msg->mty;
+    if (take_lease(c, msg))
+        return;
     switch (msg->mty) {
     case JRCP_DEBUG_INFO:
         control_answer(c->server, c->server->chip, c->trusted, msg->payload, &c->out);

@@ -143,6 +143,7 @@ tool_host_code(const a71ch *chip, a71ch_result result)
         return HOST_PARAMETER;
     case A71CH_ERR_IO:
     case A71CH_ERR_TIMEOUT:
+    case A71CH_ERR_BUSY:
         return HOST_COMMUNICATION;
     case A71CH_ERR_RESPONSE:
         return HOST_WRONG_RESPONSE;
@@ -154,6 +155,7 @@ tool_host_code(const a71ch *chip, a71ch_result result)
     case A71CH_ERR_FROZEN:
         return HOST_TABLE_LOCKED;
     case A71CH_ERR_NOT_FOUND:
+    case A71CH_ERR_UNSUPPORTED:
         return HOST_PARAMETER;
     }
     return HOST_WRONG_RESPONSE;

@@ -24,6 +24,8 @@ struct a71ch {
     uint16_t applet_version; /* from SELECT */
     uint16_t securebox_version;
     uint16_t gp_size;     /* of storage; 0: not asked yet */
+    unsigned lease_depth; /* how often the chip is leased: lease.c */
+    bool no_leases;       /* the server knows none */
     uint16_t status_word; /* of the last answer in this call; 0: none */
     int sys_errno;
     struct bm_msg msg;
@@ -70,6 +72,14 @@ a71ch_result host_order(a71ch *chip, struct task task, const struct apdu *cmd);
 /* A command whose answer is an uncompressed point. */
 a71ch_result host_point(
     a71ch *chip, struct task task, const struct apdu *cmd, uint8_t out[A71CH_POINT_LEN]);
+
+/*
+ * Around commands between which no other client's may come: the chip is leased where the server
+ * can, and nothing is done where it cannot. The end passes the sequence's result on and touches
+ * nothing that is known of a failure. Only after a begin that gave A71CH_OK.
+ */
+a71ch_result host_sequence(a71ch *chip);
+a71ch_result host_sequence_end(a71ch *chip, a71ch_result res);
 
 /* A71CH_ERR_ARG unless index < count; also begins the call. */
 a71ch_result host_check_index(a71ch *chip, const char *what, unsigned index, unsigned count);

@@ -288,20 +288,27 @@ check_quiet(struct link *l, struct bm_msg *msg)
     return err == BM_OK ? BM_OK : transfer_failed(l, err, errno, 0, msg);
 }
 
+void
+link_printable(char out[JRCP_PAYLOAD_MAX + 1], struct span text)
+{
+    size_t len = 0;
+
+    for (struct rd r = rd_of(text); rd_left(&r) > 0 && len < JRCP_PAYLOAD_MAX; len++) {
+        uint8_t c = rd_u8(&r);
+
+        out[len] = (char)(c >= ' ' && c <= '~' ? c : '.');
+    }
+    out[len] = '\0';
+}
+
 static enum bm_err
 check_answer(struct link *l, const struct jrcp_msg *answer, struct bm_msg *msg)
 {
     char text[JRCP_PAYLOAD_MAX + 1];
-    size_t len = 0;
 
     if (answer->mty != JRCP_ERROR)
         return BM_OK;
-    for (struct rd r = rd_of(answer->payload); rd_left(&r) > 0; len++) {
-        uint8_t c = rd_u8(&r);
-
-        text[len] = (char)(c >= ' ' && c <= '~' ? c : '.');
-    }
-    text[len] = '\0';
+    link_printable(text, answer->payload);
     (void)broken(l, BM_ERR_PROTO, 0);
     return bm_fail(msg, BM_ERR_PROTO, "%s answered with an error message: '%s'; look at its log",
         l->name, text);

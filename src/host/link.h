@@ -35,6 +35,9 @@ enum bm_err link_open(
 enum bm_err link_exchange(struct link *l, const struct jrcp_msg *request, unsigned timeout_ms,
     uint8_t room[JRCP_MESSAGE_MAX], struct jrcp_msg *answer, struct bm_msg *msg);
 
+/* A server's sentence, with dots for what is no printable ASCII. */
+void link_printable(char out[JRCP_PAYLOAD_MAX + 1], struct span text);
+
 /* End the connection for everybody who holds it; takes a closed link. */
 void link_close(struct link *l);
 /* Close this process's descriptor only. */

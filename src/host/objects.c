@@ -312,8 +312,8 @@ describe(const struct objtable_entry *e)
     return (a71ch_object){ e->type, e->index, e->offset, (uint16_t)objtable_len(e) };
 }
 
-a71ch_result
-a71ch_object_list(a71ch *chip, a71ch_object *out, size_t cap, size_t *count)
+static a71ch_result
+list_objects(a71ch *chip, a71ch_object *out, size_t cap, size_t *count)
 {
     struct objtable t;
     size_t n = 0;
@@ -342,8 +342,8 @@ look_up(a71ch *chip, uint8_t type, uint8_t index, struct objtable *t, size_t *sl
     return res == A71CH_OK ? find_slot(chip, t, type, index, slot) : res;
 }
 
-a71ch_result
-a71ch_object_find(a71ch *chip, uint8_t type, uint8_t index, a71ch_object *out)
+static a71ch_result
+find_object(a71ch *chip, uint8_t type, uint8_t index, a71ch_object *out)
 {
     struct objtable t;
     size_t slot;
@@ -354,9 +354,8 @@ a71ch_object_find(a71ch *chip, uint8_t type, uint8_t index, a71ch_object *out)
     return res;
 }
 
-a71ch_result
-a71ch_object_read(
-    a71ch *chip, uint8_t type, uint8_t index, size_t offset, uint8_t *out, size_t *len)
+static a71ch_result
+read_object(a71ch *chip, uint8_t type, uint8_t index, size_t offset, uint8_t *out, size_t *len)
 {
     struct objtable t;
     size_t slot;
@@ -374,8 +373,8 @@ a71ch_object_read(
     return a71ch_gp_read(chip, (unsigned)(t.entries[slot].offset + offset), out, *len);
 }
 
-a71ch_result
-a71ch_certificate_read(a71ch *chip, uint8_t index, uint8_t *out, size_t *len)
+static a71ch_result
+read_certificate(a71ch *chip, uint8_t index, uint8_t *out, size_t *len)
 {
     uint8_t first[APDU_CHUNK];
     struct objtable t;
@@ -431,9 +430,8 @@ place(a71ch *chip, const struct storage *s, uint8_t type, size_t len, uint16_t *
     return A71CH_OK;
 }
 
-a71ch_result
-a71ch_object_write(
-    a71ch *chip, uint8_t type, uint8_t index, const uint8_t *data, size_t len, size_t size)
+static a71ch_result
+write_object(a71ch *chip, uint8_t type, uint8_t index, const uint8_t *data, size_t len, size_t size)
 {
     struct objtable_entry e = { .type = type, .index = index };
     struct storage s;
@@ -511,8 +509,8 @@ update_bytes(a71ch *chip, struct storage *s, size_t slot, size_t offset, struct 
     return replace_content(chip, s, slot, bytes, len);
 }
 
-a71ch_result
-a71ch_object_update(
+static a71ch_result
+update_object(
     a71ch *chip, uint8_t type, uint8_t index, size_t offset, const uint8_t *data, size_t len)
 {
     struct storage s;
@@ -557,8 +555,8 @@ a71ch_object_update(
     return res;
 }
 
-a71ch_result
-a71ch_object_erase(a71ch *chip, uint8_t type, uint8_t index)
+static a71ch_result
+erase_object(a71ch *chip, uint8_t type, uint8_t index)
 {
     struct storage s;
     size_t slot;
@@ -569,4 +567,69 @@ a71ch_object_erase(a71ch *chip, uint8_t type, uint8_t index)
     if (res == A71CH_OK)
         res = find_slot(chip, &s.table, type, index, &slot);
     return res == A71CH_OK ? remove_entry(chip, &s.table, slot) : res;
+}
+
+a71ch_result
+a71ch_object_list(a71ch *chip, a71ch_object *out, size_t cap, size_t *count)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK ? host_sequence_end(chip, list_objects(chip, out, cap, count)) : res;
+}
+
+a71ch_result
+a71ch_object_find(a71ch *chip, uint8_t type, uint8_t index, a71ch_object *out)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK ? host_sequence_end(chip, find_object(chip, type, index, out)) : res;
+}
+
+a71ch_result
+a71ch_object_read(
+    a71ch *chip, uint8_t type, uint8_t index, size_t offset, uint8_t *out, size_t *len)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK
+               ? host_sequence_end(chip, read_object(chip, type, index, offset, out, len))
+               : res;
+}
+
+a71ch_result
+a71ch_object_write(
+    a71ch *chip, uint8_t type, uint8_t index, const uint8_t *data, size_t len, size_t size)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK
+               ? host_sequence_end(chip, write_object(chip, type, index, data, len, size))
+               : res;
+}
+
+a71ch_result
+a71ch_object_update(
+    a71ch *chip, uint8_t type, uint8_t index, size_t offset, const uint8_t *data, size_t len)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK
+               ? host_sequence_end(chip, update_object(chip, type, index, offset, data, len))
+               : res;
+}
+
+a71ch_result
+a71ch_object_erase(a71ch *chip, uint8_t type, uint8_t index)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK ? host_sequence_end(chip, erase_object(chip, type, index)) : res;
+}
+
+a71ch_result
+a71ch_certificate_read(a71ch *chip, uint8_t index, uint8_t *out, size_t *len)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK ? host_sequence_end(chip, read_certificate(chip, index, out, len)) : res;
 }

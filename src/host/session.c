@@ -390,6 +390,10 @@ a71ch_result_name(a71ch_result result)
         return "A71CH_ERR_FULL";
     case A71CH_ERR_FROZEN:
         return "A71CH_ERR_FROZEN";
+    case A71CH_ERR_BUSY:
+        return "A71CH_ERR_BUSY";
+    case A71CH_ERR_UNSUPPORTED:
+        return "A71CH_ERR_UNSUPPORTED";
     }
     return "A71CH_ERR_UNKNOWN";
 }

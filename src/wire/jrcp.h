@@ -17,13 +17,19 @@ enum jrcp_mty {
     JRCP_WAIT_FOR_CARD = 0x00,
     JRCP_APDU = 0x01,
     JRCP_STATUS = 0x02,
-    JRCP_ERROR = 0x03, /* also "close" of serial builds */
+    JRCP_ERROR = 0x03,      /* also "close" of serial builds */
     JRCP_DEBUG_INFO = 0x07, /* a71chd's control commands (our use; no vendor client sends it) */
+    JRCP_LOCK = 0x30,       /* of NXP's access manager: a lease of the chip */
+    JRCP_UNLOCK = 0x31,     /* its end */
+};
+
+enum {
+    JRCP_NAD_REFUSED = 2, /* in an a71chd's answer to JRCP_DEBUG_INFO: the payload is a sentence */
 };
 
 struct jrcp_msg {
     uint8_t mty;
-    uint8_t nad;
+    uint8_t nad;         /* 00 but for that */
     struct span payload; /* 0..316 bytes, borrowed */
 };
 

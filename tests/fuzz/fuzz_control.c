@@ -4,6 +4,7 @@
  * must be whole messages of which only the last is a last one.
  */
 #include "a71chd/control.h"
+#include "a71chd/lease.h"
 #include "chip/chip.h"
 #include "chip/nvm.h"
 
@@ -32,6 +33,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct nvm_mem mem = { 0 };
     struct chip *chip;
     struct backend *backend;
+    struct lease_request lease;
+    const char *cause;
 
     if (chip_open_store(nvm_store_mem(&mem), &chip, NULL) != BM_OK ||
         backend_sim_of(NULL, chip, &backend) != BM_OK)
@@ -43,6 +46,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_reply(buf_span(&reply));
         buf_fini(&reply);
     }
+    (void)lease_parse(
+        &(struct jrcp_msg){ JRCP_DEBUG_INFO, 0, span_of(data, size) }, &lease, &cause);
     backend_free(backend);
     buf_fini(&mem.bytes);
     return 0;

@@ -32,6 +32,9 @@ to_chip(struct link *l, const struct jrcp_msg *request, unsigned timeout_ms,
     struct world *w = (struct world *)(void *)l;
 
     (void)timeout_ms;
+    *answer = (struct jrcp_msg){ .mty = request->mty };
+    if (request->mty == JRCP_DEBUG_INFO) /* no leases here */
+        return BM_OK;
     if (w->mem.cut.off)
         return bm_fail(msg, BM_ERR_CLOSED, "power is off");
     *answer = (struct jrcp_msg){ .mty = JRCP_APDU,

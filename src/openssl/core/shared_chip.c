@@ -111,6 +111,7 @@ err_of(a71ch_result result)
     case A71CH_OK:
         return BM_OK;
     case A71CH_ERR_ARG:
+    case A71CH_ERR_UNSUPPORTED:
         return BM_ERR_ARG;
     case A71CH_ERR_ADDRESS:
     case A71CH_ERR_CONNECT:
@@ -134,6 +135,7 @@ err_of(a71ch_result result)
     case A71CH_ERR_FULL:
         return BM_ERR_LIMIT;
     case A71CH_ERR_FROZEN:
+    case A71CH_ERR_BUSY:
         return BM_ERR_CONFLICT;
     }
     return BM_ERR_INTERNAL;
@@ -168,6 +170,8 @@ connection_spoilt(a71ch_result result)
     case A71CH_ERR_EXISTS:
     case A71CH_ERR_FULL:
     case A71CH_ERR_FROZEN:
+    case A71CH_ERR_BUSY:
+    case A71CH_ERR_UNSUPPORTED:
         return false;
     }
     return true;
