@@ -69,6 +69,17 @@ extern "C" {
 #define A71CH_APDU_RSP_MAX 258
 #define A71CH_PAIR_COUNT 4
 #define A71CH_PUB_COUNT 3
+#define A71CH_CONFIG_COUNT 3
+#define A71CH_SYM_COUNT 8
+#define A71CH_COUNTER_COUNT 2
+#define A71CH_KEY_LEN 16     /* AES-128: configuration keys, symmetric keys, codes */
+#define A71CH_WRAP_EXTRA 8   /* a wrapped key is longer by this. RFC 3394 */
+#define A71CH_BLOCKS_MAX 4   /* symmetric keys that form one secret */
+#define A71CH_SEGMENT_LEN 32 /* storage is frozen in these */
+#define A71CH_RANDOM_LEN 32  /* of a TLS hello */
+#define A71CH_MASTER_LEN 48  /* TLS 1.2 master secret */
+#define A71CH_LABEL_MAX 24
+#define A71CH_DERIVED_MAX 255 /* of one HKDF; 239 under a secure channel */
 
 typedef struct a71ch a71ch;
 
@@ -164,6 +175,16 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_lease(a71ch *chip, unsigned wait_ms,
 /* A71CH_ERR_ARG: nothing was leased. A71CH_ERR_BUSY: the lease had been taken away. */
 A71CH_API a71ch_result a71ch_release(a71ch *chip);
 
+/*
+ * See every command before it is sent, those of a71ch_open() excepted; or answer it in the chip's
+ * place. `filter` gets the command in the clear, with the keys in it, and returns 0 to have it
+ * sent, or the length of an answer (2..258 bytes, with status word) it wrote to `rsp`. It must not
+ * call the library with the same handle. NULL ends it.
+ */
+typedef size_t (*a71ch_filter)(
+    void *arg, const uint8_t *cmd, size_t len, uint8_t rsp[A71CH_APDU_RSP_MAX]);
+A71CH_API void a71ch_set_filter(a71ch *chip, a71ch_filter filter, void *arg);
+
 /* Module. SPEC a71ch 7.1. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_module_info(a71ch *chip, a71ch_module_info *out);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_unique_id(a71ch *chip, uint8_t out[A71CH_UID_LEN]);
@@ -174,21 +195,92 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_credential_map(
 /* `len` random bytes, any length; more than 239 take several commands, and a failure of a later one
  * leaves the bytes before it in `out`. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_random(a71ch *chip, uint8_t *out, size_t len);
-/* SHA-256 in the chip, of up to 239 bytes (one command); longer: A71CH_ERR_ARG, hash on the host.
+/*
+ * SHA-256 in the chip. Whole: any length; more than 239 bytes take several commands. In parts:
+ * init, any number of updates, final. A real chip has one hash under way for all its clients:
+ * lease it for the parts.
  */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_sha256(
     a71ch *chip, const uint8_t *data, size_t len, uint8_t out[A71CH_HASH_LEN]);
-/* Debug reset: wipes keys, certificates, counters and locks. Evaluation chips only. */
-A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_reset(a71ch *chip);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sha256_init(a71ch *chip);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sha256_update(
+    a71ch *chip, const uint8_t *data, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sha256_final(a71ch *chip, uint8_t out[A71CH_HASH_LEN]);
 
-/* Key pairs, index 0..3 (else A71CH_ERR_ARG). SPEC a71ch 2.3. */
+/*
+ * Locks, each of them for good (a debug reset undoes them on an evaluation chip). SPEC a71ch 1.6.
+ *
+ * Inject lock: from then on no key enters in the clear; wrapped keys do. Making a key pair, and
+ * freezing or erasing a key, takes a code. Symmetric keys can not be erased any more.
+ *
+ * Transport lock: the chip answers nothing but its unique id, module info and the challenge until
+ * it is unlocked with a code, once; then it can never be locked again. Configuration key 0 must be
+ * set, and whoever unlocks must know it.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_inject_lock(a71ch *chip);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_transport_lock(a71ch *chip);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_transport_unlock(
+    a71ch *chip, const uint8_t code[A71CH_KEY_LEN]);
+
+/*
+ * Codes. What is locked asks for proof that the caller knows a configuration key: the chip gives a
+ * challenge, the code is that challenge decrypted with the key (AES-128). One challenge, one code;
+ * SELECT and a newer challenge of the same kind end it: lease the chip for both. a71ch_get_code()
+ * takes the challenge and makes the code for a caller that has the key; with the key elsewhere (an
+ * HSM), take the challenge, have it decrypted there, and give the code to the call named
+ * ..._with_code or to a71ch_transport_unlock(). A71CH_ERR_ARG for another kind.
+ */
+#define A71CH_CODE_MODULE 0 /* transport unlock; configuration key 0 */
+#define A71CH_CODE_PAIR 1   /* key pairs; configuration key 1 */
+#define A71CH_CODE_PUB 2    /* public keys; configuration key 2 */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_challenge(
+    a71ch *chip, unsigned kind, uint8_t out[A71CH_KEY_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_code(a71ch *chip, unsigned kind,
+    const uint8_t config_key[A71CH_KEY_LEN], uint8_t out[A71CH_KEY_LEN]);
+
+/*
+ * Wrap a key for one of the ..._set calls: RFC 3394 with its default initial value, under the
+ * 16-byte key `wrapping`. No chip traffic. `len`: 16 (configuration or symmetric key, wrapped under
+ * what its slot holds now), 32 (private key, under configuration key 1) or 64 (X || Y of a public
+ * key, without its 04, under configuration key 2). `out` gets len + 8 bytes. A71CH_ERR_ARG: another
+ * length; A71CH_ERR_MEMORY: memory is short or libcrypto failed.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_wrap_key(
+    const uint8_t wrapping[A71CH_KEY_LEN], const uint8_t *key, size_t len, uint8_t *out);
+
+/* Evaluation chips (debug in a71ch_module_info); others answer an error. */
+/* Wipes keys, certificates, counters and locks. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_reset(a71ch *chip);
+/* For good: none of the calls of this group works afterwards. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_disable(a71ch *chip);
+/* Bytes of free memory of the chip, as it counts them. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_free_persistent(a71ch *chip, int16_t *out);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_free_transient(a71ch *chip, int16_t *out);
+/* The chip gives 0..239 bytes back. `out` has room for `len`; A71CH_ERR_RESPONSE: others came. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_reflect(
+    a71ch *chip, const uint8_t *data, size_t len, uint8_t *out);
+/* Counter back to 0. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_debug_counter_erase(a71ch *chip, unsigned index);
+
+/*
+ * Key pairs, index 0..3 (else A71CH_ERR_ARG). SPEC a71ch 2.3. A frozen pair can be used but never
+ * changed again. ..._with_code: what a chip with its inject lock on asks for; the code is of kind
+ * A71CH_CODE_PAIR.
+ */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_generate(a71ch *chip, unsigned index);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_generate_with_code(
+    a71ch *chip, unsigned index, const uint8_t code[A71CH_KEY_LEN]);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_set(a71ch *chip, unsigned index,
     const uint8_t pub[A71CH_POINT_LEN], const uint8_t *priv,
     size_t priv_len /* 32, or 40 wrapped */);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_get_public(
     a71ch *chip, unsigned index, uint8_t out[A71CH_POINT_LEN]);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_erase(a71ch *chip, unsigned index);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_erase_with_code(
+    a71ch *chip, unsigned index, const uint8_t code[A71CH_KEY_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_freeze(a71ch *chip, unsigned index);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_freeze_with_code(
+    a71ch *chip, unsigned index, const uint8_t code[A71CH_KEY_LEN]);
 /*
  * ECDSA over a 32-byte hash. `out` gets a strict DER signature (8..72 bytes): the chip's redundant
  * leading zeros and trailing padding (SPEC a71ch 3.1) are removed. A71CH_ERR_RESPONSE: the answer
@@ -200,12 +292,37 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_sign(a71ch *chip, unsigned inde
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_ecdh(a71ch *chip, unsigned index,
     const uint8_t peer[A71CH_POINT_LEN], uint8_t out[A71CH_SECRET_LEN]);
 
-/* Public keys, index 0..2. SPEC a71ch 2.4. */
+/*
+ * The restricted key pair, of which a factory can make one: it signs a part of storage, in which
+ * each signature replaces some blocks. SPEC a71ch 1.6. Sign: the blocks' new bytes, 1..239 in all,
+ * in their order; *count is how often it has signed, and the signature stands in storage.
+ * Usage: *used and *max are 0 for a pair that is not restricted.
+ */
+typedef struct a71ch_restricted {
+    int pair; /* index, or -1: there is none, and no blocks */
+    size_t block_count;
+    struct {
+        uint16_t offset; /* in storage */
+        uint16_t len;
+    } blocks[63];
+} a71ch_restricted;
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_restricted(a71ch *chip, a71ch_restricted *out);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_get_usage(
+    a71ch *chip, unsigned index, unsigned *used, unsigned *max);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_restricted_sign(
+    a71ch *chip, unsigned index, const uint8_t *update, size_t len, unsigned *count);
+
+/* Public keys, index 0..2; codes are of kind A71CH_CODE_PUB. SPEC a71ch 2.4. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_set(
     a71ch *chip, unsigned index, const uint8_t *pub, size_t len /* 65, or 72 wrapped */);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_get(
     a71ch *chip, unsigned index, uint8_t out[A71CH_POINT_LEN]);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_erase(a71ch *chip, unsigned index);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_erase_with_code(
+    a71ch *chip, unsigned index, const uint8_t code[A71CH_KEY_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_freeze(a71ch *chip, unsigned index);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_freeze_with_code(
+    a71ch *chip, unsigned index, const uint8_t code[A71CH_KEY_LEN]);
 /* *valid is 1 or 0. A wrong signature is A71CH_OK with *valid 0. */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_pub_verify(a71ch *chip, unsigned index,
     const uint8_t hash[A71CH_HASH_LEN], const uint8_t *sig, size_t sig_len, int *valid);
@@ -214,15 +331,78 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_verify_with_key(a71ch *chip,
     const uint8_t pub[A71CH_POINT_LEN], const uint8_t hash[A71CH_HASH_LEN], const uint8_t *sig,
     size_t sig_len, int *valid);
 
-/* Monotonic counter, index 0..1: the current value. */
-A71CH_API A71CH_MUST_USE a71ch_result a71ch_counter_get(a71ch *chip, unsigned index, uint32_t *out);
+/*
+ * Configuration keys, index 0..2, and symmetric keys, index 0..7: 16 bytes, or 24 when wrapped
+ * under what the slot holds now (a71ch_wrap_key). They never leave the chip. A configuration key
+ * can be replaced but not erased. SPEC a71ch 2.5.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_config_set(
+    a71ch *chip, unsigned index, const uint8_t *key, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_set(
+    a71ch *chip, unsigned index, const uint8_t *key, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_erase(a71ch *chip, unsigned index);
+/* Applets before 1.3 only; others answer an error. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_freeze(a71ch *chip, unsigned index);
 
-/* General-purpose storage: any offset and length inside it. More than 239 bytes take several
- * commands; when a later one fails, those before it are done. */
+/*
+ * Derivation. The secret is `blocks` (1..4) symmetric keys from `index` on, one behind the other,
+ * not beyond slot 7. SPEC a71ch 3.3, 3.5. What is derived is the caller's to wipe.
+ *
+ * HMAC-SHA-256, whole or in parts: as a71ch_sha256; index and blocks the same in every part.
+ *
+ * HKDF with SHA-256, RFC 5869: `salt` NULL (then salt_len 0) leaves the extraction out, and the
+ * secret itself is the pseudo-random key; the salt that the RFC means by "none" is 32 zero bytes.
+ * info up to 192 bytes, salt and info together up to 237; 1..255 bytes come out.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_hmac(a71ch *chip, unsigned index, unsigned blocks,
+    const uint8_t *data, size_t len, uint8_t out[A71CH_HASH_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_hmac_init(
+    a71ch *chip, unsigned index, unsigned blocks);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_hmac_update(
+    a71ch *chip, unsigned index, unsigned blocks, const uint8_t *data, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_hmac_final(
+    a71ch *chip, unsigned index, unsigned blocks, uint8_t out[A71CH_HASH_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_hkdf(a71ch *chip, unsigned index, unsigned blocks,
+    const uint8_t *salt, size_t salt_len, const uint8_t *info, size_t info_len, uint8_t *out,
+    size_t out_len);
+/*
+ * TLS 1.2 with a pre-shared key. a71ch_get_client_hello_random() makes the ClientHello's random and
+ * keeps it in the chip; the very next command must be one of the two others, which give the master
+ * secret: PSK (RFC 4279), or ECDHE-PSK with key pair `pair` and the peer's point (RFC 5489). Any
+ * command between them spoils it: lease the chip. The label that goes in is "master secret"
+ * unless another was set (1..24 bytes; it stays in the chip).
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_get_client_hello_random(
+    a71ch *chip, uint8_t out[A71CH_RANDOM_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sym_psk_master(a71ch *chip, unsigned index,
+    unsigned blocks, const uint8_t server_random[A71CH_RANDOM_LEN], uint8_t out[A71CH_MASTER_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_pair_psk_master(a71ch *chip, unsigned pair,
+    const uint8_t peer[A71CH_POINT_LEN], unsigned index, unsigned blocks,
+    const uint8_t server_random[A71CH_RANDOM_LEN], uint8_t out[A71CH_MASTER_LEN]);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_set_tls_label(
+    a71ch *chip, const uint8_t *label, size_t len);
+
+/* Monotonic counters, index 0..1. Set: to a higher value only. SPEC a71ch 3.8. */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_counter_get(a71ch *chip, unsigned index, uint32_t *out);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_counter_set(
+    a71ch *chip, unsigned index, uint32_t value);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_counter_increment(a71ch *chip, unsigned index);
+
+/*
+ * General-purpose storage: any offset and length inside it. More than 239 bytes take several
+ * commands; when a later one fails, those before it are done.
+ *
+ * Checked: looks for frozen segments before a write of several commands, so that it is done whole
+ * or not at all as far as they are concerned; A71CH_ERR_FROZEN. Freeze: whole segments of 32 bytes
+ * (else A71CH_ERR_ARG), for good.
+ */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_read(
     a71ch *chip, unsigned offset, uint8_t *out, size_t len);
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_write(
     a71ch *chip, unsigned offset, const uint8_t *data, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_write_checked(
+    a71ch *chip, unsigned offset, const uint8_t *data, size_t len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_gp_freeze(a71ch *chip, unsigned offset, size_t len);
 
 /*
  * Objects: certificates and data, by index, in general-purpose storage. The chip knows nothing of

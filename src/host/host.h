@@ -28,6 +28,8 @@ struct a71ch {
     bool no_leases;       /* the server knows none */
     uint16_t status_word; /* of the last answer in this call; 0: none */
     int sys_errno;
+    a71ch_filter filter; /* NULL: none */
+    void *filter_arg;
     struct bm_msg msg;
 };
 
@@ -66,6 +68,11 @@ a71ch_result host_exchange(a71ch *chip, const struct jrcp_msg *request, struct a
 a71ch_result host_command(
     a71ch *chip, struct task task, const struct apdu *cmd, int want, struct answer *out);
 
+/* The same for an answer of `len` bytes (up to 256), which are copied to `out`; secrets are wiped.
+ */
+a71ch_result host_fetch(
+    a71ch *chip, struct task task, const struct apdu *cmd, size_t len, uint8_t *out);
+
 /* A command without data in its answer. */
 a71ch_result host_order(a71ch *chip, struct task task, const struct apdu *cmd);
 
@@ -83,5 +90,9 @@ a71ch_result host_sequence_end(a71ch *chip, a71ch_result res);
 
 /* A71CH_ERR_ARG unless index < count; also begins the call. */
 a71ch_result host_check_index(a71ch *chip, const char *what, unsigned index, unsigned count);
+
+/* The same for `blocks` symmetric keys from `index` on; and how a command names them. */
+a71ch_result host_check_slots(a71ch *chip, unsigned index, unsigned blocks);
+uint8_t host_slots(unsigned index, unsigned blocks);
 
 #endif

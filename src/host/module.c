@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands of liba71ch to the module as a whole, its counters and its storage. SPEC
- * a71ch 1.3, 1.7, 2.6, 2.7.
+ * Commands of liba71ch to the module as a whole: what it is, random, locks, codes, debug. SPEC
+ * a71ch 1.3, 1.6, 1.7, 2.7.
  */
 #include "host/host.h"
+
+#include "host/wrap.h"
 
 #include <string.h>
 
 enum {
     CLA = 0x80,
+    /* P2 of 91 */
     GET_UID = 0x01,
+    GET_FREE = 0x02,
     GET_INFO = 0x03,
     GET_MAP = 0x04,
+    GET_CHALLENGE = 0x05,
+    GET_RESTRICTED = 0x06,
+    FREE_PERSISTENT = 0x00, /* P1 of 91/02 */
+    FREE_TRANSIENT = 0x01,
+    /* P2 of 92 */
+    SET_INJECT_LOCK = 0x01,
+    SET_TRANSPORT_LOCK = 0x02,
+    SET_TRANSPORT_UNLOCK = 0x03,
+    SET_LABEL = 0x05,
     RESET_P2 = 0xea,
-    COUNTER_COUNT = 2,
-    STORAGE_END = 0x10000, /* what an offset of 16 bits can reach; the chip knows its own end */
+    DISABLE_P2 = 0xdd,
+    HELLO_P1 = 0x01, /* of 95 */
+    NO_PAIR = 0xff,
 };
 
 a71ch_result
@@ -49,14 +63,9 @@ a71ch_result
 a71ch_get_unique_id(a71ch *chip, uint8_t out[A71CH_UID_LEN])
 {
     struct apdu cmd = { CLA, INS_MODULE_GET, 0, GET_UID, .le = 256 };
-    struct answer ans;
-    a71ch_result res;
 
     host_begin(chip);
-    res = host_command(chip, (struct task){ "read the unique id", -1 }, &cmd, A71CH_UID_LEN, &ans);
-    if (res == A71CH_OK)
-        memcpy(out, ans.data.ptr, A71CH_UID_LEN);
-    return res;
+    return host_fetch(chip, (struct task){ "read the unique id", -1 }, &cmd, A71CH_UID_LEN, out);
 }
 
 void
@@ -108,24 +117,6 @@ a71ch_get_random(a71ch *chip, uint8_t *out, size_t len)
 }
 
 a71ch_result
-a71ch_sha256(a71ch *chip, const uint8_t *data, size_t len, uint8_t out[A71CH_HASH_LEN])
-{
-    struct apdu cmd = { CLA, INS_SHA256, 0, 0, .data = span_of(data, len), .le = 256 };
-    struct answer ans;
-    a71ch_result res;
-
-    host_begin(chip);
-    if (len > APDU_CHUNK)
-        return host_fail(chip, A71CH_ERR_ARG,
-            "the chip hashes up to %d bytes in one command, not %zu; hash on the host", APDU_CHUNK,
-            len);
-    res = host_command(chip, (struct task){ "hash", -1 }, &cmd, A71CH_HASH_LEN, &ans);
-    if (res == A71CH_OK)
-        memcpy(out, ans.data.ptr, A71CH_HASH_LEN);
-    return res;
-}
-
-a71ch_result
 a71ch_debug_reset(a71ch *chip)
 {
     struct apdu cmd = { CLA, INS_DEBUG_RESET, 0, RESET_P2, .le = 256 };
@@ -135,67 +126,164 @@ a71ch_debug_reset(a71ch *chip)
 }
 
 a71ch_result
-a71ch_counter_get(a71ch *chip, unsigned index, uint32_t *out)
+a71ch_get_client_hello_random(a71ch *chip, uint8_t out[A71CH_RANDOM_LEN])
 {
-    struct apdu cmd = { CLA, INS_COUNTER_GET, (uint8_t)index, 0, .le = 256 };
-    struct answer ans;
-    struct rd r;
-    a71ch_result res = host_check_index(chip, "counter", index, COUNTER_COUNT);
+    struct apdu cmd = { CLA, INS_RANDOM, HELLO_P1, 0, .le = 256 };
 
-    if (res == A71CH_OK)
-        res = host_command(chip, (struct task){ "read counter", (int)index }, &cmd, 4, &ans);
+    host_begin(chip);
+    return host_fetch(
+        chip, (struct task){ "get a ClientHello random", -1 }, &cmd, A71CH_RANDOM_LEN, out);
+}
+
+a71ch_result
+a71ch_set_tls_label(a71ch *chip, const uint8_t *label, size_t len)
+{
+    struct apdu cmd = { CLA, INS_MODULE_SET, 0, SET_LABEL, span_of(label, len), 256 };
+
+    host_begin(chip);
+    if (len < 1 || len > A71CH_LABEL_MAX)
+        return host_fail(
+            chip, A71CH_ERR_ARG, "a TLS label has 1 to %d bytes, not %zu", A71CH_LABEL_MAX, len);
+    return host_order(chip, (struct task){ "set the TLS label", -1 }, &cmd);
+}
+
+/* FF 00 on applet 1.3, nothing on others: there is none. SPEC a71ch 2.7. */
+static bool
+read_restricted(struct span data, a71ch_restricted *out)
+{
+    struct rd r = rd_of(data);
+    unsigned pair = data.len > 0 ? rd_u8(&r) : NO_PAIR;
+    size_t count = data.len > 0 ? rd_u8(&r) : 0;
+    a71ch_restricted info = { .pair = pair == NO_PAIR ? -1 : (int)pair, .block_count = count };
+
+    if (count > sizeof info.blocks / sizeof info.blocks[0] || (info.pair < 0 && count > 0))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        info.blocks[i].offset = rd_u16(&r);
+        info.blocks[i].len = rd_u16(&r);
+    }
+    *out = info;
+    return rd_done(&r);
+}
+
+a71ch_result
+a71ch_get_restricted(a71ch *chip, a71ch_restricted *out)
+{
+    struct apdu cmd = { CLA, INS_MODULE_GET, 0, GET_RESTRICTED, .le = 256 };
+    struct answer ans;
+    a71ch_restricted info;
+    a71ch_result res;
+
+    host_begin(chip);
+    res = host_command(
+        chip, (struct task){ "read about the restricted key pair", -1 }, &cmd, ANY_LEN, &ans);
     if (res != A71CH_OK)
         return res;
-    r = rd_of(ans.data);
-    *out = rd_u32(&r);
+    if (!read_restricted(ans.data, &info))
+        return host_fail(chip, A71CH_ERR_RESPONSE,
+            "the chip's %zu bytes about the restricted key pair have no known form", ans.data.len);
+    *out = info;
     return A71CH_OK;
 }
 
-static a71ch_result
-check_storage(a71ch *chip, unsigned offset, size_t len)
+a71ch_result
+a71ch_inject_lock(a71ch *chip)
 {
+    struct apdu cmd = { CLA, INS_MODULE_SET, 0, SET_INJECT_LOCK, .le = 256 };
+
     host_begin(chip);
-    if (offset <= STORAGE_END && len <= STORAGE_END - offset)
-        return A71CH_OK;
-    return host_fail(chip, A71CH_ERR_ARG,
-        "%zu bytes at offset %u lie outside of any chip's storage", len, offset);
+    return host_order(chip, (struct task){ "set the inject lock", -1 }, &cmd);
 }
 
 a71ch_result
-a71ch_gp_read(a71ch *chip, unsigned offset, uint8_t *out, size_t len)
+a71ch_transport_lock(a71ch *chip)
 {
-    struct wr w = wr_of(out, len);
-    a71ch_result res = check_storage(chip, offset, len);
+    struct apdu cmd = { CLA, INS_MODULE_SET, 0, SET_TRANSPORT_LOCK, .le = 256 };
 
-    while (res == A71CH_OK && wr_len(&w) < len) {
-        size_t at = offset + wr_len(&w);
-        size_t left = len - wr_len(&w);
-        size_t now = left < APDU_CHUNK ? left : APDU_CHUNK;
-        const uint8_t size[] = { 0, (uint8_t)now };
-        struct apdu cmd = { CLA, INS_GP_GET, (uint8_t)(at >> 8), (uint8_t)at, SPAN(size), 256 };
-        struct answer ans;
+    host_begin(chip);
+    return host_order(chip, (struct task){ "set the transport lock", -1 }, &cmd);
+}
 
-        res = host_command(
-            chip, (struct task){ "read storage at offset", (int)at }, &cmd, (int)now, &ans);
-        if (res == A71CH_OK)
-            wr_span(&w, ans.data);
-    }
+a71ch_result
+a71ch_transport_unlock(a71ch *chip, const uint8_t code[A71CH_KEY_LEN])
+{
+    struct apdu cmd = { CLA, INS_MODULE_SET, 0, SET_TRANSPORT_UNLOCK, span_of(code, A71CH_KEY_LEN),
+        256 };
+
+    host_begin(chip);
+    return host_order(chip, (struct task){ "unlock the transport lock", -1 }, &cmd);
+}
+
+a71ch_result
+a71ch_get_challenge(a71ch *chip, unsigned kind, uint8_t out[A71CH_KEY_LEN])
+{
+    struct apdu cmd = { CLA, INS_MODULE_GET, (uint8_t)kind, GET_CHALLENGE, .le = 256 };
+
+    host_begin(chip);
+    if (kind > A71CH_CODE_PUB)
+        return host_fail(chip, A71CH_ERR_ARG,
+            "there is no challenge of kind %u; 0 is the module's, 1 for key pairs, 2 for public "
+            "keys",
+            kind);
+    return host_fetch(chip, (struct task){ "get a challenge", -1 }, &cmd, A71CH_KEY_LEN, out);
+}
+
+a71ch_result
+a71ch_get_code(
+    a71ch *chip, unsigned kind, const uint8_t config_key[A71CH_KEY_LEN], uint8_t out[A71CH_KEY_LEN])
+{
+    uint8_t challenge[A71CH_KEY_LEN];
+    a71ch_result res = a71ch_get_challenge(chip, kind, challenge);
+
+    if (res == A71CH_OK && wrap_decrypt_block(config_key, challenge, out) != BM_OK)
+        res = host_fail(chip, A71CH_ERR_MEMORY, "cannot make a code: libcrypto failed");
     return res;
 }
 
 a71ch_result
-a71ch_gp_write(a71ch *chip, unsigned offset, const uint8_t *data, size_t len)
+a71ch_debug_disable(a71ch *chip)
 {
-    struct rd r = rd_of(span_of(data, len));
-    a71ch_result res = check_storage(chip, offset, len);
+    struct apdu cmd = { CLA, INS_DEBUG_DISABLE, 0, DISABLE_P2, .le = 256 };
 
-    while (res == A71CH_OK && rd_left(&r) > 0) {
-        size_t at = offset + len - rd_left(&r);
-        size_t now = rd_left(&r) < APDU_CHUNK ? rd_left(&r) : APDU_CHUNK;
-        struct apdu cmd = { CLA, INS_GP_SET, (uint8_t)(at >> 8), (uint8_t)at, rd_span(&r, now),
-            256 };
+    host_begin(chip);
+    return host_order(chip, (struct task){ "disable debug mode", -1 }, &cmd);
+}
 
-        res = host_order(chip, (struct task){ "write storage at offset", (int)at }, &cmd);
-    }
+static a71ch_result
+free_memory(a71ch *chip, const char *what, uint8_t which, int16_t *out)
+{
+    struct apdu cmd = { CLA, INS_MODULE_GET, which, GET_FREE, .le = 256 };
+    uint8_t bytes[2];
+    struct rd r = rd_of(SPAN(bytes));
+    a71ch_result res;
+
+    host_begin(chip);
+    res = host_fetch(chip, (struct task){ what, -1 }, &cmd, sizeof bytes, bytes);
+    if (res == A71CH_OK)
+        *out = (int16_t)rd_u16(&r);
     return res;
+}
+
+a71ch_result
+a71ch_debug_free_persistent(a71ch *chip, int16_t *out)
+{
+    return free_memory(chip, "read the free persistent memory", FREE_PERSISTENT, out);
+}
+
+a71ch_result
+a71ch_debug_free_transient(a71ch *chip, int16_t *out)
+{
+    return free_memory(chip, "read the free transient memory", FREE_TRANSIENT, out);
+}
+
+a71ch_result
+a71ch_debug_reflect(a71ch *chip, const uint8_t *data, size_t len, uint8_t *out)
+{
+    struct apdu cmd = { CLA, INS_REFLECT, 0, 0, span_of(data, len), 256 };
+
+    host_begin(chip);
+    if (len > APDU_CHUNK)
+        return host_fail(
+            chip, A71CH_ERR_ARG, "the chip reflects up to %d bytes, not %zu", APDU_CHUNK, len);
+    return host_fetch(chip, (struct task){ "have bytes reflected", -1 }, &cmd, len, out);
 }

@@ -93,8 +93,12 @@ static a71ch_result
 exchange_apdu(a71ch *chip, struct span cmd, struct answer *out)
 {
     struct jrcp_msg request = { .mty = JRCP_APDU, .payload = cmd };
-    a71ch_result res = host_exchange(chip, &request, out);
+    a71ch_result res = A71CH_OK;
 
+    out->len =
+        chip->filter != NULL ? chip->filter(chip->filter_arg, cmd.ptr, cmd.len, out->bytes) : 0;
+    if (out->len == 0)
+        res = host_exchange(chip, &request, out);
     if (res != A71CH_OK)
         return res;
     if (apdu_split(span_of(out->bytes, out->len), &out->data, &out->sw) != BM_OK)
@@ -168,6 +172,18 @@ host_command(a71ch *chip, struct task task, const struct apdu *cmd, int want, st
             "cannot %s: the chip answered with %zu bytes of data instead of %d",
             task_text(task, what), out->data.len, want);
     return A71CH_OK;
+}
+
+a71ch_result
+host_fetch(a71ch *chip, struct task task, const struct apdu *cmd, size_t len, uint8_t *out)
+{
+    struct answer ans;
+    a71ch_result res = host_command(chip, task, cmd, (int)len, &ans);
+
+    if (res == A71CH_OK && len > 0)
+        memcpy(out, ans.data.ptr, len);
+    bm_wipe(&ans, sizeof ans);
+    return res;
 }
 
 a71ch_result
@@ -312,6 +328,13 @@ a71ch_abandon(a71ch *chip)
         return;
     link_abandon(&chip->link);
     free(chip);
+}
+
+void
+a71ch_set_filter(a71ch *chip, a71ch_filter filter, void *arg)
+{
+    chip->filter = filter;
+    chip->filter_arg = arg;
 }
 
 const char *

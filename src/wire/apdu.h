@@ -48,6 +48,7 @@ enum {
     INS_PUB_VERIFY = 0x25,
     INS_CONFIG_SET = 0x32,
     INS_SYM_SET = 0x42,
+    INS_SYM_FREEZE = 0x43, /* applets before 1.3 */
     INS_SYM_ERASE = 0x44,
     INS_SYM_HKDF = 0x45,
     INS_SYM_MASTER = 0x46, /* PSK master secret */

@@ -36,14 +36,18 @@ static void
 call(a71ch *c, unsigned number)
 {
     uint8_t in[A71CH_POINT_LEN] = { 4 };
-    uint8_t out[300];
+    uint8_t out[300] = { 0 };
     size_t len = sizeof out;
     a71ch_module_info info;
     uint32_t value;
+    unsigned used;
+    unsigned max;
+    int16_t room;
+    a71ch_restricted restricted;
     int valid = -1;
     a71ch_result res;
 
-    switch (number % 14) {
+    switch (number % 22) {
     case 0:
         res = a71ch_get_module_info(c, &info);
         break;
@@ -87,8 +91,34 @@ call(a71ch *c, unsigned number)
     case 12:
         res = a71ch_transceive(c, in, 5, out, &len);
         break;
-    default:
+    case 13:
         res = a71ch_debug_reset(c);
+        break;
+    case 14:
+        res = a71ch_get_restricted(c, &restricted);
+        if (res == A71CH_OK && restricted.block_count > 63)
+            abort();
+        break;
+    case 15:
+        res = a71ch_pair_get_usage(c, 1, &used, &max);
+        break;
+    case 16:
+        res = a71ch_pair_restricted_sign(c, 1, in, 3, &used);
+        break;
+    case 17:
+        res = a71ch_debug_free_persistent(c, &room);
+        break;
+    case 18:
+        res = a71ch_sym_hkdf(c, 0, 1, NULL, 0, in, 3, out, 100);
+        break;
+    case 19:
+        res = a71ch_sym_hmac(c, 0, 1, out, sizeof out, out);
+        break;
+    case 20:
+        res = a71ch_gp_write_checked(c, 0, out, sizeof out);
+        break;
+    default:
+        res = a71ch_get_code(c, A71CH_CODE_PAIR, in, out);
         break;
     }
     if (res != A71CH_OK && a71ch_message(c)[0] == '\0')
