@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* a71chd: owns one chip and shares it among any number of clients. Options, start and end. */
 #include "a71chd/ctl.h"
+#include "a71chd/notify.h"
 #include "a71chd/server.h"
 #include "a71chd/trace.h"
 #include "base/log.h"
@@ -39,6 +40,7 @@ static const char help[] =
     "  --sim DIR         simulated chip with its state in DIR; made when missing\n"
     "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable;\n"
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
+    "  --group NAME      let members of this group use the Unix sockets, too (mode 0660)\n"
     "  --ctl ADDRESS COMMAND ...\n"
     "                    ask a running a71chd, or with sim:DIR a folder: stats, snapshot,\n"
     "                    restore, fork ...; prints JSON; the command `help` lists them\n"
@@ -118,6 +120,7 @@ listen_all(struct server *s, const struct options *o, struct bm_msg *msg)
             return err;
     }
     puts("ready");
+    notify_ready();
     return fflush(stdout) == 0 ? BM_OK : bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
 }
 
@@ -175,6 +178,7 @@ enum {
     OPT_QUIRK,
     OPT_QUIRKS,
     OPT_DEADLINE,
+    OPT_GROUP,
     OPT_LOG,
     OPT_TRACE,
     OPT_HELP,
@@ -282,6 +286,10 @@ take_option(struct options *o, int opt, const char *value)
         return -1;
     case OPT_QUIRKS:
         return print_quirks();
+    case OPT_GROUP:
+        if (peer_group(value, &o->server.group, &msg) != BM_OK)
+            return failed(&msg);
+        return -1;
     case OPT_DEADLINE:
         if (!parse_deadline(value, &o->server.deadline_s))
             return misuse("--deadline wants whole seconds from 1 to 3600");
@@ -317,6 +325,7 @@ parse_options(struct options *o, int argc, char **argv)
         { "restricted", required_argument, NULL, OPT_RESTRICTED },
         { "quirk", required_argument, NULL, OPT_QUIRK },
         { "quirks", no_argument, NULL, OPT_QUIRKS },
+        { "group", required_argument, NULL, OPT_GROUP },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
         { "trace", required_argument, NULL, OPT_TRACE },
@@ -341,7 +350,7 @@ int
 main(int argc, char **argv)
 {
     struct options o = { .simulation.quirks = quirks_default(),
-        .server.deadline_s = SERVER_DEADLINE_S,
+        .server = { .deadline_s = SERVER_DEADLINE_S, .group = PEER_NO_GROUP },
         .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 

@@ -68,6 +68,7 @@ struct server {
     unsigned last_id;
     int64_t deadline_ms;
     bool control_tcp;
+    gid_t group;
     struct loop_timer *save;
 };
 
@@ -359,13 +360,7 @@ on_client(void *arg, uint32_t events)
 static bool
 is_trusted(const struct listener *l, int fd)
 {
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-
-    if (address_path(&l->address) == NULL)
-        return l->server->control_tcp;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-           (peer.uid == geteuid() || peer.uid == 0);
+    return address_path(&l->address) == NULL ? l->server->control_tcp : peer_owner(fd);
 }
 
 static void
@@ -405,6 +400,19 @@ client_new(const struct listener *l, int fd)
     log_debug("client=%u connected", c->id);
 }
 
+static bool
+is_allowed(const struct listener *l, int fd)
+{
+    uid_t uid;
+
+    if (address_path(&l->address) == NULL || peer_allowed(fd, l->server->group))
+        return true;
+    (void)peer_user(fd, &uid);
+    log_warn("turned away uid=%lu: it neither runs this a71chd nor is in the socket's group",
+        (unsigned long)uid);
+    return false;
+}
+
 static void
 on_listener(void *arg, uint32_t events)
 {
@@ -419,7 +427,10 @@ on_listener(void *arg, uint32_t events)
                 log_error("cannot accept a client: %s", strerror(errno));
             return;
         }
-        client_new(l, fd);
+        if (is_allowed(l, fd))
+            client_new(l, fd);
+        else
+            (void)close(fd);
     }
 }
 
@@ -445,6 +456,7 @@ server_new(
     s->chip = chip;
     s->deadline_ms = (int64_t)o->deadline_s * 1000;
     s->control_tcp = o->control_tcp;
+    s->group = o->group;
     s->save = loop_after(loop, SERVER_SAVE_MS, on_save, s);
     if (s->save == NULL) {
         free(s);
@@ -501,6 +513,11 @@ server_listen(struct server *s, const char *address, struct bm_msg *msg)
         l->ino = st.st_ino;
     }
     s->listener_count++; /* from here on server_free closes it */
+    if (s->group != PEER_NO_GROUP && address_path(&l->address) != NULL) {
+        err = peer_share(address_path(&l->address), s->group, msg);
+        if (err != BM_OK)
+            return err;
+    }
     if (l->address.i2c)
         err = i2c_new(s->loop, s->chip, l->fd, &l->i2c);
     else if ((l->watch = loop_add(s->loop, l->fd, EPOLLIN, on_listener, l)) == NULL)

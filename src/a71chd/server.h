@@ -11,6 +11,7 @@
 #define BM_A71CHD_SERVER_H
 
 #include "a71chd/backend.h"
+#include "a71chd/peer.h"
 #include "base/loop.h"
 
 struct server;
@@ -25,6 +26,7 @@ enum {
 struct server_options {
     unsigned deadline_s;
     bool control_tcp; /* clients over TCP may control: control.h */
+    gid_t group;      /* whose members may use Unix sockets, or PEER_NO_GROUP */
 };
 
 /* Loop and chip are borrowed until server_free. BM_ERR_MEM. */

@@ -8,6 +8,7 @@ usage: arbiter.py storm N ADDRESS...      N clients ask at once, some die; every
        arbiter.py killed STEP ADDRESS     a client is killed at a step of a lease; the next one must get it
        arbiter.py bytes ADDRESS           what NXP's clients send and read, byte by byte
        arbiter.py expire ADDRESS          a lease that is not released
+       arbiter.py notify COMMAND...       runs a service, prints what it tells systemd, ends it
 ADDRESS is tcp:HOST:PORT or unix:PATH; clients take them in turn.
 """
 import hashlib
@@ -16,6 +17,7 @@ import random
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 
 SELECT = bytes.fromhex("00a4040005613731636800")
@@ -274,6 +276,19 @@ def vendor_bytes(address):
         sys.exit("something came after the end")
 
 
+def notify(command):
+    """Run a service as systemd does, print what it tells it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind("\0birthmark-test-%d" % os.getpid())
+        s.settimeout(20)
+        child = subprocess.Popen(command, env=dict(os.environ, NOTIFY_SOCKET=s.getsockname().decode().replace("\0", "@")))
+        try:
+            print(s.recv(100).decode())
+        finally:
+            child.terminate()
+            child.wait()
+
+
 def main():
     what, *rest = sys.argv[1:]
     if what == "storm":
@@ -286,6 +301,8 @@ def main():
         vendor_bytes(*rest)
     elif what == "expire":
         expire(*rest)
+    elif what == "notify":
+        notify(rest)
     elif what == "steps":
         print(*STEPS)
 
