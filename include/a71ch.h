@@ -67,6 +67,7 @@ extern "C" {
 #define A71CH_ATR_MAX 60
 #define A71CH_MAP_MAX 203
 #define A71CH_APDU_RSP_MAX 258
+#define A71CH_SCP_KEY_LEN 16
 #define A71CH_PAIR_COUNT 4
 #define A71CH_PUB_COUNT 3
 #define A71CH_CONFIG_COUNT 3
@@ -100,7 +101,11 @@ typedef enum a71ch_result {
     A71CH_ERR_FULL = -13,      /* resource: no room in the chip's storage */
     A71CH_ERR_FROZEN = -14,    /* state: what would have to change is frozen in the chip */
     A71CH_ERR_BUSY = -15, /* state: another client has leased the chip, or took over a lost lease */
-    A71CH_ERR_UNSUPPORTED = -16 /* usage: the link or the server cannot do this */
+    A71CH_ERR_UNSUPPORTED = -16, /* usage: the link or the server cannot do this */
+    A71CH_ERR_CHANNEL = -17,     /* state: the secure channel is over; nothing was sent */
+    A71CH_ERR_CRYPTOGRAM = -18,  /* denied: the chip does not have the keys of the channel */
+    A71CH_ERR_MAC = -19,         /* denied: an answer in the channel has no right MAC */
+    A71CH_ERR_PADDING = -20      /* protocol: an answer in the channel has wrong padding */
 } a71ch_result;
 
 /* Options for a71ch_open(); zero-initialise, set what you need. NULL means all defaults. */
@@ -460,6 +465,56 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_object_erase(a71ch *chip, uint8_t ty
  */
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_certificate_read(
     a71ch *chip, uint8_t index, uint8_t *out, size_t *len);
+
+/*
+ * The secure channel, SCP03. SPEC a71ch 4.
+ *
+ * While a channel is up every call goes through it: data is encrypted and has a MAC, both ways.
+ * Only a71ch_debug_reset() goes around it, as in NXP's library, and a71ch_transceive(), which sends
+ * what it is given. An answer 9000 or with data must have a right MAC, otherwise nothing of it is
+ * given out and the call fails with A71CH_ERR_MAC. A bare error status word is taken as such
+ * (A71CH_ERR_STATUS): the chip sends them, and a stranger could; so after an error in a channel a
+ * change may or may not have been made. A71CH_CHANNEL_STRICT refuses them, too, for chips that give
+ * their errors a MAC.
+ *
+ * After A71CH_ERR_MAC and A71CH_ERR_PADDING, and when the chip has ended the channel (a bare 6982),
+ * it is over: each call fails with A71CH_ERR_CHANNEL and sends nothing, never in the clear instead,
+ * until a71ch_channel_open() succeeds or a71ch_channel_close() says that the clear is meant. SELECT
+ * and debug reset end the channel in the chip.
+ */
+#define A71CH_CHANNEL_STRICT 1u
+
+/* The caller wipes them; the library keeps only what it derives from them for one channel. */
+typedef struct a71ch_scp_keys {
+    uint8_t enc[A71CH_SCP_KEY_LEN];
+    uint8_t mac[A71CH_SCP_KEY_LEN];
+    uint8_t dek[A71CH_SCP_KEY_LEN];
+} a71ch_scp_keys;
+
+typedef enum a71ch_channel {
+    A71CH_CHANNEL_NONE = 0, /* calls go in the clear */
+    A71CH_CHANNEL_UP = 1,
+    A71CH_CHANNEL_OVER = 2 /* see above */
+} a71ch_channel;
+
+/*
+ * Give the chip its keys, once: only debug reset removes them. They travel in the clear. The first
+ * a71ch_channel_open() after it makes the channel mandatory, for good. A71CH_ERR_STATUS with 6985:
+ * it has keys.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_scp_put_keys(
+    a71ch *chip, uint8_t version, const a71ch_scp_keys *keys);
+
+/*
+ * Authenticate both ways; flags 0 or A71CH_CHANNEL_STRICT. A channel that was up is replaced.
+ * A71CH_ERR_CRYPTOGRAM: the chip has other keys. A71CH_ERR_STATUS: it refused (6A88: it has none;
+ * 6982: it does not believe us). After a failure calls go in the clear only if they did before.
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_channel_open(
+    a71ch *chip, const a71ch_scp_keys *keys, unsigned flags);
+/* Forget the channel; the chip is told nothing. Calls go in the clear from now on. */
+A71CH_API void a71ch_channel_close(a71ch *chip);
+A71CH_API a71ch_channel a71ch_channel_state(const a71ch *chip);
 
 #ifdef __cplusplus
 }

@@ -157,6 +157,14 @@ tool_host_code(const a71ch *chip, a71ch_result result)
     case A71CH_ERR_NOT_FOUND:
     case A71CH_ERR_UNSUPPORTED:
         return HOST_PARAMETER;
+    case A71CH_ERR_CHANNEL:
+        return HOST_SCP_FAILED;
+    case A71CH_ERR_CRYPTOGRAM:
+        return HOST_SCP_CRYPTOGRAM;
+    case A71CH_ERR_MAC:
+        return HOST_SCP_MAC;
+    case A71CH_ERR_PADDING:
+        return HOST_SCP_PADDING;
     }
     return HOST_WRONG_RESPONSE;
 }

@@ -23,15 +23,18 @@ struct a71ch {
     size_t atr_len;
     uint16_t applet_version; /* from SELECT */
     uint16_t securebox_version;
-    uint16_t gp_size;     /* of storage; 0: not asked yet */
-    unsigned lease_depth; /* how often the chip is leased: lease.c */
-    bool no_leases;       /* the server knows none */
-    uint16_t status_word; /* of the last answer in this call; 0: none */
+    uint16_t gp_size;             /* of storage; 0: not asked yet */
+    unsigned lease_depth;         /* how often the chip is leased: lease.c */
+    bool no_leases;               /* the server knows none */
+    uint16_t status_word;         /* of the last answer in this call; 0: none */
+    struct scp03_client *channel; /* NULL: never opened */
     int sys_errno;
     a71ch_filter filter; /* NULL: none */
     void *filter_arg;
     struct bm_msg msg;
 };
+
+struct scp03_client;
 
 /* What is being done, for messages: "sign with key pair 0". */
 struct task {
@@ -61,9 +64,21 @@ a71ch_result host_result(enum bm_err err);
 /* One message of the link. */
 a71ch_result host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out);
 
+/* One APDU as it is; the answer has a status word at least. */
+a71ch_result host_apdu(a71ch *chip, struct span cmd, struct answer *out);
+
+/* ---- channel.c ---- */
+
+/* A channel is up, or was and must not be replaced by the clear. */
+bool host_channel_wanted(const a71ch *chip);
+/* One command through it; A71CH_ERR_CHANNEL, A71CH_ERR_MAC, A71CH_ERR_PADDING. */
+a71ch_result host_channel_apdu(a71ch *chip, const struct apdu *cmd, struct answer *out);
+void host_channel_free(a71ch *chip);
+
 /*
- * Send one command and take its answer, which must be 9000 with `want` bytes of data (or ANY_LEN).
- * A71CH_ERR_STATUS, A71CH_ERR_RESPONSE, and what the link says.
+ * Send one command, through the secure channel when there is one, and take its answer, which must
+ * be 9000 with `want` bytes of data (or ANY_LEN). A71CH_ERR_STATUS, A71CH_ERR_RESPONSE, and what
+ * the link says.
  */
 a71ch_result host_command(
     a71ch *chip, struct task task, const struct apdu *cmd, int want, struct answer *out);

@@ -89,8 +89,8 @@ host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out)
     return res;
 }
 
-static a71ch_result
-exchange_apdu(a71ch *chip, struct span cmd, struct answer *out)
+a71ch_result
+host_apdu(a71ch *chip, struct span cmd, struct answer *out)
 {
     struct jrcp_msg request = { .mty = JRCP_APDU, .payload = cmd };
     a71ch_result res = A71CH_OK;
@@ -149,19 +149,38 @@ task_text(struct task task, char out[96])
     return out;
 }
 
-a71ch_result
-host_command(a71ch *chip, struct task task, const struct apdu *cmd, int want, struct answer *out)
+/* These go around the channel, SPEC a71ch 1.6. */
+static bool
+always_clear(const struct apdu *cmd)
+{
+    enum { FREE_MEMORY = 2 };
+
+    return cmd->ins == INS_DEBUG_RESET || cmd->ins == INS_DEBUG_DISABLE || cmd->ins == INS_SELECT ||
+           (cmd->ins == INS_MODULE_GET && cmd->p2 == FREE_MEMORY);
+}
+
+static a71ch_result
+clear_apdu(a71ch *chip, const struct apdu *cmd, struct answer *out)
 {
     uint8_t bytes[APDU_CMD_MAX];
     struct wr w = wr_of(bytes, sizeof bytes);
-    char what[96];
     a71ch_result res;
 
     if (apdu_build(&w, cmd) != BM_OK)
-        return host_fail(chip, A71CH_ERR_ARG, "%s: %zu bytes do not fit one command",
-            task_text(task, what), cmd->data.len);
-    res = exchange_apdu(chip, span_of(bytes, wr_len(&w)), out);
+        return host_fail(chip, A71CH_ERR_ARG, "%zu bytes do not fit one command", cmd->data.len);
+    res = host_apdu(chip, span_of(bytes, wr_len(&w)), out);
     bm_wipe(bytes, sizeof bytes); /* may hold a private key */
+    return res;
+}
+
+a71ch_result
+host_command(a71ch *chip, struct task task, const struct apdu *cmd, int want, struct answer *out)
+{
+    char what[96];
+    a71ch_result res = host_channel_wanted(chip) && !always_clear(cmd)
+                           ? host_channel_apdu(chip, cmd, out)
+                           : clear_apdu(chip, cmd, out);
+
     if (res != A71CH_OK)
         return res;
     if (out->sw != SW_OK)
@@ -318,6 +337,7 @@ a71ch_close(a71ch *chip)
     if (chip == NULL)
         return;
     link_close(&chip->link);
+    host_channel_free(chip);
     free(chip);
 }
 
@@ -327,6 +347,7 @@ a71ch_abandon(a71ch *chip)
     if (chip == NULL)
         return;
     link_abandon(&chip->link);
+    host_channel_free(chip);
     free(chip);
 }
 
@@ -417,6 +438,14 @@ a71ch_result_name(a71ch_result result)
         return "A71CH_ERR_BUSY";
     case A71CH_ERR_UNSUPPORTED:
         return "A71CH_ERR_UNSUPPORTED";
+    case A71CH_ERR_CHANNEL:
+        return "A71CH_ERR_CHANNEL";
+    case A71CH_ERR_CRYPTOGRAM:
+        return "A71CH_ERR_CRYPTOGRAM";
+    case A71CH_ERR_MAC:
+        return "A71CH_ERR_MAC";
+    case A71CH_ERR_PADDING:
+        return "A71CH_ERR_PADDING";
     }
     return "A71CH_ERR_UNKNOWN";
 }
@@ -440,7 +469,7 @@ a71ch_transceive(a71ch *chip, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp, 
     if (cmd_len < 4 || cmd_len > APDU_CMD_MAX)
         return host_fail(chip, A71CH_ERR_ARG, "a command APDU has 4 to %d bytes, not %zu",
             APDU_CMD_MAX, cmd_len);
-    res = exchange_apdu(chip, span_of(cmd, cmd_len), &ans);
+    res = host_apdu(chip, span_of(cmd, cmd_len), &ans);
     if (res == A71CH_OK && ans.len > *rsp_len)
         res = host_fail(chip, A71CH_ERR_SPACE,
             "the answer has %zu bytes, the buffer holds %zu; give one of %d bytes", ans.len,

@@ -7,7 +7,7 @@
  */
 #include "chip/chip.h"
 #include "chip/nvm.h"
-#include "scp03/scp03.h"
+#include "scp03/client.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -145,14 +145,15 @@ forged_command(struct world *w, struct span bytes)
 static void
 host_answer(struct world *w, struct span bytes, bool forge)
 {
-    uint8_t room[SCP03_CRYPT_MAX];
+    struct scp03_client c = { .aes = w->aes, .channel = w->host, .state = SCP03_UP };
+    uint8_t plain[APDU_RSP_MAX];
     uint8_t rsp[300];
+    struct wr to = wr_of(plain, sizeof plain);
     struct wr out = wr_of(rsp, sizeof rsp);
     const uint8_t words[] = { 0x90, 0x00 };
     const struct span parts[] = { SPAN(w->host.chain), bytes, SPAN(words) };
     uint8_t mac[SCP03_BLOCK_LEN];
-    struct span data = { 0 };
-    uint16_t sw = 0;
+    bool bare;
     enum bm_err err;
 
     wr_span(&out, bytes);
@@ -161,9 +162,11 @@ host_answer(struct world *w, struct span bytes, bool forge)
         wr_bytes(&out, mac, SCP03_MAC_LEN);
         wr_bytes(&out, words, sizeof words);
     }
-    err = scp03_open_response(&w->host, &w->aes, span_of(rsp, wr_len(&out)), room, &data, &sw);
-    must(forge ? err == BM_OK || err == BM_ERR_PROTO : err == BM_ERR_DENIED);
-    must(err != BM_OK || data.len < SCP03_CRYPT_MAX);
+    bare = wr_len(&out) == 2 && rsp[0] >= 0x64 && rsp[0] <= 0x6f;
+    err = scp03_client_unwrap(&c, span_of(rsp, wr_len(&out)), &to);
+    must(forge ? err == BM_OK || err == BM_ERR_PROTO : err == (bare ? BM_OK : BM_ERR_DENIED));
+    must(err == BM_OK ? wr_len(&to) <= SCP03_DATA_MAX + 2 : wr_len(&to) == 0);
+    must((c.state == SCP03_UP) == (err == BM_OK && (!bare || rsp[0] != 0x69 || rsp[1] != 0x82)));
 }
 
 int

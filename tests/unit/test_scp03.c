@@ -5,7 +5,7 @@
  * project Wycheproof, and a session of security level 33 that was recorded from a real card (an
  * eUICC; test data of the pySim project, tests for GlobalPlatform SCP03, AES-128).
  */
-#include "scp03/scp03.h"
+#include "scp03/keyfile.h"
 
 #include <limits.h>
 #include <setjmp.h>
@@ -224,6 +224,56 @@ put_key_data_with_any_other_byte_is_refused(void **state)
             scp03_get_keys(*state, span_of(in.at, len), &version, &keys), BM_ERR_INPUT);
     assert_int_equal(
         scp03_get_keys(*state, span_of(in.at, in.len + 1), &version, &keys), BM_ERR_INPUT);
+}
+
+/* ---- key files ---------------------------------------------------------------------------- */
+
+static void
+key_file_gives_its_keys_in_any_order(void **state)
+{
+    static const char text[] = "# of the first device\r\n"
+                               "DEK   " DEK "\r\n"
+                               "  ENC " ENC " # trailing\n"
+                               "MAC " MAC "#\n"
+                               "  # end\n";
+    struct scp03_keys want = keys_of_the_recording();
+    struct scp03_keys got;
+    struct bm_msg msg = { "" };
+
+    (void)state;
+    if (scp03_keyfile_parse(span_str(text), &got, &msg) != BM_OK)
+        fail_msg("%s", msg.text);
+    assert_memory_equal(&got, &want, sizeof got);
+}
+
+static void
+wrong_key_file_is_refused_with_line_and_reason_and_without_the_key(void **state)
+{
+    static const char *const cases[][2] = {
+        { "ENC " ENC "\nMAC " MAC "\n", "the key file has no line for DEK" },
+        { "", "the key file has no line for ENC" },
+        { "ENC " ENC "\n\nMAC " MAC "\nDEK " DEK "\n", "line 2 of the key file is empty" },
+        { "ENC " ENC "\n   \n", "line 2 of the key file is empty" },
+        { "ENC\t" ENC "\n", "line 1 of the key file does not start with" },
+        { "enc " ENC "\n", "line 1 of the key file does not start with" },
+        { "KEK " ENC "\n", "line 1 of the key file does not start with" },
+        { "ENC " ENC "\nMAC " MAC "\nENC " ENC "\n", "line 3 of the key file gives ENC a second" },
+        { "ENC " ENC "0\n", "line 1 of the key file: ENC must be followed by 32 hex digits" },
+        { "MAC\n", "line 1 of the key file: MAC must be followed by 32 hex digits" },
+        { "MAC 0x0102030405060708090a0b0c0d0e0f\n", "must be followed by 32 hex digits" },
+        { "ENC " ENC " " MAC "\n", "line 1 of the key file goes on behind the key" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct scp03_keys keys;
+        struct bm_msg msg = { "" };
+
+        assert_int_equal(scp03_keyfile_parse(span_str(cases[i][0]), &keys, &msg), BM_ERR_INPUT);
+        if (strstr(msg.text, cases[i][1]) == NULL)
+            fail_msg("got: %s", msg.text);
+        assert_null(strstr(msg.text, "0405"));
+    }
 }
 
 /* ---- a recorded session ------------------------------------------------------------------- */
@@ -513,6 +563,8 @@ main(void)
         cmocka_unit_test(key_check_values_are_those_of_a_real_tool),
         cmocka_unit_test(put_key_data_has_the_form_of_spec_4_1),
         cmocka_unit_test(put_key_data_with_any_other_byte_is_refused),
+        cmocka_unit_test(key_file_gives_its_keys_in_any_order),
+        cmocka_unit_test(wrong_key_file_is_refused_with_line_and_reason_and_without_the_key),
         cmocka_unit_test(session_of_a_real_card_is_reproduced_to_the_byte),
         cmocka_unit_test(response_with_any_flipped_bit_is_refused),
         cmocka_unit_test(command_with_any_flipped_bit_is_refused_and_changes_nothing),

@@ -136,7 +136,13 @@ err_of(a71ch_result result)
         return BM_ERR_LIMIT;
     case A71CH_ERR_FROZEN:
     case A71CH_ERR_BUSY:
+    case A71CH_ERR_CHANNEL:
         return BM_ERR_CONFLICT;
+    case A71CH_ERR_CRYPTOGRAM:
+    case A71CH_ERR_MAC:
+        return BM_ERR_DENIED;
+    case A71CH_ERR_PADDING:
+        return BM_ERR_PROTO;
     }
     return BM_ERR_INTERNAL;
 }
@@ -161,6 +167,10 @@ connection_spoilt(a71ch_result result)
     case A71CH_ERR_SELECT:
     case A71CH_ERR_RESPONSE:
     case A71CH_ERR_MEMORY:
+    case A71CH_ERR_CHANNEL:
+    case A71CH_ERR_CRYPTOGRAM:
+    case A71CH_ERR_MAC:
+    case A71CH_ERR_PADDING:
         return true;
     case A71CH_OK:
     case A71CH_ERR_ARG:
