@@ -20,6 +20,16 @@ struct command {
     const char *help;
 };
 
+/* start() takes this command before it connects; a script comes here. */
+static enum code
+openssl_without_connection(struct tool *t, struct args *a)
+{
+    (void)t;
+    (void)a;
+    fprintf(stderr, "openssl is not for scripts: it works without a connection to the chip\n");
+    return CODE_USAGE;
+}
+
 static const struct command commands[] = {
     { "apdu", cmd_apdu, "-cmd HEX -sw HEX", "send one raw command, expect this status word" },
     { "connect", NULL, NULL, NULL },
@@ -35,6 +45,8 @@ static const struct command commands[] = {
     { "lock", NULL, NULL, NULL },
     { "nc", NULL, NULL, NULL },
     { "obj", NULL, NULL, NULL },
+    { "openssl", openssl_without_connection, "setup|check ...",
+        "keys of the chip for OpenSSL programs; see openssl --help" },
     { "rcrt", NULL, NULL, NULL },
     { "refpem", cmd_refpem, "-c 10|20 -x N [-k FILE] -r FILE",
         "write a reference key that names slot N" },
@@ -359,7 +371,7 @@ finish(struct tool *t, enum code code)
  * has, so that a first word that is a command leaves the address to the environment.
  */
 static enum code
-start(struct tool *t, char *const *words, size_t count)
+start(struct tool *t, char **words, size_t count)
 {
     const char *address = NULL;
     size_t used = 0;
@@ -378,6 +390,8 @@ start(struct tool *t, char *const *words, size_t count)
         tool_usage();
         return CODE_OK;
     }
+    if (count > used && strcmp(words[used], "openssl") == 0)
+        return cmd_openssl(t, &words[used], count - used);
     return connect_and_run(t, address, &words[used], count - used);
 }
 

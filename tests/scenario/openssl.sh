@@ -252,32 +252,7 @@ exec 9>&-
 stop client
 stop again
 
-check_code()
-{
-    check_fails "$1" "self-test: $2" env OPENSSL_CONF="$3" "$bin/a71ch-openssl-check" --cert "$4" "$5"
-}
-self_test="$bin/a71ch-openssl-check"
-check_output "self-test: all is well" 'name and order are right' chip "$self_test" --cert device.pem ref.pem
-check_output "self-test: --json is JSON" '"exit": 0' sh -c "OPENSSL_CONF='$conf' '$self_test' --json ref.pem |
-    /usr/bin/python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)))'"
-check_code 3 "without the configuration" /dev/null device.pem ref.pem
-sed 's,^module = .*,module = /nonexistent/e2a71ch.so,' "$conf" >nomodule.cnf
-check_code 3 "the module is not there" "$work/nomodule.cnf" device.pem ref.pem
-sed '/^default = /d; s/^e2a71ch = .*/&\ndefault = e2a71ch_default/' "$conf" >order.cnf
-check_code 4 "default is listed last" "$work/order.cnf" device.pem ref.pem
-sed '/^\[e2a71ch_default\]/,/^$/ s/^activate.*//' "$conf" >nodefault.cnf
-check_code 4 "default is not activated" "$work/nodefault.cnf" device.pem ref.pem
-check_code 5 "an ordinary key" "$conf" device.pem peer.key
-check_code 7 "the certificate of another key" "$conf" foreign.pem ref.pem
-sed 's/^e2a71ch = /a71ch = /' "$conf" >name.cnf
-check_code 11 "a name that sorts before default" "$work/name.cnf" device.pem ref.pem
-"$bin/a71chConfig" "$A71CH_ADDRESS" gen pair -x 1 >/dev/null
-check_fails 10 "self-test: the slot holds another key now" chip "$self_test" other.pem
-"$bin/a71chConfig" "$A71CH_ADDRESS" erase pair -x 1 >/dev/null
-check_fails 9 "self-test: the slot is empty" chip "$self_test" other.pem
-check_fails 2 "self-test: misuse" "$self_test"
 stop a71chd
-check_code 8 "the chip is gone" "$conf" device.pem ref.pem
 check_fails any "without the chip nothing is signed" chip openssl dgst -sha256 -sign ref.pem -out none message
 check_output "and the reason is told" "e2a71ch.*cannot be reached.*$A71CH_ADDRESS" \
     sh -c "OPENSSL_CONF='$conf' LD_PRELOAD='${PRELOAD:-}' ASAN_OPTIONS=detect_leaks=0 openssl dgst -sha256 -sign ref.pem message || :"

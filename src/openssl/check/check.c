@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * a71ch-openssl-check: does a program of this machine, with this configuration, sign with the chip
- * when it is given this key file? SPEC openssl 1.4
+ * See check.h.
  *
  * The failure it hunts is silent: with the provider misplaced, OpenSSL takes the number in a
  * reference file for a private key, signs with it, and all looks well until the far side says "bad
@@ -10,18 +9,21 @@
  * signature, which is verified with the file's public key in a library context of its own. Only
  * afterwards does it look for reasons.
  */
+#define OPENSSL_SUPPRESS_DEPRECATED /* engines are, and must be asked about here */
+#include "openssl/check/check.h"
+
 #include "base/bytes.h"
 #include "base/file.h"
 #include "openssl/provider/provider.h"
 
 #include <dlfcn.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <openssl/bn.h>
 #include <openssl/conf.h>
 #include <openssl/core_names.h>
 #include <openssl/decoder.h>
 #include <openssl/ec.h>
+#include <openssl/engine.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
@@ -32,28 +34,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Exit codes, one per cause; the man page lists them. */
-enum verdict {
-    FINE = 0,
-    FAILED_OTHER = 1,
-    MISUSE = 2,
-    PROVIDER_MISSING = 3,
-    CONFIGURATION = 4,
-    NOT_A_REFERENCE = 5,
-    KEY_REFUSED = 6,
-    CERTIFICATE = 7,
-    CHIP_ABSENT = 8,
-    CHIP_REFUSED = 9,
-    WRONG_SLOT = 10,
-    SIGNED_IN_SOFTWARE = 11,
-};
-
 enum { KEY_FILE_MAX = 65536, TEXT_MAX = 1024 };
 
 struct check {
-    const char *key_path;
-    const char *cert_path; /* NULL: none */
-    bool json;
+    const struct check_options *o;
     json_t *steps; /* what went well: { "name", "detail" } */
     char cause[TEXT_MAX];
     char cure[TEXT_MAX];
@@ -61,8 +45,8 @@ struct check {
     struct refkey ref;
     SSL_CTX *ssl;
     EVP_PKEY *pkey;
-    OSSL_LIB_CTX *apart; /* the default provider, untouched by the configuration */
-    const OSSL_PROVIDER *provider;
+    OSSL_LIB_CTX *apart;           /* the default provider, untouched by the configuration */
+    const OSSL_PROVIDER *provider; /* NULL: the engine does it */
 };
 
 static void __attribute__((format(printf, 3, 4)))
@@ -75,12 +59,12 @@ passed(struct check *c, const char *name, const char *fmt, ...)
     (void)vsnprintf(detail, sizeof detail, fmt, ap);
     va_end(ap);
     (void)json_array_append_new(c->steps, json_pack("{s:s,s:s}", "name", name, "detail", detail));
-    if (!c->json)
-        printf("ok  %-13s %s\n", name, detail);
+    if (!c->o->json)
+        (void)fprintf(c->o->out, "ok  %-13s %s\n", name, detail);
 }
 
-static enum verdict __attribute__((format(printf, 4, 5)))
-blame(struct check *c, enum verdict verdict, const char *cure, const char *fmt, ...)
+static enum check_verdict __attribute__((format(printf, 4, 5)))
+blame(struct check *c, enum check_verdict verdict, const char *cure, const char *fmt, ...)
 {
     va_list ap;
 
@@ -109,7 +93,7 @@ take_error(char out[TEXT_MAX])
 
 /* --- the way of a program ------------------------------------------------------------------- */
 
-static enum verdict
+static enum check_verdict
 begin_like_a_program(struct check *c)
 {
     unsigned char random[16];
@@ -120,12 +104,13 @@ begin_like_a_program(struct check *c)
     /* sorts the providers by name, as any random byte does from OpenSSL 3.5 on */
     (void)OSSL_PROVIDER_available(NULL, "default");
     if (c->ssl == NULL)
-        return blame(c, CONFIGURATION,
-            "activate the default provider too: a section with `activate = 1` for `default`, as in "
-            "openssl-a71ch.cnf",
+        return blame(c, CHECK_CONFIGURATION,
+            "activate the default provider too: a section with `activate = 1` for `default`, as "
+            "a71chConfig openssl setup "
+            "writes it",
             "with %s OpenSSL cannot even draw random bytes and prepare TLS (%s)", c->conf_path,
             take_error(why));
-    return FINE;
+    return CHECK_FINE;
 }
 
 /* The section that the configuration file gives the provider, or NULL. */
@@ -139,12 +124,12 @@ section_of_provider(CONF *conf)
 }
 
 /* OpenSSL passes over a provider that does not load, so the file is read again here. */
-static enum verdict
+static enum check_verdict
 why_missing(struct check *c)
 {
-    static const char cure[] = "set OPENSSL_CONF to openssl-a71ch.cnf of the build folder";
+    static const char cure[] = "write one: a71chConfig openssl setup; then set OPENSSL_CONF to it";
     CONF *conf = NCONF_new(NULL);
-    enum verdict v = PROVIDER_MISSING;
+    enum check_verdict v = CHECK_PROVIDER_MISSING;
     const char *section = NULL;
     const char *module = NULL;
     void *handle = NULL;
@@ -200,21 +185,44 @@ look_at_provider(OSSL_PROVIDER *provider, void *arg)
     return 1;
 }
 
-static enum verdict
+/* Does our engine make the EC keys of this process? */
+static bool
+engine_is_active(void)
+{
+#ifdef OPENSSL_NO_ENGINE
+    return false;
+#else
+    ENGINE *e = ENGINE_get_default_EC();
+    bool ours = e != NULL && strcmp(ENGINE_get_id(e), PROV_NAME) == 0;
+
+    (void)ENGINE_finish(e);
+    return ours;
+#endif
+}
+
+static enum check_verdict
 find_provider(struct check *c)
 {
     struct search s = { 0 };
+    bool engine = engine_is_active();
 
     (void)OSSL_PROVIDER_do_all(NULL, look_at_provider, &s);
-    if (s.found == NULL)
-        return why_missing(c);
     c->provider = s.found;
-    passed(
-        c, "provider", "%s %s, from %s", OSSL_PROVIDER_get0_name(s.found), s.version, c->conf_path);
-    return FINE;
+    if (s.found != NULL && engine)
+        return blame(c, CHECK_CONFIGURATION, "take one of the two out of the configuration",
+            "%s loads the provider and the engine; programs then crash that work with one of them",
+            c->conf_path);
+    if (s.found != NULL)
+        passed(c, "provider", "%s %s, from %s", OSSL_PROVIDER_get0_name(s.found), s.version,
+            c->conf_path);
+    else if (engine)
+        passed(c, "engine", PROV_NAME ", from %s", c->conf_path);
+    else
+        return why_missing(c);
+    return CHECK_FINE;
 }
 
-static enum verdict
+static enum check_verdict
 read_reference(struct check *c)
 {
     struct buf file = { 0 };
@@ -224,12 +232,12 @@ read_reference(struct check *c)
     char *header = NULL;
     long len = 0;
     BIO *bio;
-    enum bm_err err = file_read(c->key_path, KEY_FILE_MAX, &file, &msg);
+    enum bm_err err = file_read(c->o->key_path, KEY_FILE_MAX, &file, &msg);
 
     if (err != BM_OK) {
         buf_fini(&file);
-        return blame(
-            c, NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote", "%s", msg.text);
+        return blame(c, CHECK_NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote", "%s",
+            msg.text);
     }
     bio = BIO_new_mem_buf(file.ptr, (int)file.len);
     err = BM_ERR_INPUT;
@@ -246,61 +254,61 @@ read_reference(struct check *c)
     buf_fini(&file);
     ERR_clear_error();
     if (err == BM_ERR_NOT_FOUND)
-        return blame(c, NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote",
-            "%s is an ordinary private key, no reference to the chip", c->key_path);
+        return blame(c, CHECK_NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote",
+            "%s is an ordinary private key, no reference to the chip", c->o->key_path);
     if (err != BM_OK || !c->ref.has_point)
-        return blame(c, NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote",
-            "%s holds no PEM private key with an uncompressed public key", c->key_path);
+        return blame(c, CHECK_NOT_A_REFERENCE, "give the file that a71chConfig refpem wrote",
+            "%s holds no PEM private key with an uncompressed public key", c->o->key_path);
     if (refkey_names_slot(&c->ref) &&
         (c->ref.class_id != REFKEY_CLASS_PAIR || c->ref.index >= A71CH_PAIR_COUNT))
-        return blame(c, NOT_A_REFERENCE,
+        return blame(c, CHECK_NOT_A_REFERENCE,
             "write a reference to a key pair: a71chConfig refpem -c 10",
             "%s refers to class %02x, slot %u; only key pairs (class 10, slots 0 to %d) can sign",
-            c->key_path, c->ref.class_id, c->ref.index, A71CH_PAIR_COUNT - 1);
+            c->o->key_path, c->ref.class_id, c->ref.index, A71CH_PAIR_COUNT - 1);
     if (refkey_names_slot(&c->ref))
-        passed(c, "key file", "%s refers to key pair %u", c->key_path, c->ref.index);
+        passed(c, "key file", "%s refers to key pair %u", c->o->key_path, c->ref.index);
     else
-        passed(c, "key file", "%s refers to key id %08x of NXP's SSS middleware", c->key_path,
+        passed(c, "key file", "%s refers to key id %08x of NXP's SSS middleware", c->o->key_path,
             c->ref.key_id);
-    return FINE;
+    return CHECK_FINE;
 }
 
-static enum verdict
+static enum check_verdict
 load_key(struct check *c)
 {
-    BIO *bio = BIO_new_file(c->key_path, "r");
+    BIO *bio = BIO_new_file(c->o->key_path, "r");
     char why[TEXT_MAX];
 
     c->pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
     BIO_free(bio);
     if (c->pkey == NULL || SSL_CTX_use_PrivateKey(c->ssl, c->pkey) != 1)
-        return blame(c, KEY_REFUSED, "write the file again with a71chConfig refpem",
-            "OpenSSL does not take %s as a key: %s", c->key_path, take_error(why));
+        return blame(c, CHECK_KEY_REFUSED, "write the file again with a71chConfig refpem",
+            "OpenSSL does not take %s as a key: %s", c->o->key_path, take_error(why));
     passed(c, "key", "taken by the provider %s",
         OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(c->pkey)));
-    return FINE;
+    return CHECK_FINE;
 }
 
-static enum verdict
+static enum check_verdict
 load_certificate(struct check *c)
 {
     char why[TEXT_MAX];
 
-    if (c->cert_path == NULL)
-        return FINE;
-    if (SSL_CTX_use_certificate_chain_file(c->ssl, c->cert_path) != 1) {
+    if (c->o->cert_path == NULL)
+        return CHECK_FINE;
+    if (SSL_CTX_use_certificate_chain_file(c->ssl, c->o->cert_path) != 1) {
         unsigned long e = ERR_peek_error();
 
         if (ERR_GET_LIB(e) != ERR_LIB_X509 || ERR_GET_REASON(e) != X509_R_KEY_VALUES_MISMATCH)
-            return blame(c, CERTIFICATE, "give a PEM file with the certificate first",
-                "%s cannot be used as a certificate: %s", c->cert_path, take_error(why));
+            return blame(c, CHECK_CERTIFICATE, "give a PEM file with the certificate first",
+                "%s cannot be used as a certificate: %s", c->o->cert_path, take_error(why));
     }
     if (SSL_CTX_check_private_key(c->ssl) != 1)
-        return blame(c, CERTIFICATE,
+        return blame(c, CHECK_CERTIFICATE,
             "give the certificate that was issued for this key, or write the key file again",
-            "the certificate %s is for another key than %s", c->cert_path, c->key_path);
-    passed(c, "certificate", "%s is for this key", c->cert_path);
-    return FINE;
+            "the certificate %s is for another key than %s", c->o->cert_path, c->o->key_path);
+    passed(c, "certificate", "%s is for this key", c->o->cert_path);
+    return CHECK_FINE;
 }
 
 /* --- the signature -------------------------------------------------------------------------- */
@@ -362,35 +370,41 @@ point_of_number(const struct refkey *ref, uint8_t out[REFKEY_POINT_LEN])
     return ok;
 }
 
-static enum verdict
+static enum check_verdict
 blame_for_failed_signature(struct check *c)
 {
     unsigned long e = ERR_peek_error();
     const char *library = ERR_lib_error_string(e);
+    const char *ours = c->provider != NULL ? OSSL_PROVIDER_get0_name(c->provider) : PROV_NAME;
     char why[TEXT_MAX];
 
-    if (library == NULL || c->provider == NULL ||
-        strcmp(library, OSSL_PROVIDER_get0_name(c->provider)) != 0)
-        return blame(c, FAILED_OTHER, "see the reason", "signing failed: %s", take_error(why));
+    if (library == NULL || strcmp(library, ours) != 0)
+        return blame(
+            c, CHECK_FAILED_OTHER, "see the reason", "signing failed: %s", take_error(why));
     switch (ERR_GET_REASON(e)) {
     case REASON_CHIP_ABSENT:
         return blame(
-            c, CHIP_ABSENT, "start a71chd, or correct A71CH_ADDRESS", "%s", take_error(why));
+            c, CHECK_CHIP_ABSENT, "start a71chd, or correct A71CH_ADDRESS", "%s", take_error(why));
+    case REASON_PERMISSION:
+        return blame(c, CHECK_NO_PERMISSION,
+            "let this user into the group of a71chd's socket or of the I2C device", "%s",
+            take_error(why));
     case REASON_WRONG_SLOT:
-        return blame(c, WRONG_SLOT,
+        return blame(c, CHECK_WRONG_SLOT,
             "write the key file again with a71chConfig refpem, and get a certificate for the new "
             "key",
             "%s", take_error(why));
     case REASON_CHIP_REFUSED:
     case REASON_CHIP_ANSWER:
-        return blame(c, CHIP_REFUSED, "make or inject the key pair first: a71chConfig gen pair",
-            "%s", take_error(why));
+        return blame(c, CHECK_CHIP_REFUSED,
+            "make or inject the key pair first: a71chConfig gen pair", "%s", take_error(why));
     default:
-        return blame(c, FAILED_OTHER, "see the reason", "signing failed: %s", take_error(why));
+        return blame(
+            c, CHECK_FAILED_OTHER, "see the reason", "signing failed: %s", take_error(why));
     }
 }
 
-static enum verdict
+static enum check_verdict
 sign_and_verify(struct check *c)
 {
     uint8_t text[32];
@@ -410,15 +424,16 @@ sign_and_verify(struct check *c)
         return blame_for_failed_signature(c);
     if (verifies_apart(c, SPAN(c->ref.point), SPAN(text), span_of(sig, len))) {
         passed(c, "signature", "made by the chip, verified with the public key of the file");
-        return FINE;
+        return CHECK_FINE;
     }
     if (point_of_number(&c->ref, other) &&
         verifies_apart(c, SPAN(other), SPAN(text), span_of(sig, len)))
-        return blame(c, SIGNED_IN_SOFTWARE,
-            "load the provider as " PROV_NAME ", listed after default, as in openssl-a71ch.cnf",
+        return blame(c, CHECK_SIGNED_IN_SOFTWARE,
+            "load the provider as " PROV_NAME ", listed after default, as a71chConfig openssl "
+            "setup writes it",
             "OpenSSL signed in software with the number in the file, not in the chip");
-    return blame(c, WRONG_SLOT, "write the key file again with a71chConfig refpem",
-        "the signature does not fit the public key in %s", c->key_path);
+    return blame(c, CHECK_WRONG_SLOT, "write the key file again with a71chConfig refpem",
+        "the signature does not fit the public key in %s", c->o->key_path);
 }
 
 /* --- reasons that may bite elsewhere -------------------------------------------------------- */
@@ -458,7 +473,7 @@ listed_before_default(const struct check *c)
     return before;
 }
 
-static enum verdict
+static enum check_verdict
 judge_configuration(struct check *c)
 {
     const char *warning = "";
@@ -467,50 +482,55 @@ judge_configuration(struct check *c)
         OSSL_PARAM_END,
     };
 
+    if (c->provider == NULL) {
+        passed(c, "configuration", "the engine has no order that matters");
+        return CHECK_FINE;
+    }
     (void)OSSL_PROVIDER_get_params(c->provider, params);
     if (warning[0] != '\0')
-        return blame(c, CONFIGURATION, "name it " PROV_NAME " in the configuration",
+        return blame(c, CHECK_CONFIGURATION, "name it " PROV_NAME " in the configuration",
             "it works here, but not with every OpenSSL: %s", warning);
     if (listed_before_default(c))
-        return blame(c, CONFIGURATION, "list default first, as in openssl-a71ch.cnf",
+        return blame(c, CHECK_CONFIGURATION,
+            "list default first, as a71chConfig openssl setup does",
             "it works here, but %s lists " PROV_NAME " before default: OpenSSL 3.5 then signs some "
             "things in software",
             c->conf_path);
     passed(c, "configuration", "name and order are right for every OpenSSL 3");
-    return FINE;
+    return CHECK_FINE;
 }
 
 /* --- the program ---------------------------------------------------------------------------- */
 
-static enum verdict
+static enum check_verdict
 run(struct check *c)
 {
-    enum verdict (*const steps[])(struct check *) = { begin_like_a_program, find_provider,
+    enum check_verdict (*const steps[])(struct check *) = { begin_like_a_program, find_provider,
         read_reference, load_key, load_certificate, sign_and_verify, judge_configuration };
-    enum verdict v = FINE;
+    enum check_verdict v = CHECK_FINE;
 
-    for (size_t i = 0; i < sizeof steps / sizeof *steps && v == FINE; i++)
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && v == CHECK_FINE; i++)
         v = steps[i](c);
     return v;
 }
 
-static int
-report(const struct check *c, enum verdict v)
+static void
+report(const struct check *c, enum check_verdict v)
 {
-    if (c->json) {
-        json_t *o = json_pack("{s:b,s:i,s:O}", "ok", v == FINE, "exit", (int)v, "steps", c->steps);
+    if (c->o->json) {
+        json_t *o =
+            json_pack("{s:b,s:i,s:O}", "ok", v == CHECK_FINE, "exit", (int)v, "steps", c->steps);
 
-        if (v != FINE)
+        if (v != CHECK_FINE)
             (void)json_object_update_new(
                 o, json_pack("{s:s,s:s}", "cause", c->cause, "cure", c->cure));
-        (void)json_dumpf(o, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        (void)json_dumpf(o, c->o->out, JSON_INDENT(2));
+        (void)fputc('\n', c->o->out);
         json_decref(o);
-    } else if (v != FINE) {
-        (void)fflush(stdout);
-        (void)fprintf(stderr, "a71ch-openssl-check: %s; cure: %s\n", c->cause, c->cure);
+    } else if (v != CHECK_FINE) {
+        (void)fflush(c->o->out);
+        (void)fprintf(stderr, "%s; cure: %s\n", c->cause, c->cure);
     }
-    return (int)v;
 }
 
 static void
@@ -526,76 +546,22 @@ note_configuration(struct check *c)
     OPENSSL_free(standard);
 }
 
-static const char help[] =
-    "usage: a71ch-openssl-check [--cert FILE] [--json] KEYFILE\n"
-    "\n"
-    "Does OpenSSL, as configured here, sign with the A71CH when a program is given KEYFILE?\n"
-    "Loads it as a program would, signs, verifies, and names what is wrong.\n"
-    "\n"
-    "  --cert FILE   the device's certificate: is it for this key?\n"
-    "  --json        report as JSON\n"
-    "  --help, --version\n"
-    "\n"
-    "Uses OPENSSL_CONF and A71CH_ADDRESS as any program does. Exit codes: 0 fine, 1 other, 2 "
-    "misuse,\n"
-    "3 provider not loaded, 4 its name or order, 5 KEYFILE is no reference, 6 KEYFILE not "
-    "accepted,\n"
-    "7 certificate, 8 chip absent, 9 chip refused, 10 wrong slot or chip, 11 signed in software.\n";
-
-static int
-misuse(const char *what)
+enum check_verdict
+openssl_check(const struct check_options *options)
 {
-    (void)fprintf(stderr,
-        "a71ch-openssl-check: %s; usage: a71ch-openssl-check [--cert FILE] [--json] KEYFILE\n",
-        what);
-    return MISUSE;
-}
+    struct check c = { .o = options, .steps = json_array(), .apart = OSSL_LIB_CTX_new() };
+    enum check_verdict v = CHECK_FAILED_OTHER;
 
-int
-main(int argc, char **argv)
-{
-    static const struct option options[] = { { "cert", required_argument, NULL, 'c' },
-        { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' }, { 0 } };
-    struct check c = { 0 };
-    enum verdict v;
-    int opt;
-    int code;
-
-    opterr = 0;
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (opt) {
-        case 'c':
-            c.cert_path = optarg;
-            break;
-        case 'j':
-            c.json = true;
-            break;
-        case 'h':
-            (void)fputs(help, stdout);
-            return 0;
-        case 'V':
-            puts("a71ch-openssl-check " BIRTHMARK_VERSION);
-            return 0;
-        default:
-            return misuse("unknown option, or its value is missing");
-        }
-    }
-    if (optind + 1 != argc)
-        return misuse("give one key file");
-    c.key_path = argv[optind];
-    c.steps = json_array();
-    c.apart = OSSL_LIB_CTX_new();
     if (c.steps == NULL || c.apart == NULL) {
-        (void)fputs("a71ch-openssl-check: out of memory\n", stderr);
-        return FAILED_OTHER;
+        (void)fputs("out of memory\n", stderr);
+    } else {
+        note_configuration(&c);
+        v = run(&c);
+        report(&c, v);
     }
-    note_configuration(&c);
-    v = run(&c);
-    code = report(&c, v);
     EVP_PKEY_free(c.pkey);
     SSL_CTX_free(c.ssl);
     OSSL_LIB_CTX_free(c.apart);
     json_decref(c.steps);
-    return code;
+    return v;
 }

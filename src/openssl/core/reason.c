@@ -10,8 +10,9 @@ reason_of(enum bm_err err)
     case BM_ERR_TIMEOUT:
     case BM_ERR_CLOSED:
         return REASON_CHIP_ABSENT;
-    case BM_ERR_STATUS:
     case BM_ERR_DENIED:
+        return REASON_PERMISSION;
+    case BM_ERR_STATUS:
         return REASON_CHIP_REFUSED;
     case BM_ERR_PROTO:
     case BM_ERR_INPUT:

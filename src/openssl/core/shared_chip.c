@@ -13,6 +13,7 @@
 #include "host/address.h"
 #include "wire/refkey.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -188,15 +189,19 @@ connection_spoilt(a71ch_result result)
 }
 
 static a71ch_result
-connect_and_run(struct shared_chip *c, shared_chip_fn *fn, void *arg, struct bm_msg *msg)
+connect_and_run(
+    struct shared_chip *c, shared_chip_fn *fn, void *arg, enum bm_err *err, struct bm_msg *msg)
 {
     a71ch_result result = c->chip != NULL ? A71CH_OK : a71ch_open(c->address, NULL, &c->chip);
 
     if (result == A71CH_OK)
         result = fn(c->chip, arg);
+    *err = err_of(result);
+    if (result == A71CH_ERR_CONNECT &&
+        (a71ch_errno(c->chip) == EACCES || a71ch_errno(c->chip) == EPERM))
+        *err = BM_ERR_DENIED;
     if (result != A71CH_OK)
-        (void)bm_fail(
-            msg, err_of(result), "%s", c->chip != NULL ? a71ch_message(c->chip) : "out of memory");
+        (void)bm_fail(msg, *err, "%s", c->chip != NULL ? a71ch_message(c->chip) : "out of memory");
     if (connection_spoilt(result))
         disconnect(c);
     return result;
@@ -207,17 +212,18 @@ shared_chip_do(struct shared_chip *c, enum shared_chip_retry retry, shared_chip_
     struct bm_msg *msg)
 {
     a71ch_result result;
+    enum bm_err err;
     bool was_idle;
 
     make_mine(c);
     (void)pthread_mutex_lock(&c->lock);
     was_idle = c->chip != NULL;
-    result = connect_and_run(c, fn, arg, msg);
+    result = connect_and_run(c, fn, arg, &err, msg);
     /* A connection that lay idle may be of a server that was restarted since. */
     if (was_idle && result == A71CH_ERR_IO && retry == SHARED_CHIP_AGAIN)
-        result = connect_and_run(c, fn, arg, msg);
+        result = connect_and_run(c, fn, arg, &err, msg);
     (void)pthread_mutex_unlock(&c->lock);
-    return err_of(result);
+    return err;
 }
 
 struct sign_task {

@@ -38,8 +38,9 @@ typedef a71ch_result shared_chip_fn(a71ch *chip, void *arg);
 
 /*
  * Connect if need be and run `fn`. BM_ERR_ARG: no such slot. BM_ERR_IO, BM_ERR_TIMEOUT: the chip
- * cannot be reached. BM_ERR_STATUS: it refused. BM_ERR_PROTO: it answered nonsense. `msg` gets the
- * library's sentence. What `fn` does to `arg` before it fails stays done.
+ * cannot be reached. BM_ERR_DENIED: not by this user. BM_ERR_STATUS: it refused. BM_ERR_PROTO: it
+ * answered nonsense. `msg` gets the library's sentence. What `fn` does to `arg` before it fails
+ * stays done.
  */
 enum bm_err shared_chip_do(struct shared_chip *c, enum shared_chip_retry retry, shared_chip_fn *fn,
     void *arg, struct bm_msg *msg);
