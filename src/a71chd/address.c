@@ -62,7 +62,8 @@ parse_tcp(const char *text, struct address *out, struct bm_msg *msg)
     if (len == 0 || len >= sizeof host || colon[1] == '\0' ||
         strspn(&colon[1], "0123456789") != strlen(&colon[1]) || strlen(colon) > 6)
         return bm_fail(msg, BM_ERR_ARG,
-            "address %s: want tcp:HOST:PORT, as tcp:127.0.0.1:8050, or unix:PATH or i2c-unix:PATH",
+            "address %s: want tcp:HOST:PORT, as tcp:127.0.0.1:8050, or unix:PATH, i2c-unix:PATH or "
+            "unix-dir:PATH",
             text);
     memcpy(host, from, len);
     host[len] = '\0';
@@ -112,6 +113,34 @@ address_text(char out[ADDRESS_TEXT_LEN], const struct address *a)
         (void)snprintf(out, ADDRESS_TEXT_LEN, "tcp:[%s]:%s", host, port);
     else
         (void)snprintf(out, ADDRESS_TEXT_LEN, "tcp:%s:%s", host, port);
+}
+
+/* NULL: no TCP address. */
+static in_port_t *
+port_of(struct address *a)
+{
+    if (a->sa.ss_family == AF_INET)
+        return &((struct sockaddr_in *)(void *)&a->sa)->sin_port;
+    if (a->sa.ss_family == AF_INET6)
+        return &((struct sockaddr_in6 *)(void *)&a->sa)->sin6_port;
+    return NULL;
+}
+
+bool
+address_has_ports(const struct address *a, size_t count)
+{
+    struct address copy = *a;
+    const in_port_t *port = port_of(&copy);
+
+    return port != NULL && *port != 0 && ntohs(*port) + count - 1 <= UINT16_MAX;
+}
+
+void
+address_add_port(struct address *a, size_t more)
+{
+    in_port_t *port = port_of(a);
+
+    *port = htons((uint16_t)(ntohs(*port) + more));
 }
 
 bool

@@ -27,6 +27,10 @@ void address_text(char out[ADDRESS_TEXT_LEN], const struct address *a);
 /* The path of a Unix address, NULL for others. */
 const char *address_path(const struct address *a);
 
+/* Are there `count` ports from this one on? Not at port 0, nor for other than TCP addresses. */
+bool address_has_ports(const struct address *a, size_t count);
+void address_add_port(struct address *a, size_t more);
+
 /* Can only this machine reach it? */
 bool address_local(const struct address *a);
 

@@ -21,6 +21,8 @@
 #include "chip/quirks.h"
 #include "wire/jrcp.h"
 
+#include <openssl/types.h>
+
 struct backend;
 struct backend_session;
 struct chip;
@@ -43,6 +45,7 @@ typedef void (*backend_fn)(void *arg, const struct backend_answer *answer);
 
 /* What is the same for each simulated chip of this process. */
 struct sim_options {
+    OSSL_LIB_CTX *lib; /* shared by all, borrowed until the last is freed; NULL: each its own */
     struct quirks quirks;
 };
 

@@ -125,7 +125,7 @@ backend_sim_new(struct loop *loop, const char *dir, const struct sim_options *o,
     struct backend **out, struct bm_msg *msg)
 {
     struct chip *chip;
-    enum bm_err err = chip_open(dir, &chip, msg);
+    enum bm_err err = chip_open_shared(dir, o->lib, &chip, msg);
 
     *out = NULL;
     if (err != BM_OK)

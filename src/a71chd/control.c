@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static control_fn run_help, run_leases, run_stats;
+static control_fn run_chips, run_help, run_leases, run_stats;
 
 /* A command that needs more than a few lines has a file ctl_NAME.c. */
 static const struct control_command commands[] = {
@@ -12,6 +12,8 @@ static const struct control_command commands[] = {
         "the commands, their arguments and what they do", run_help },
     { "leases", "", 0, 0, CONTROL_OPEN, "who leases the chip, and who waits for it",
         run_leases },
+    { "chips", "", 0, 0, CONTROL_OPEN, "counts of chips, of those that are open, and of clients",
+        run_chips },
     { "stats", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE, "counts since the chip was made",
         run_stats },
     { "snapshot", "NAME", 1, 1, CONTROL_OFFLINE, "keep the chip as it is under a name",
@@ -57,6 +59,17 @@ run_leases(struct control_call *call, struct bm_msg *msg)
 {
     (void)msg;
     backend_leases(call->chip, call->out);
+    return BM_OK;
+}
+
+static enum bm_err
+run_chips(struct control_call *call, struct bm_msg *msg)
+{
+    const struct chips *chips = server_chips(call->server);
+
+    (void)msg;
+    buf_addf(call->out, "{\"chips\":%zu,\"open\":%zu,\"clients\":%zu}", chips_count(chips),
+        chips_open_count(chips), server_client_count(call->server));
     return BM_OK;
 }
 

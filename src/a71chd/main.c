@@ -13,12 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+#include <openssl/crypto.h>
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, FDS_RESERVE = 64 };
 
 struct options {
     const char *sim;
     const char *i2c;
+    size_t chips; /* 0: --sim names the one chip's folder */
     struct sim_options simulation;
     const char *trace;
     const char *ctl; /* ask the a71chd there */
@@ -38,6 +42,8 @@ static const char help[] =
     "Owns one A71CH chip and shares it among any number of clients (JRCP version 1).\n"
     "\n"
     "  --sim DIR         simulated chip with its state in DIR; made when missing\n"
+    "  --chips N         N chips, in DIR/0000, DIR/0001 ..., each with a socket of its own:\n"
+    "                    PATH/0000 ... of unix-dir:PATH, or ports in a row from tcp:HOST:PORT\n"
     "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable;\n"
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
     "  --group NAME      let members of this group use the Unix sockets, too (mode 0660)\n"
@@ -136,39 +142,114 @@ make_loop(struct loop **out, struct bm_msg *msg)
     return err == BM_OK ? BM_OK : bm_fail(msg, err, "cannot make an event loop");
 }
 
+/* What opening a chip of many needs. */
+struct opener {
+    struct loop *loop;
+    struct trace *trace;
+    const struct options *o;
+};
+
+static enum bm_err
+open_chip(void *arg, const char *dir, struct backend **out, struct bm_msg *msg)
+{
+    const struct opener *opener = arg;
+    const struct options *o = opener->o;
+    struct backend *b;
+    enum bm_err err = backend_sim_new(opener->loop, dir, &o->simulation, &b, msg);
+
+    *out = NULL;
+    if (err != BM_OK)
+        return err;
+    if (o->restricts)
+        err = chip_restrict(backend_sim_chip(b), &o->restricted, msg);
+    if (err != BM_OK) {
+        backend_free(b);
+        return err;
+    }
+    backend_set_trace(b, opener->trace);
+    *out = b;
+    return BM_OK;
+}
+
+static enum bm_err
+open_chips(struct opener *opener, struct chips **out, struct bm_msg *msg)
+{
+    struct backend *chip;
+    enum bm_err err;
+
+    *out = NULL;
+    if (opener->o->chips > 0)
+        return chips_many(opener->o->sim, opener->o->chips, open_chip, opener, out, msg);
+    err = open_chip(opener, opener->o->sim, &chip, msg);
+    if (err == BM_OK && chips_one(chip, out) != BM_OK)
+        err = bm_fail(msg, BM_ERR_MEM, "out of memory");
+    return err;
+}
+
+/*
+ * Many chips need many descriptors: a socket each, and of what is left an open chip and a
+ * connection for each client.
+ */
+static enum bm_err
+make_room(struct options *o, struct bm_msg *msg)
+{
+    size_t need = FDS_RESERVE + o->chips * o->listen_count + (size_t)CHIPS_FDS * CHIPS_IDLE_MAX;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return bm_fail(
+            msg, BM_ERR_IO, "cannot learn the limit of descriptors: %s", strerror(errno));
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return bm_fail(
+            msg, BM_ERR_IO, "cannot raise the limit of descriptors: %s", strerror(errno));
+    if (limit.rlim_max < need + SERVER_CLIENTS_MAX * (1 + (size_t)CHIPS_FDS))
+        return bm_fail(msg, BM_ERR_LIMIT,
+            "%zu chips need %zu open files, this process may have %llu; raise the hard limit "
+            "(ulimit "
+            "-Hn, or LimitNOFILE= of systemd) or take fewer chips",
+            o->chips, need + SERVER_CLIENTS_MAX * (1 + (size_t)CHIPS_FDS),
+            (unsigned long long)limit.rlim_max);
+    o->server.clients_max = (limit.rlim_max - need) / (1 + CHIPS_FDS);
+    if (o->server.clients_max > o->chips + SERVER_CLIENTS_MAX)
+        o->server.clients_max = o->chips + SERVER_CLIENTS_MAX;
+    return BM_OK;
+}
+
 static int
-run(const struct options *o)
+run(struct options *o)
 {
     struct bm_msg msg = { "" };
-    struct loop *loop = NULL;
-    struct backend *chip = NULL;
-    struct trace *trace = NULL;
+    struct opener opener = { .o = o };
+    struct chips *chips = NULL;
     struct server *server = NULL;
-    enum bm_err err = make_loop(&loop, &msg);
+    enum bm_err err = make_loop(&opener.loop, &msg);
 
+    if (err == BM_OK && o->chips > 0)
+        err = make_room(o, &msg);
+    if (err == BM_OK && (o->simulation.lib = OSSL_LIB_CTX_new()) == NULL)
+        err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
-        err = backend_sim_new(loop, o->sim, &o->simulation, &chip, &msg);
-    if (err == BM_OK && o->restricts)
-        err = chip_restrict(backend_sim_chip(chip), &o->restricted, &msg);
+        err = trace_open(o->trace, &opener.trace, &msg);
     if (err == BM_OK)
-        err = trace_open(o->trace, &trace, &msg);
-    if (err == BM_OK)
-        backend_set_trace(chip, trace);
-    if (err == BM_OK && server_new(loop, chip, &o->server, &server) != BM_OK)
+        err = open_chips(&opener, &chips, &msg);
+    if (err == BM_OK && server_new(opener.loop, chips, &o->server, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
         err = listen_all(server, o, &msg);
-    if (err == BM_OK && loop_run(loop) != BM_OK)
+    if (err == BM_OK && loop_run(opener.loop) != BM_OK)
         err = bm_fail(&msg, BM_ERR_IO, "the event loop failed: %s", strerror(errno));
     server_free(server);
-    backend_free(chip);
-    trace_close(trace);
-    loop_free(loop);
+    chips_free(chips);
+    OSSL_LIB_CTX_free(o->simulation.lib);
+    trace_close(opener.trace);
+    loop_free(opener.loop);
     return err == BM_OK ? 0 : failed(&msg);
 }
 
 enum {
     OPT_SIM = 1,
+    OPT_CHIPS,
     OPT_I2C,
     OPT_LISTEN,
     OPT_STATS,
@@ -251,11 +332,20 @@ parse_restricted(const char *text, struct chip_restricted *out)
 static int
 take_option(struct options *o, int opt, const char *value)
 {
+    const char *number;
+    unsigned long count;
+
     struct bm_msg msg = { "" };
 
     switch (opt) {
     case OPT_SIM:
         o->sim = value;
+        return -1;
+    case OPT_CHIPS:
+        number = value;
+        if (!take_number(&number, CHIPS_MAX, &count) || *number != '\0' || count == 0)
+            return misuse("--chips wants a number from 1 to 100000");
+        o->chips = count;
         return -1;
     case OPT_I2C:
         o->i2c = value;
@@ -317,6 +407,7 @@ parse_options(struct options *o, int argc, char **argv)
 {
     static const struct option known[] = {
         { "sim", required_argument, NULL, OPT_SIM },
+        { "chips", required_argument, NULL, OPT_CHIPS },
         { "i2c", required_argument, NULL, OPT_I2C },
         { "listen", required_argument, NULL, OPT_LISTEN },
         { "stats", required_argument, NULL, OPT_STATS },
@@ -350,7 +441,9 @@ int
 main(int argc, char **argv)
 {
     struct options o = { .simulation.quirks = quirks_default(),
-        .server = { .deadline_s = SERVER_DEADLINE_S, .group = PEER_NO_GROUP },
+        .server = { .deadline_s = SERVER_DEADLINE_S,
+            .clients_max = SERVER_CLIENTS_MAX,
+            .group = PEER_NO_GROUP },
         .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 

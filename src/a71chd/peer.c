@@ -32,13 +32,13 @@ peer_group(const char *name, gid_t *out, struct bm_msg *msg)
 }
 
 enum bm_err
-peer_share(const char *path, gid_t group, struct bm_msg *msg)
+peer_share(const char *path, gid_t group, mode_t mode, struct bm_msg *msg)
 {
     if (chown(path, (uid_t)-1, group) != 0)
         return bm_fail(msg, BM_ERR_IO,
             "cannot give %s to group %lu: %s; run a71chd as root or as a member of the group", path,
             (unsigned long)group, strerror(errno));
-    if (chmod(path, 0660) != 0)
+    if (chmod(path, mode) != 0)
         return bm_fail(msg, BM_ERR_IO, "cannot change the mode of %s: %s", path, strerror(errno));
     return BM_OK;
 }

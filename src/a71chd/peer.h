@@ -17,8 +17,11 @@
 /* A group by its name or number. BM_ERR_NOT_FOUND. */
 enum bm_err peer_group(const char *name, gid_t *out, struct bm_msg *msg);
 
-/* Let the group connect to the socket file: its owner first, then mode 0660. BM_ERR_IO. */
-enum bm_err peer_share(const char *path, gid_t group, struct bm_msg *msg);
+/*
+ * Let the group at a socket file (mode 0660) or into a folder of them (0710): its owner first, then
+ * the mode. BM_ERR_IO.
+ */
+enum bm_err peer_share(const char *path, gid_t group, mode_t mode, struct bm_msg *msg);
 
 /* The user at the other end of a Unix socket; false when it is not known. */
 bool peer_user(int fd, uid_t *out);

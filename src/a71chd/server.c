@@ -29,11 +29,14 @@ enum { INPUT_MAX = 4 * JRCP_MESSAGE_MAX };
 
 struct listener {
     struct server *server;
+    size_t chip;             /* index */
+    struct listener *paused; /* the next one that is not watched, for there are too many clients */
     struct address address;
     int fd;
     struct loop_watch *watch; /* JRCP, or */
-    struct i2c *i2c;          /* a bus */
-    dev_t dev;                /* of the Unix socket's file, so that only our own is removed */
+    struct i2c *i2c;          /* a bus, which has its chip all the time */
+    bool has_chip;
+    dev_t dev; /* of the Unix socket's file, so that only our own is removed */
     ino_t ino;
 };
 
@@ -44,6 +47,8 @@ struct client {
     struct loop_watch *watch;
     uint32_t events;             /* that are watched */
     struct loop_timer *deadline; /* runs while a message or a reply is half done */
+    size_t chip;                 /* index */
+    struct backend *backend;
     struct backend_session *session;
     uint8_t asked; /* type of the message that the chip works on */
     bool leasing;  /* ... which is about a lease */
@@ -60,11 +65,14 @@ struct client {
 
 struct server {
     struct loop *loop;
-    struct backend *chip;
-    struct listener listeners[SERVER_LISTENERS_MAX];
+    struct chips *chips;
+    struct listener **listeners;
     size_t listener_count;
+    size_t listener_room;
+    struct listener *paused;
     struct client *clients;
     size_t client_count;
+    size_t client_max;
     unsigned last_id;
     int64_t deadline_ms;
     bool control_tcp;
@@ -72,12 +80,29 @@ struct server {
     struct loop_timer *save;
 };
 
+/* There is room for a client again. */
 static void
-watch_listeners(struct server *s, uint32_t events)
+unpause(struct server *s)
 {
-    for (size_t i = 0; i < s->listener_count; i++)
-        if (s->listeners[i].watch != NULL)
-            loop_modify(s->loop, s->listeners[i].watch, events);
+    while (s->paused != NULL) {
+        struct listener *l = s->paused;
+
+        s->paused = l->paused;
+        l->paused = NULL;
+        loop_modify(s->loop, l->watch, EPOLLIN);
+    }
+}
+
+static void
+pause_listener(struct listener *l)
+{
+    struct server *s = l->server;
+
+    if (s->paused == NULL)
+        log_warn("%zu clients, more have to wait", s->client_count);
+    loop_modify(s->loop, l->watch, 0);
+    l->paused = s->paused;
+    s->paused = l;
 }
 
 static void resume(struct client *c);
@@ -99,14 +124,15 @@ client_free(struct client *c)
     loop_remove(s->loop, c->watch);
     (void)close(c->fd);
     backend_session_close(c->session);
+    chips_release(s->chips, c->chip);
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
         s->clients = c->next;
     if (c->next != NULL)
         c->next->prev = c->prev;
-    if (s->client_count-- == SERVER_CLIENTS_MAX)
-        watch_listeners(s, EPOLLIN);
+    s->client_count--;
+    unpause(s);
     bm_wipe(c->out.ptr, c->out.cap); /* commands and replies may hold keys */
     buf_fini(&c->out);
     bm_wipe(c, sizeof *c);
@@ -248,7 +274,7 @@ take_message(struct client *c, const struct jrcp_msg *msg)
         return;
     switch (msg->mty) {
     case JRCP_DEBUG_INFO:
-        control_answer(c->server, c->server->chip, c->trusted, msg->payload, &c->out);
+        control_answer(c->server, c->backend, c->trusted, msg->payload, &c->out);
         return;
     case JRCP_WAIT_FOR_CARD:
         backend_reset(c->session);
@@ -363,20 +389,38 @@ is_trusted(const struct listener *l, int fd)
     return address_path(&l->address) == NULL ? l->server->control_tcp : peer_owner(fd);
 }
 
+static enum bm_err
+client_open(struct client *c, const struct listener *l, struct bm_msg *msg)
+{
+    struct server *s = l->server;
+    enum bm_err err = fd_prepare(c->fd);
+
+    if (err == BM_OK)
+        err = chips_take(s->chips, l->chip, &c->backend, msg);
+    if (err == BM_OK)
+        err = backend_session_open(c->backend, s->last_id + 1, on_answer, c, &c->session);
+    if (err == BM_OK && (buf_reserve(&c->out, JRCP_MESSAGE_MAX) == NULL ||
+                            (c->watch = loop_add(s->loop, c->fd, EPOLLIN, on_client, c)) == NULL))
+        err = BM_ERR_MEM;
+    return err;
+}
+
 static void
 client_new(const struct listener *l, int fd)
 {
     const int on = 1;
     struct server *s = l->server;
+    struct bm_msg msg = { "out of memory" };
     struct client *c = calloc(1, sizeof *c);
 
-    if (c == NULL || fd_prepare(fd) != BM_OK ||
-        backend_session_open(s->chip, s->last_id + 1, on_answer, c, &c->session) != BM_OK ||
-        buf_reserve(&c->out, JRCP_MESSAGE_MAX) == NULL ||
-        (c->watch = loop_add(s->loop, fd, EPOLLIN, on_client, c)) == NULL) {
-        log_error("cannot take a client: out of memory");
+    if (c != NULL)
+        *c = (struct client){ .server = s, .fd = fd, .events = EPOLLIN, .chip = l->chip };
+    if (c == NULL || client_open(c, l, &msg) != BM_OK) {
+        log_error("cannot take a client: %s", msg.text);
         if (c != NULL) {
             backend_session_close(c->session);
+            if (c->backend != NULL)
+                chips_release(s->chips, c->chip);
             buf_fini(&c->out);
         }
         free(c);
@@ -384,20 +428,14 @@ client_new(const struct listener *l, int fd)
         return;
     }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets */
-    c->server = s;
-    c->fd = fd;
-    c->events = EPOLLIN;
     c->trusted = is_trusted(l, fd);
     c->id = ++s->last_id;
     c->next = s->clients;
     if (c->next != NULL)
         c->next->prev = c;
     s->clients = c;
-    if (++s->client_count == SERVER_CLIENTS_MAX) {
-        log_warn("%d clients, more have to wait", SERVER_CLIENTS_MAX);
-        watch_listeners(s, 0);
-    }
-    log_debug("client=%u connected", c->id);
+    s->client_count++;
+    log_debug("client=%u connected chip=%zu", c->id, c->chip);
 }
 
 static bool
@@ -420,7 +458,7 @@ on_listener(void *arg, uint32_t events)
     int fd;
 
     (void)events;
-    while (l->server->client_count < SERVER_CLIENTS_MAX) {
+    while (l->server->client_count < l->server->client_max) {
         fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
@@ -432,20 +470,23 @@ on_listener(void *arg, uint32_t events)
         else
             (void)close(fd);
     }
+    pause_listener(l);
 }
 
+/* One chip at a time, each in turn: the disk is slow, and clients wait for nothing here. */
 static void
 on_save(void *arg)
 {
     struct server *s = arg;
+    size_t open = chips_open_count(s->chips);
 
-    backend_save(s->chip);
-    s->save = loop_after(s->loop, SERVER_SAVE_MS, on_save, s);
+    chips_save_next(s->chips);
+    s->save = loop_after(s->loop, SERVER_SAVE_MS / (int64_t)(open > 0 ? open : 1), on_save, s);
 }
 
 enum bm_err
 server_new(
-    struct loop *loop, struct backend *chip, const struct server_options *o, struct server **out)
+    struct loop *loop, struct chips *chips, const struct server_options *o, struct server **out)
 {
     struct server *s = calloc(1, sizeof *s);
 
@@ -453,17 +494,32 @@ server_new(
     if (s == NULL)
         return BM_ERR_MEM;
     s->loop = loop;
-    s->chip = chip;
+    s->chips = chips;
+    s->client_max = o->clients_max;
     s->deadline_ms = (int64_t)o->deadline_s * 1000;
     s->control_tcp = o->control_tcp;
     s->group = o->group;
+    s->listener_room = SERVER_LISTENERS_MAX * chips_count(chips);
+    s->listeners = calloc(s->listener_room, sizeof *s->listeners);
     s->save = loop_after(loop, SERVER_SAVE_MS, on_save, s);
-    if (s->save == NULL) {
-        free(s);
+    if (s->listeners == NULL || s->save == NULL) {
+        server_free(s);
         return BM_ERR_MEM;
     }
     *out = s;
     return BM_OK;
+}
+
+size_t
+server_client_count(const struct server *s)
+{
+    return s->client_count;
+}
+
+const struct chips *
+server_chips(const struct server *s)
+{
+    return s->chips;
 }
 
 static void
@@ -477,6 +533,9 @@ listener_close(struct server *s, struct listener *l)
     if (path != NULL && lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
         (void)unlink(path);
     (void)close(l->fd);
+    if (l->has_chip)
+        chips_release(s->chips, l->chip);
+    free(l);
 }
 
 void
@@ -487,46 +546,119 @@ server_free(struct server *s)
     while (s->clients != NULL)
         client_free(s->clients);
     for (size_t i = 0; i < s->listener_count; i++)
-        listener_close(s, &s->listeners[i]);
+        listener_close(s, s->listeners[i]);
     loop_cancel(s->loop, s->save);
+    free(s->listeners);
     free(s);
+}
+
+/* Make the listener of one chip; takes the address over, with the port that was found. */
+static enum bm_err
+listen_at(struct server *s, struct address *a, size_t chip, struct bm_msg *msg)
+{
+    struct listener *l;
+    struct backend *backend;
+    struct stat st;
+    enum bm_err err;
+    int fd;
+
+    if (s->listener_count == s->listener_room)
+        return bm_fail(msg, BM_ERR_LIMIT, "--listen may be given %d times", SERVER_LISTENERS_MAX);
+    err = address_listen(a, &fd, msg);
+    if (err != BM_OK)
+        return err;
+    l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        (void)close(fd);
+        return bm_fail(msg, BM_ERR_MEM, "out of memory");
+    }
+    *l = (struct listener){ .server = s, .address = *a, .chip = chip, .fd = fd };
+    if (address_path(a) != NULL && lstat(address_path(a), &st) == 0) {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+    }
+    s->listeners[s->listener_count++] = l; /* from here on server_free closes it */
+    if (s->group != PEER_NO_GROUP && address_path(a) != NULL) {
+        err = peer_share(address_path(a), s->group, 0660, msg);
+        if (err != BM_OK)
+            return err;
+    }
+    if (a->i2c) {
+        err = chips_take(s->chips, chip, &backend, msg);
+        if (err != BM_OK)
+            return err;
+        l->has_chip = true;
+        err = i2c_new(s->loop, backend, fd, &l->i2c);
+    } else if ((l->watch = loop_add(s->loop, fd, EPOLLIN, on_listener, l)) == NULL) {
+        err = BM_ERR_MEM;
+    }
+    return err == BM_OK ? BM_OK : bm_fail(msg, err, "out of memory");
+}
+
+/* PATH/0000 ... */
+static enum bm_err
+listen_in_folder(struct server *s, const char *folder, struct bm_msg *msg)
+{
+    enum bm_err err = dir_make(folder, 0700, msg);
+
+    if (err == BM_OK && s->group != PEER_NO_GROUP)
+        err = peer_share(folder, s->group, 0710, msg);
+    for (size_t i = 0; err == BM_OK && i < chips_count(s->chips); i++) {
+        char text[ADDRESS_TEXT_LEN];
+        char name[CHIPS_NAME_LEN];
+        struct address a;
+
+        chips_name(name, i);
+        if (snprintf(text, sizeof text, "unix:%s/%s", folder, name) >= (int)sizeof text)
+            return bm_fail(
+                msg, BM_ERR_ARG, "unix-dir:%s: the path is too long for sockets", folder);
+        err = address_parse(text, &a, msg);
+        if (err == BM_OK)
+            err = listen_at(s, &a, i, msg);
+    }
+    if (err == BM_OK)
+        printf("listening unix-dir:%s\n", folder);
+    return err;
+}
+
+/* One address, or with many chips as many ports in a row. */
+static enum bm_err
+listen_at_ports(struct server *s, const char *text, struct bm_msg *msg)
+{
+    size_t count = chips_count(s->chips);
+    char shown[ADDRESS_TEXT_LEN];
+    struct address first;
+    struct address a;
+    enum bm_err err = address_parse(text, &first, msg);
+
+    if (err == BM_OK && count > 1 && !address_has_ports(&first, count))
+        return bm_fail(msg, BM_ERR_ARG,
+            "%s: %zu chips need unix-dir:PATH, or tcp:HOST:PORT with so many ports from PORT on",
+            text, count);
+    for (size_t i = 0; err == BM_OK && i < count; i++) {
+        a = first;
+        if (i > 0)
+            address_add_port(&a, i);
+        err = listen_at(s, &a, i, msg);
+    }
+    if (err != BM_OK)
+        return err;
+    if (count == 1)
+        first = a; /* port 0 has become one */
+    address_text(shown, &first);
+    if (!address_local(&first))
+        log_warn("%s is open to other machines: whoever reaches it can sign with the chip", shown);
+    printf("listening %s\n", shown);
+    return BM_OK;
 }
 
 enum bm_err
 server_listen(struct server *s, const char *address, struct bm_msg *msg)
 {
-    struct listener *l = &s->listeners[s->listener_count];
-    char text[ADDRESS_TEXT_LEN];
-    struct stat st;
-    enum bm_err err;
+    enum bm_err err = strncmp(address, "unix-dir:", 9) == 0 ? listen_in_folder(s, &address[9], msg)
+                                                            : listen_at_ports(s, address, msg);
 
-    if (s->listener_count == SERVER_LISTENERS_MAX)
-        return bm_fail(msg, BM_ERR_LIMIT, "--listen may be given %d times", SERVER_LISTENERS_MAX);
-    *l = (struct listener){ .server = s };
-    err = address_parse(address, &l->address, msg);
-    if (err == BM_OK)
-        err = address_listen(&l->address, &l->fd, msg);
-    if (err != BM_OK)
-        return err;
-    if (address_path(&l->address) != NULL && lstat(address_path(&l->address), &st) == 0) {
-        l->dev = st.st_dev;
-        l->ino = st.st_ino;
-    }
-    s->listener_count++; /* from here on server_free closes it */
-    if (s->group != PEER_NO_GROUP && address_path(&l->address) != NULL) {
-        err = peer_share(address_path(&l->address), s->group, msg);
-        if (err != BM_OK)
-            return err;
-    }
-    if (l->address.i2c)
-        err = i2c_new(s->loop, s->chip, l->fd, &l->i2c);
-    else if ((l->watch = loop_add(s->loop, l->fd, EPOLLIN, on_listener, l)) == NULL)
-        err = BM_ERR_MEM;
-    if (err != BM_OK)
-        return bm_fail(msg, err, "out of memory");
-    address_text(text, &l->address);
-    if (!address_local(&l->address))
-        log_warn("%s is open to other machines: whoever reaches it can sign with the chip", text);
-    printf("listening %s\n", text);
-    return fflush(stdout) == 0 ? BM_OK : bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
+    if (err == BM_OK && fflush(stdout) != 0)
+        err = bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
+    return err;
 }
