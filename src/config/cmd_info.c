@@ -60,18 +60,19 @@ gather_module(struct tool *t, struct facts *f)
     return CODE_OK;
 }
 
-/* The rest would be refused one by one; this tool has no secure channel. */
+/* Without a channel the rest would be refused one by one. */
 static enum code
 gather_open_module(struct tool *t, struct facts *f)
 {
     enum code code = gather_module(t, f);
 
-    if (code != CODE_OK || f->module.scp_state != SCP_MANDATORY)
+    if (code != CODE_OK || f->module.scp_state != SCP_MANDATORY ||
+        a71ch_channel_state(t->chip) != A71CH_CHANNEL_NONE)
         return code;
     printf("info command needs prior setup of SCP03 channel.\n");
     printf("Debug: a7xConfigGetHostScp03State() = 0x00\n");
-    fprintf(
-        stderr, "this chip wants a secure channel (SCP03), which this tool cannot set up yet\n");
+    fprintf(stderr,
+        "this chip wants a secure channel: put 'scp auth' and this command into one script\n");
     t->sw = HOST_UNDEFINED_CHANNEL;
     return CODE_FAILED;
 }

@@ -112,6 +112,7 @@ enum code cmd_refpem(struct tool *t, struct args *a);
 /* Not the vendor's: `words` are the command and what follows. Exit codes of `check` are its own. */
 enum code cmd_openssl(const struct tool *t, char **words, size_t count);
 void openssl_usage(FILE *to);
+enum code cmd_scp(struct tool *t, struct args *a);
 enum code cmd_script(struct tool *t, struct args *a);
 enum code cmd_set(struct tool *t, struct args *a);
 

@@ -342,7 +342,7 @@ run 0 get pub -c 10 -x 1 -k same.pem
 check "none of them changed the slot" cmp compressed.pem same.pem
 
 # known to the vendor's tool, not built: said, and nothing sent
-for line in 'connect close' 'ecrt -x 0' interactive 'lock inject_plain' nc 'obj get -x 0' 'rcrt -x 0' 'scp clear_host' \
+for line in 'connect close' 'ecrt -x 0' interactive 'lock inject_plain' nc 'obj get -x 0' 'rcrt -x 0' \
     'transport lock' 'ucrt -x 0' 'wcrt -x 0' 'debug permanently_disable_debug' 'erase sym -x 0' 'erase cnt -x 0' 'info objects' \
     'set cfg -x 0 -h 00' 'set sym -x 0 -h 00' 'set cnt -x 0 -h 00000001' 'set gp -h 0000 -c f' \
     'set pair -x 1 -k deviceKey.key -w 00112233445566778899aabbccddeeff' \
