@@ -16,6 +16,8 @@
 #ifndef BM_A71CHD_BACKEND_H
 #define BM_A71CHD_BACKEND_H
 
+#include "a71chd/fault.h"
+#include "a71chd/profile.h"
 #include "base/bytes.h"
 #include "base/loop.h"
 #include "chip/quirks.h"
@@ -43,19 +45,30 @@ struct backend_answer {
 /* Never called for a session that is closed. It may ask again, and may close the session. */
 typedef void (*backend_fn)(void *arg, const struct backend_answer *answer);
 
-/* What is the same for each simulated chip of this process. */
+/* What is the same for all simulated chips of a process. Their rules of faults count together. */
 struct sim_options {
     OSSL_LIB_CTX *lib; /* shared by all, borrowed until the last is freed; NULL: each its own */
+    bool named;        /* traces tell chips apart by their folders' names */
     struct quirks quirks;
+    struct profile profile;
+    struct faults faults;
 };
 
-/* A simulated chip in folder `dir`, options copied; errors are those of chip_open. */
-enum bm_err backend_sim_new(struct loop *loop, const char *dir, const struct sim_options *o,
+/*
+ * A simulated chip in folder `dir`; errors are those of chip_open. `o` is borrowed until
+ * backend_free.
+ */
+enum bm_err backend_sim_new(struct loop *loop, const char *dir, struct sim_options *o,
     struct backend **out, struct bm_msg *msg);
-/* The same with a chip that is open, such as one in memory; takes it over. BM_ERR_MEM. */
-enum bm_err backend_sim_of(struct loop *loop, struct chip *chip, struct backend **out);
-/* The chip of a simulated backend, NULL for others; may change when its power was cut. */
+/* The same with a chip that is open, such as one in memory; takes it over. `o` may be NULL. */
+enum bm_err backend_sim_of(
+    struct loop *loop, struct chip *chip, struct sim_options *o, struct backend **out);
+/* The chip of a simulated backend, NULL for others; another one after its power was cut. */
 struct chip *backend_sim_chip(struct backend *b);
+struct sim_options *backend_sim_options(struct backend *b); /* NULL: not simulated, or none */
+
+/* The simulated chip was busy for `us`; how many milliseconds of that are to be slept now. */
+uint64_t backend_sim_spend(struct backend *b, uint64_t us);
 
 void backend_free(struct backend *b); /* takes NULL; after all its sessions */
 

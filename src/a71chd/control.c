@@ -10,8 +10,7 @@ static control_fn run_chips, run_help, run_leases, run_stats;
 static const struct control_command commands[] = {
     { "help", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE,
         "the commands, their arguments and what they do", run_help },
-    { "leases", "", 0, 0, CONTROL_OPEN, "who leases the chip, and who waits for it",
-        run_leases },
+    { "leases", "", 0, 0, CONTROL_OPEN, "who leases the chip, and who waits for it", run_leases },
     { "chips", "", 0, 0, CONTROL_OPEN, "counts of chips, of those that are open, and of clients",
         run_chips },
     { "stats", "", 0, 0, CONTROL_OPEN | CONTROL_OFFLINE, "counts since the chip was made",
@@ -22,6 +21,9 @@ static const struct control_command commands[] = {
         "become what a snapshot has; every client is as after a power cycle", run_restore },
     { "list", "", 0, 0, CONTROL_OFFLINE, "the snapshots", run_list },
     { "fork", "DIR", 1, 1, CONTROL_OFFLINE, "a copy of the chip in another folder", run_fork },
+    { "fault", "add RULE | list | clear", 1, 2, 0,
+        "faults on purpose, as a71chd --faults lists them; tells how often each has happened",
+        run_fault },
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

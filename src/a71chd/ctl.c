@@ -119,7 +119,7 @@ ask_folder(const char *dir, struct span payload, struct buf *out, struct bm_msg 
     if (snprintf(nvm, sizeof nvm, "%s/nvm", dir) >= (int)sizeof nvm || access(nvm, F_OK) != 0)
         return bm_fail(msg, BM_ERR_NOT_FOUND, "there is no chip in folder %s", dir);
     err = chip_open(dir, &chip, msg);
-    if (err == BM_OK && backend_sim_of(NULL, chip, &call.chip) != BM_OK)
+    if (err == BM_OK && backend_sim_of(NULL, chip, NULL, &call.chip) != BM_OK)
         err = bm_fail(msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
         err = control_run(&call, true, payload, msg);

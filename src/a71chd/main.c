@@ -4,6 +4,7 @@
 #include "a71chd/notify.h"
 #include "a71chd/server.h"
 #include "a71chd/trace.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "chip/chip.h"
 
@@ -58,6 +59,9 @@ static const char help[] =
     "storage\n"
     "  --quirk NAME=VALUE\n"
     "                    another answer where the real chip's is not known; repeatable\n"
+    "  --profile FILE    times, wear, quirks and faults of the chip, see PROFILES in a71chd(1)\n"
+    "  --fault RULE      a fault on purpose, as truncate:ins=15,nth=2; repeatable\n"
+    "  --faults          list their kinds\n"
     "  --quirks          list their names, defaults and reasons\n"
     "  --i2c DEVICE      a real chip; not built yet\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
@@ -109,6 +113,32 @@ print_quirks(void)
     return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
 }
 
+static int
+print_faults(void)
+{
+    puts(
+        "KIND or KIND:KEY=VALUE,... with the keys ins=HH, nth=N, p=0.01, count=N, seed=N, value=N");
+    for (size_t i = 0; fault_help(i) != NULL; i++)
+        puts(fault_help(i));
+    return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
+}
+
+static enum bm_err
+read_profile(const char *path, struct sim_options *o, struct bm_msg *msg)
+{
+    struct buf text = { 0 };
+    struct bm_msg why = { "" };
+    enum bm_err err = file_read(path, PROFILE_FILE_MAX, &text, msg);
+
+    if (err == BM_OK) {
+        err = profile_parse(buf_span(&text), &o->profile, &o->quirks, &o->faults, &why);
+        if (err != BM_OK)
+            err = bm_fail(msg, err, "%s, %s", path, why.text);
+    }
+    buf_fini(&text);
+    return err;
+}
+
 static void
 on_signal(void *arg)
 {
@@ -146,14 +176,14 @@ make_loop(struct loop **out, struct bm_msg *msg)
 struct opener {
     struct loop *loop;
     struct trace *trace;
-    const struct options *o;
+    struct options *o;
 };
 
 static enum bm_err
 open_chip(void *arg, const char *dir, struct backend **out, struct bm_msg *msg)
 {
     const struct opener *opener = arg;
-    const struct options *o = opener->o;
+    struct options *o = opener->o;
     struct backend *b;
     enum bm_err err = backend_sim_new(opener->loop, dir, &o->simulation, &b, msg);
 
@@ -258,6 +288,9 @@ enum {
     OPT_RESTRICTED,
     OPT_QUIRK,
     OPT_QUIRKS,
+    OPT_PROFILE,
+    OPT_FAULT,
+    OPT_FAULTS,
     OPT_DEADLINE,
     OPT_GROUP,
     OPT_LOG,
@@ -346,6 +379,7 @@ take_option(struct options *o, int opt, const char *value)
         if (!take_number(&number, CHIPS_MAX, &count) || *number != '\0' || count == 0)
             return misuse("--chips wants a number from 1 to 100000");
         o->chips = count;
+        o->simulation.named = true;
         return -1;
     case OPT_I2C:
         o->i2c = value;
@@ -374,6 +408,16 @@ take_option(struct options *o, int opt, const char *value)
         if (quirks_set(&o->simulation.quirks, value, &msg) != BM_OK)
             return misuse(msg.text);
         return -1;
+    case OPT_PROFILE:
+        if (read_profile(value, &o->simulation, &msg) != BM_OK)
+            return failed(&msg);
+        return -1;
+    case OPT_FAULT:
+        if (faults_add(&o->simulation.faults, value, &msg) != BM_OK)
+            return misuse(msg.text);
+        return -1;
+    case OPT_FAULTS:
+        return print_faults();
     case OPT_QUIRKS:
         return print_quirks();
     case OPT_GROUP:
@@ -415,6 +459,9 @@ parse_options(struct options *o, int argc, char **argv)
         { "ctl-tcp", no_argument, NULL, OPT_CTL_TCP },
         { "restricted", required_argument, NULL, OPT_RESTRICTED },
         { "quirk", required_argument, NULL, OPT_QUIRK },
+        { "profile", required_argument, NULL, OPT_PROFILE },
+        { "fault", required_argument, NULL, OPT_FAULT },
+        { "faults", no_argument, NULL, OPT_FAULTS },
         { "quirks", no_argument, NULL, OPT_QUIRKS },
         { "group", required_argument, NULL, OPT_GROUP },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
@@ -440,7 +487,7 @@ parse_options(struct options *o, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct options o = { .simulation.quirks = quirks_default(),
+    struct options o = { .simulation = { .quirks = quirks_default(), .profile = profile_none() },
         .server = { .deadline_s = SERVER_DEADLINE_S,
             .clients_max = SERVER_CLIENTS_MAX,
             .group = PEER_NO_GROUP },

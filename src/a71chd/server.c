@@ -53,6 +53,7 @@ struct client {
     uint8_t asked; /* type of the message that the chip works on */
     bool leasing;  /* ... which is about a lease */
     bool serving;  /* inside serve(): an answer that comes at once is flushed there */
+    bool cut;      /* a fault ends the connection */
     bool leaving;  /* its socket is half closed, and the chip works for it */
     uint8_t in[INPUT_MAX];
     size_t in_len;
@@ -234,6 +235,7 @@ on_answer(void *arg, const struct backend_answer *answer)
 {
     struct client *c = arg;
 
+    c->cut = answer->err == BM_ERR_CLOSED;
     if (c->leasing)
         reply_lease(c, answer);
     else if (answer->err == BM_OK)
@@ -288,6 +290,19 @@ take_message(struct client *c, const struct jrcp_msg *msg)
     }
 }
 
+/* Can there be no reply? Then the client is gone. */
+static bool
+broken(struct client *c)
+{
+    if (c->out.failed)
+        client_drop(c, "out of memory");
+    else if (c->cut)
+        client_drop(c, "a fault on purpose");
+    else
+        return false;
+    return true;
+}
+
 /*
  * Answer whole messages until one is missing, the chip takes its time or the socket is full. False:
  * the client is gone.
@@ -304,11 +319,7 @@ serve(struct client *c)
     while (
         c->out.len == 0 && !backend_waiting(c->session) && (err = jrcp_parse(&r, &msg)) == BM_OK) {
         take_message(c, &msg);
-        if (c->out.failed) {
-            client_drop(c, "out of memory");
-            return false;
-        }
-        if (!flush(c))
+        if (broken(c) || !flush(c))
             return false;
     }
     c->serving = false;
@@ -330,10 +341,8 @@ serve(struct client *c)
 static void
 resume(struct client *c)
 {
-    if (c->out.failed) {
-        client_drop(c, "out of memory");
+    if (broken(c))
         return;
-    }
     if (c->leaving)
         update_deadline(c, true);
     if (!flush(c) || c->out.len > 0)

@@ -14,6 +14,12 @@ slave_init(struct slave *s, struct span atr)
     return BM_OK;
 }
 
+static bool
+busy(const struct slave *s)
+{
+    return s->phase == SLAVE_RUNNING || s->stuck != SLAVE_FREE;
+}
+
 /* Forget command and answer; both may have held keys. */
 static void
 drop_exchange(struct slave *s)
@@ -35,6 +41,7 @@ static void
 soft_reset(struct slave *s)
 {
     drop_exchange(s);
+    s->stuck = SLAVE_FREE;
     s->status = SCI2C_READY;
     s->sequence = 0;
     s->size_code = 0;
@@ -86,7 +93,7 @@ slave_write(struct slave *s, struct span bytes)
     if (bytes.len == 0)
         return true;
     pcb = sci2c_pcb_parse(rd_u8(&r));
-    if (s->phase == SLAVE_RUNNING || (pcb.kind == SCI2C_WAKE_UP && bytes.len == 1))
+    if (busy(s) || (pcb.kind == SCI2C_WAKE_UP && bytes.len == 1))
         return false;
     if (pcb.kind == SCI2C_SEND)
         take_piece(s, &pcb, &r);
@@ -98,7 +105,7 @@ slave_write(struct slave *s, struct span bytes)
 static void
 reply_status(struct slave *s, struct wr *out)
 {
-    enum sci2c_status status = s->phase == SLAVE_RUNNING ? SCI2C_BUSY : s->status;
+    enum sci2c_status status = busy(s) ? SCI2C_BUSY : s->status;
 
     if (status != SCI2C_BUSY)
         s->status = SCI2C_READY; /* told once */
@@ -114,8 +121,8 @@ reply_data(struct slave *s, struct wr *out)
     size_t len = left < room ? left : room;
     uint8_t pcb = len < left ? SCI2C_PCB_RECEIVE_FIRST : SCI2C_PCB_RECEIVE; /* bit 7: more */
 
-    if (s->phase != SLAVE_ANSWERING || s->status != SCI2C_READY) {
-        if (s->phase != SLAVE_RUNNING && s->status == SCI2C_READY)
+    if (s->stuck != SLAVE_FREE || s->phase != SLAVE_ANSWERING || s->status != SCI2C_READY) {
+        if (!busy(s) && s->status == SCI2C_READY)
             slave_raise(s, SCI2C_UNEXPECTED);
         reply_status(s, out);
         return;
@@ -159,7 +166,7 @@ slave_request(struct slave *s, struct span bytes, struct wr *out)
     case SCI2C_UNKNOWN:
         break;
     }
-    if (s->phase != SLAVE_RUNNING)
+    if (!busy(s))
         slave_raise(s, SCI2C_UNEXPECTED);
     reply_status(s, out);
     return true;

@@ -34,7 +34,15 @@ enum slave_phase {
     SLAVE_ANSWERING,  /* the answer is being fetched */
 };
 
+/* On purpose, until a soft reset. */
+enum slave_stuck {
+    SLAVE_FREE,
+    SLAVE_STAYS_BUSY,
+    SLAVE_HANGS, /* acknowledges nothing */
+};
+
 struct slave {
+    enum slave_stuck stuck;
     enum slave_phase phase;
     enum sci2c_status status; /* an exception not yet told, or SCI2C_READY */
     bool reset;

@@ -44,13 +44,15 @@ commit(struct chip *c, size_t wipe_from, const struct nvm_change *changes, size_
 {
     struct nvm_change all[NVM_CHANGES_MAX];
     uint8_t stats[IMG_STATS_LEN];
+    bool saves = count == 0 && wipe_from == IMG_LEN; /* only the counts: no write of the chip's */
     enum bm_err err;
 
     if (count >= NVM_CHANGES_MAX)
         return BM_ERR_ARG;
     for (size_t i = 0; i < count; i++)
         all[i] = changes[i];
-    c->stats.nvm_writes++;
+    if (!saves)
+        c->stats.nvm_writes++;
     put_stats(stats, &c->stats);
     all[count] = (struct nvm_change){ IMG_STATS, SPAN(stats) };
     if (wipe_from < IMG_LEN)
@@ -60,7 +62,7 @@ commit(struct chip *c, size_t wipe_from, const struct nvm_change *changes, size_
     if (err == BM_OK)
         c->saved = c->stats;
     else
-        c->stats.nvm_writes--;
+        c->stats.nvm_writes -= saves ? 0 : 1;
     return err;
 }
 
@@ -193,9 +195,16 @@ chip_open(const char *dir, struct chip **out, struct bm_msg *msg)
 enum bm_err
 chip_open_shared(const char *dir, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg)
 {
+    return chip_open_cut(dir, lib, NULL, out, msg);
+}
+
+enum bm_err
+chip_open_cut(
+    const char *dir, OSSL_LIB_CTX *lib, struct nvm_cut *cut, struct chip **out, struct bm_msg *msg)
+{
     struct nvm_store store;
     struct bm_msg why = { "" };
-    enum bm_err err = nvm_store_dir(dir, NULL, &store, msg);
+    enum bm_err err = nvm_store_dir(dir, cut, &store, msg);
 
     *out = NULL;
     if (err != BM_OK)

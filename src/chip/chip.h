@@ -59,6 +59,11 @@ void chip_close(struct chip *c); /* takes NULL; after all sessions are closed */
 enum bm_err chip_open_shared(
     const char *dir, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg);
 
+/* The same, whose power can be cut, and whose memory can be worn out; `cut` is borrowed. */
+struct nvm_cut;
+enum bm_err chip_open_cut(
+    const char *dir, OSSL_LIB_CTX *lib, struct nvm_cut *cut, struct chip **out, struct bm_msg *msg);
+
 /* The same on another medium (nvm.h), which is taken over, also after an error. */
 struct nvm_store;
 enum bm_err chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg);

@@ -27,12 +27,13 @@ enum {
     NVM_FILE_MAX = 1024 * 1024,  /* nothing longer is ever read */
 };
 
-/* Test hook: power goes off after `byte` bytes of write number `write` (0 = the next one). */
+/* Power goes off after `byte` bytes of write number `write` (0 = the next one). */
 struct nvm_cut {
     bool armed;
     unsigned write;
     size_t byte;
-    bool off; /* set when it has happened: nothing works any more */
+    bool off;  /* set when it has happened: nothing works any more */
+    bool worn; /* every write is refused, and nothing else happens */
 };
 
 /* Where the bytes are. `arg` belongs to the store; close frees it. */

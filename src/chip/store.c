@@ -38,7 +38,7 @@ powered(struct nvm_cut *cut, size_t len)
 static bool
 power_off(const struct nvm_cut *cut)
 {
-    return cut != NULL && cut->armed && cut->off;
+    return cut != NULL && (cut->worn || (cut->armed && cut->off));
 }
 
 struct dir_store {

@@ -68,8 +68,8 @@ static const struct row {
     { INS_SHA256, ANY, 0x02, PLAIN, "sha256-update", 0 },
     { INS_SHA256, ANY, ANY, PLAIN, "sha256-final", 0 },
     { INS_REFLECT, ANY, ANY, PLAIN, "reflect", 0 },
-    { 0x50, ANY, ANY, PLAIN, "initialize-update", 0 },
-    { 0x82, ANY, ANY, PLAIN, "external-authenticate", 0 },
+    { INS_INIT_UPDATE, ANY, ANY, PLAIN, "initialize-update", 0 },
+    { INS_EXT_AUTH, ANY, ANY, PLAIN, "external-authenticate", 0 },
     { INS_PUT_KEY, ANY, ANY, PLAIN, "put-key", KEY_IN },
 };
 
@@ -101,7 +101,7 @@ decode_command(struct span command)
     size_t mac = cla == 0x84 ? 8 : 0; /* of a protected command without data, SPEC a71ch 4.5 */
     struct apdu whole;
 
-    d.protected = cla == 0x84 && ins != 0x82;
+    d.protected = cla == 0x84 && ins != INS_EXT_AUTH;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].ins == ins && (rows[i].p1 == ANY || rows[i].p1 == p1) &&
             (rows[i].p2 == ANY || rows[i].p2 == p2)) {
@@ -149,7 +149,7 @@ decode_status(uint16_t sw)
         return "no secure messaging";
     case 0x6984:
         return "data invalid";
-    case 0x6a88:
+    case SW_NO_REFERENCE:
         return "referenced data missing";
     default:
         return "unknown";

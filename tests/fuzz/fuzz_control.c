@@ -37,7 +37,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *cause;
 
     if (chip_open_store(nvm_store_mem(&mem), &chip, NULL) != BM_OK ||
-        backend_sim_of(NULL, chip, &backend) != BM_OK)
+        backend_sim_of(NULL, chip, NULL, &backend) != BM_OK)
         abort();
     for (int trusted = 0; trusted < 2; trusted++) {
         struct buf reply = { 0 };

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz target: bus transactions, each after its length u16; a first byte below 80 answers at once.
+/*
+ * Fuzz target: bus transactions, each after its length u16, whose upper two bits are a fault; a
+ * command whose first byte is below 80 is answered at once.
  */
 #include "bus/bus.h"
 
@@ -18,9 +20,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (slave_init(&s, span_of(filler, 29)) != BM_OK)
         abort();
     while (rd_left(&r) > 2) {
-        uint16_t len = rd_u16(&r);
+        uint16_t head = rd_u16(&r);
+        size_t len = head & 0x3fff;
+        struct bus_fault fault = { (enum bus_trouble)(head >> 14), head * 2654435761u };
         struct span request = rd_span(&r, len < rd_left(&r) ? len : rd_left(&r));
-        size_t got = bus_transact(&s, request, out);
+        size_t got = bus_transact(&s, request, fault, out);
         struct span command = slave_pending(&s);
 
         if (got < 2 || got > sizeof out || out[0] > I2CBUS_MALFORMED || s.sequence > 7)

@@ -60,7 +60,7 @@ setup(void **state)
     assert_non_null(w);
     assert_int_equal(loop_new(&w->loop), BM_OK);
     assert_int_equal(chip_open_store(nvm_store_mem(&w->mem), &chip, NULL), BM_OK);
-    assert_int_equal(backend_sim_of(w->loop, chip, &w->backend), BM_OK);
+    assert_int_equal(backend_sim_of(w->loop, chip, NULL, &w->backend), BM_OK);
     for (unsigned i = 0; i < SESSIONS; i++) {
         w->client[i] = (struct client){ .world = w, .id = i };
         assert_int_equal(

@@ -412,7 +412,7 @@ bus_expect(struct slave *s, const char *request, const char *wanted)
     size_t len = strlen(request) / 2;
 
     assert_int_equal(hex_decode(bytes, len, span_str(request)), BM_OK);
-    hex_encode(hex, out, bus_transact(s, span_of(bytes, len), out));
+    hex_encode(hex, out, bus_transact(s, span_of(bytes, len), (struct bus_fault){ 0 }, out));
     assert_string_equal(hex, wanted);
 }
 
