@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which policies a certificate has. SPEC aws-iot 1.3.3. Two generations of operations act on one
- * set: AttachPolicy has the target in its body, AttachPrincipalPolicy the principal in a header.
+ * Which policies a certificate or a thing group has. SPEC aws-iot 1.3.3. Two generations of
+ * operations act on one set: AttachPolicy has the target in its body, AttachPrincipalPolicy the
+ * principal, which is a certificate, in a header.
  */
 #include "api/internal.h"
 
@@ -10,54 +11,49 @@
 /* ---- whose ---- */
 
 static bool
-read_target(struct call *c, uint8_t id[REGISTRY_ID_LEN])
+read_target(struct call *c, struct registry_target *out)
 {
-    const char *target;
-
-    return call_text(c, "target", true, ARN_MAX, &target) && call_cert_arn(c, "target", target, id);
+    return call_target(c, "target", body_text(c, "target"), out);
 }
 
 static bool
-read_principal(struct call *c, uint8_t id[REGISTRY_ID_LEN])
+read_principal(struct call *c, struct registry_target *out)
 {
-    const char *principal = http_header(c->rq, "x-amzn-iot-principal");
-
-    if (principal != NULL)
-        return call_cert_arn(c, "principal", principal, id);
-    call_refuse_input(c, "The header x-amzn-iot-principal with the certificate's ARN is missing.");
-    return false;
+    out->group = NULL;
+    return call_cert_arn(c, "principal", header_text(c, "x-amzn-iot-principal"), out->cert_id);
 }
 
 /* ---- attach and detach ---- */
 
 static enum bm_err
-change(struct call *c, const char *policy, const uint8_t id[REGISTRY_ID_LEN], bool attach,
+change(struct call *c, const char *policy, const struct registry_target *target, bool attach,
     struct bm_msg *msg)
 {
     enum bm_err err = group_begin(c, msg);
 
     if (err != BM_OK)
         return err;
-    err = attach ? registry_policy_attach(c->registry, policy, id, msg)
-                 : registry_policy_detach(c->registry, policy, id, msg);
+    err = attach ? registry_policy_attach(c->registry, policy, target, msg)
+                 : registry_policy_detach(c->registry, policy, target, msg);
     if (err == BM_OK)
-        err = call_record(c, attach ? CAUSE_POLICY_ATTACHED : CAUSE_POLICY_DETACHED, id, NULL, msg,
-            "policy=%s by=%s", policy, c->api->options.access_key);
+        err = call_record(c, attach ? CAUSE_POLICY_ATTACHED : CAUSE_POLICY_DETACHED,
+            target->group == NULL ? target->cert_id : NULL, NULL, msg, "policy=%s by=%s%s%s",
+            policy, c->api->options.access_key, target->group != NULL ? " group=" : "",
+            target->group != NULL ? target->group : "");
     return group_end(c, err, msg);
 }
 
 static void
-change_for(struct call *c, bool (*read)(struct call *c, uint8_t id[REGISTRY_ID_LEN]), bool attach)
+change_for(struct call *c, bool (*read)(struct call *c, struct registry_target *out), bool attach)
 {
     const char *policy = call_policy_name(c);
-    uint8_t id[REGISTRY_ID_LEN];
+    struct registry_target target;
     struct bm_msg msg = { "" };
-
     enum bm_err err;
 
-    if (policy == NULL || !read(c, id))
+    if (policy == NULL || !read(c, &target))
         return;
-    err = change(c, policy, id, attach, &msg);
+    err = change(c, policy, &target, attach, &msg);
     /* DetachPolicy has no ResourceNotFoundException in the model */
     if (err == BM_ERR_NOT_FOUND && strcmp(c->op->name, "DetachPolicy") == 0)
         call_refuse_input(c, "%s", msg.text);
@@ -105,13 +101,14 @@ add_policy(void *arg, const struct registry_policy *p)
                                               iot_arn(l->c, "policy", p->name).text));
 }
 
-/* At most ten, so there is one page whatever size is asked for. */
+/* At most ten a target, so there is one page whatever size is asked for. */
 static void
-list_of(struct call *c, const uint8_t id[REGISTRY_ID_LEN])
+list_of(struct call *c, const struct registry_target *target, bool inherited)
 {
     struct policies l = { c, json_array() };
     struct bm_msg msg;
-    enum bm_err err = registry_policy_attached(c->registry, id, add_policy, &l, &msg);
+    enum bm_err err =
+        registry_policy_attached(c->registry, target, inherited, add_policy, &l, &msg);
 
     if (err != BM_OK) {
         json_decref(l.items);
@@ -124,63 +121,63 @@ list_of(struct call *c, const uint8_t id[REGISTRY_ID_LEN])
 void
 api_list_attached_policies(struct call *c)
 {
-    uint8_t id[REGISTRY_ID_LEN];
+    struct registry_target target;
 
-    if (call_cert_arn(c, "target", call_label(c, 0), id))
-        list_of(c, id);
+    if (call_target(c, "target", call_label(c, 0), &target))
+        list_of(c, &target, param_bool(c, "recursive", false));
 }
 
 void
 api_list_principal_policies(struct call *c)
 {
-    uint8_t id[REGISTRY_ID_LEN];
+    struct registry_target target;
 
-    if (read_principal(c, id))
-        list_of(c, id);
+    if (read_principal(c, &target))
+        list_of(c, &target, false);
 }
 
-/* Targets come in one list from the registry; the marker is the last id of the page before. */
 struct targets {
     struct call *c;
     struct page page;
-    uint8_t after[REGISTRY_ID_LEN];
-    bool skipping;
+    bool principals; /* certificates only */
 };
 
 static void
-add_target(void *arg, const uint8_t id[REGISTRY_ID_LEN])
+add_target(void *arg, const struct registry_target *target)
 {
     struct targets *t = arg;
 
-    if (t->skipping) {
-        t->skipping = memcmp(id, t->after, REGISTRY_ID_LEN) != 0;
-        return;
-    }
-    if (json_array_size(t->page.items) == t->page.registry.limit) {
-        hex_encode(t->page.registry.next_marker, t->after, REGISTRY_ID_LEN);
-        return;
-    }
-    memcpy(t->after, id, REGISTRY_ID_LEN);
-    (void)json_array_append_new(t->page.items, json_string(cert_arn(t->c, "cert", id).text));
+    if (target->group == NULL)
+        (void)json_array_append_new(
+            t->page.items, json_string(cert_arn(t->c, "cert", target->cert_id).text));
+    else if (!t->principals)
+        (void)json_array_append_new(
+            t->page.items, json_string(iot_arn(t->c, "thinggroup", target->group).text));
+}
+
+static void
+list_targets(struct call *c, const char *policy, const char *member, bool principals)
+{
+    struct targets t = { .c = c, .principals = principals };
+    struct bm_msg msg;
+    enum bm_err err;
+
+    page_read(c, &t.page);
+    err = registry_policy_targets(c->registry, policy, &t.page.registry, add_target, &t, &msg);
+    page_reply(c, &t.page, member, err, &msg);
 }
 
 void
 api_list_targets_for_policy(struct call *c)
 {
     const char *policy = call_policy_name(c);
-    struct targets t = { .c = c };
-    struct bm_msg msg;
-    enum bm_err err;
 
-    if (policy == NULL || !page_read(c, &t.page))
-        return;
-    t.skipping = t.page.registry.marker[0] != '\0';
-    if (t.skipping &&
-        hex_decode(t.after, REGISTRY_ID_LEN, span_str(t.page.registry.marker)) != BM_OK) {
-        call_refuse_input(c, "marker '%.80s' is none that was given here.", t.page.registry.marker);
-        page_fini(&t.page);
-        return;
-    }
-    err = registry_policy_targets(c->registry, policy, add_target, &t, &msg);
-    page_reply(c, &t.page, "targets", err, &msg);
+    if (policy != NULL)
+        list_targets(c, policy, "targets", false);
+}
+
+void
+api_list_policy_principals(struct call *c)
+{
+    list_targets(c, header_text(c, "x-amzn-iot-policy"), "principals", true);
 }

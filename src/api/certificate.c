@@ -69,8 +69,7 @@ list(struct call *c, const uint8_t *ca_id)
     struct bm_msg msg;
     enum bm_err err;
 
-    if (!page_read(c, &l.page))
-        return;
+    page_read(c, &l.page);
     err = registry_cert_list(c->registry, ca_id, &l.page.registry, add_certificate, &l, &msg);
     page_reply(c, &l.page, "certificates", err, &msg);
 }

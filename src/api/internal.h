@@ -77,6 +77,8 @@ struct api {
     struct call *waiting;
 };
 
+enum { PARAMS_MAX = 8 };
+
 struct call {
     struct api *api;
     struct registry *registry;
@@ -84,6 +86,8 @@ struct call {
     const struct operation *op;
     struct buf labels[LABELS_MAX]; /* decoded, terminated */
     json_t *body;                  /* an object when the operation's body is BODY_JSON */
+    struct buf params[PARAMS_MAX]; /* of the query, decoded by param_text */
+    size_t param_count;
     bool answered;
     bool want_log; /* Invoke */
     struct call *next;
@@ -126,6 +130,9 @@ enum problem {
     ALREADY_EXISTS,
     CERTIFICATE_CONFLICT,
     DELETE_CONFLICT,
+    VERSION_CONFLICT,
+    VERSIONS_LIMIT,
+    NOT_CONFIGURED,
     CONFLICT,
     LIMIT_EXCEEDED,
     ENTITY_TOO_LARGE,
@@ -183,9 +190,22 @@ enum bm_err call_record(struct call *c, enum cause cause, const uint8_t id[REGIS
 
 const char *call_label(const struct call *c, size_t i);
 bool call_label_id(struct call *c, uint8_t id[REGISTRY_ID_LEN]); /* label 0: 64 hex */
-/* Label 0 as a policy name; label 0 as a rule name. */
+/* Label 0 as the name of a policy, a rule, a thing, a thing type or group; NULL when it is none. */
 const char *call_policy_name(struct call *c);
 const char *call_rule_name(struct call *c);
+const char *call_thing_name(struct call *c);
+
+/*
+ * Readers for what call_check has found to be of its type. Absent: NULL, or what is `otherwise`.
+ * Texts live as long as the call.
+ */
+const char *body_text(const struct call *c, const char *name);
+bool body_bool(const struct call *c, const char *name, bool otherwise);
+int64_t body_number(const struct call *c, const char *name, int64_t otherwise);
+const char *param_text(struct call *c, const char *name);
+bool param_bool(struct call *c, const char *name, bool otherwise);
+int64_t param_number(struct call *c, const char *name, int64_t otherwise);
+const char *header_text(struct call *c, const char *name);
 
 /* Absent: `out` as it was. A damaged or unfit value is refused. */
 bool call_query_text(struct call *c, const char *name, struct buf *out, const char **text);
@@ -202,13 +222,18 @@ bool call_without(struct call *c, const char *const *names);
 /* A certificate ARN of this account and region. `what` names the parameter. */
 bool call_cert_arn(struct call *c, const char *what, const char *arn, uint8_t id[REGISTRY_ID_LEN]);
 
+/* An ARN of a certificate or a thing group here; the group's name is borrowed from `arn`. */
+bool call_target(struct call *c, const char *what, const char *arn, struct registry_target *out);
+
 struct page {
     struct registry_page registry;
-    struct buf marker;
     json_t *items;
+    const char *next; /* the member that has the marker for the next page */
 };
-/* pageSize, marker, isAscendingOrder. SPEC aws-iot 1.4. End with page_reply. */
-bool page_read(struct call *c, struct page *p);
+/* pageSize, marker, isAscendingOrder; or maxResults, nextToken. SPEC aws-iot 1.4. End with
+ * page_reply. */
+void page_read(struct call *c, struct page *p);
+void page_read_tokens(struct call *c, struct page *p);
 void page_reply(
     struct call *c, struct page *p, const char *member, enum bm_err err, const struct bm_msg *msg);
 void page_fini(struct page *p);
@@ -246,6 +271,7 @@ void api_create_keys_and_certificate(struct call *c);
 void api_create_certificate_from_csr(struct call *c);
 
 void api_create_policy(struct call *c); /* policy.c */
+bool call_check_document(struct call *c, const char *document);
 void api_get_policy(struct call *c);
 void api_list_policies(struct call *c);
 void api_delete_policy(struct call *c);
@@ -256,6 +282,62 @@ void api_list_targets_for_policy(struct call *c);
 void api_attach_principal_policy(struct call *c);
 void api_detach_principal_policy(struct call *c);
 void api_list_principal_policies(struct call *c);
+void api_list_policy_principals(struct call *c);
+void api_create_policy_version(struct call *c); /* policy_version.c */
+void api_get_policy_version(struct call *c);
+void api_list_policy_versions(struct call *c);
+void api_set_default_policy_version(struct call *c);
+void api_delete_policy_version(struct call *c);
+void api_get_effective_policies(struct call *c); /* authorization.c */
+void api_test_authorization(struct call *c);
+
+void api_create_thing(struct call *c); /* thing.c */
+void api_describe_thing(struct call *c);
+void api_list_things(struct call *c);
+void api_update_thing(struct call *c);
+void api_delete_thing(struct call *c);
+void api_attach_thing_principal(struct call *c);
+void api_detach_thing_principal(struct call *c);
+void api_list_thing_principals(struct call *c);
+void api_list_principal_things(struct call *c);
+void api_create_thing_type(struct call *c); /* thing_type.c */
+void api_describe_thing_type(struct call *c);
+void api_list_thing_types(struct call *c);
+void api_deprecate_thing_type(struct call *c);
+void api_delete_thing_type(struct call *c);
+void api_create_thing_group(struct call *c); /* thing_group.c */
+void api_describe_thing_group(struct call *c);
+void api_list_thing_groups(struct call *c);
+void api_update_thing_group(struct call *c);
+void api_delete_thing_group(struct call *c);
+void api_add_thing_to_thing_group(struct call *c);
+void api_remove_thing_from_thing_group(struct call *c);
+void api_list_things_in_thing_group(struct call *c);
+void api_list_thing_groups_for_thing(struct call *c);
+
+void api_tag_resource(struct call *c); /* tag.c */
+void api_untag_resource(struct call *c);
+void api_list_tags_for_resource(struct call *c);
+/* Give a new resource the tags of the member `tags`, inside a group. */
+enum bm_err call_tag(struct call *c, const char *arn, struct bm_msg *msg);
+
+void api_describe_event_configurations(struct call *c); /* setting.c */
+void api_update_event_configurations(struct call *c);
+void api_set_logging_options(struct call *c);
+void api_get_logging_options(struct call *c);
+void api_set_v2_logging_options(struct call *c);
+void api_get_v2_logging_options(struct call *c);
+void api_set_v2_logging_level(struct call *c);
+void api_list_v2_logging_levels(struct call *c);
+void api_delete_v2_logging_level(struct call *c);
+
+/*
+ * attributePayload of a thing or group: attributes as they will be, from those that are there (an
+ * object, may be NULL) and those that the request gives (thing.c). NULL: refused.
+ */
+json_t *call_attributes(struct call *c, const json_t *payload, const json_t *there);
+/* JSON with sorted keys, so that equal ones are equal texts. */
+bool json_into(const json_t *value, struct buf *out);
 
 void api_create_topic_rule(struct call *c); /* rule.c */
 void api_get_topic_rule(struct call *c);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_DEFAULT = 25, PAGE_MAX = 250, MARKER_MAX = 1024 };
+enum { PAGE_DEFAULT = 25 };
 
 /* ---- labels ---- */
 
@@ -55,6 +55,69 @@ const char *
 call_rule_name(struct call *c)
 {
     return name_label(c, "rule", ALNUM "_");
+}
+
+const char *
+call_thing_name(struct call *c)
+{
+    return name_label(c, "thing", ALNUM "_:-");
+}
+
+/* ---- what call_check has checked ---- */
+
+const char *
+body_text(const struct call *c, const char *name)
+{
+    return json_string_value(json_object_get(c->body, name));
+}
+
+bool
+body_bool(const struct call *c, const char *name, bool otherwise)
+{
+    const json_t *value = json_object_get(c->body, name);
+
+    return json_is_boolean(value) ? json_is_true(value) : otherwise;
+}
+
+int64_t
+body_number(const struct call *c, const char *name, int64_t otherwise)
+{
+    const json_t *value = json_object_get(c->body, name);
+
+    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+const char *
+param_text(struct call *c, const char *name)
+{
+    struct buf *b = &c->params[c->param_count];
+
+    if (c->param_count == PARAMS_MAX || !http_query_value(c->rq, name, b))
+        return NULL;
+    c->param_count++;
+    return buf_cstr(b);
+}
+
+bool
+param_bool(struct call *c, const char *name, bool otherwise)
+{
+    const char *text = param_text(c, name);
+
+    return text != NULL ? text[0] == 't' : otherwise;
+}
+
+int64_t
+param_number(struct call *c, const char *name, int64_t otherwise)
+{
+    const char *text = param_text(c, name);
+
+    return text != NULL ? strtoll(text, NULL, 10) : otherwise;
+}
+
+const char *
+header_text(struct call *c, const char *name)
+{
+    return http_header(c->rq, name);
 }
 
 /* ---- query ---- */
@@ -260,9 +323,7 @@ call_cert_arn(struct call *c, const char *what, const char *arn, uint8_t id[REGI
         return true;
     if (strstr(arn, ":thinggroup/") != NULL || strstr(arn, ":cognito-identity:") != NULL)
         call_refuse(c, NOT_BUILT,
-            "%s '%.200s': policies are attached to certificates only here; thing groups and "
-            "Cognito "
-            "identities are not built.",
+            "%s '%.200s': thing groups cannot stand here, and Cognito identities are not built.",
             what, arn);
     else
         call_refuse_input(c,
@@ -271,30 +332,44 @@ call_cert_arn(struct call *c, const char *what, const char *arn, uint8_t id[REGI
     return false;
 }
 
+bool
+call_target(struct call *c, const char *what, const char *arn, struct registry_target *out)
+{
+    struct arn prefix = iot_arn(c, "thinggroup", "");
+    size_t len = strlen(prefix.text);
+
+    *out = (struct registry_target){ 0 };
+    if (strncmp(arn, prefix.text, len) != 0)
+        return call_cert_arn(c, what, arn, out->cert_id);
+    out->group = arn + len;
+    return true;
+}
+
 /* ---- pages ---- */
 
-bool
+static void
+read_page(struct call *c, struct page *p, const char *size, const char *marker)
+{
+    const char *text = param_text(c, marker);
+
+    p->registry.limit = (size_t)param_number(c, size, PAGE_DEFAULT);
+    p->registry.marker = text != NULL ? text : "";
+    p->items = json_array();
+}
+
+void
 page_read(struct call *c, struct page *p)
 {
-    const char *marker;
+    *p = (struct page){ .next = "nextMarker" };
+    p->registry.ascending = param_bool(c, "isAscendingOrder", false);
+    read_page(c, p, "pageSize", "marker");
+}
 
-    *p = (struct page){ .registry = { .marker = "", .limit = PAGE_DEFAULT } };
-    if (!call_query_count(c, "pageSize", 1, PAGE_MAX, &p->registry.limit) ||
-        !call_query_bool(c, "isAscendingOrder", &p->registry.ascending) ||
-        !call_query_text(c, "marker", &p->marker, &marker)) {
-        page_fini(p);
-        return false;
-    }
-    if (marker != NULL && strlen(marker) > MARKER_MAX) {
-        call_refuse_input(
-            c, "marker has %zu characters; at most %d are read.", strlen(marker), MARKER_MAX);
-        page_fini(p);
-        return false;
-    }
-    if (marker != NULL)
-        p->registry.marker = marker;
-    p->items = json_array();
-    return true;
+void
+page_read_tokens(struct call *c, struct page *p)
+{
+    *p = (struct page){ .next = "nextToken" };
+    read_page(c, p, "maxResults", "nextToken");
 }
 
 void
@@ -308,7 +383,7 @@ page_reply(
     } else {
         body = json_pack("{s:O}", member, p->items);
         if (p->registry.next_marker[0] != '\0')
-            (void)json_object_set_new(body, "nextMarker", json_string(p->registry.next_marker));
+            (void)json_object_set_new(body, p->next, json_string(p->registry.next_marker));
         call_reply_json(c, 200, body);
     }
     page_fini(p);
@@ -317,7 +392,6 @@ page_reply(
 void
 page_fini(struct page *p)
 {
-    buf_fini(&p->marker);
     json_decref(p->items);
     p->items = NULL;
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Policies. SPEC aws-iot 1.3.3, 7.1. One version each: "1". */
+/* Policies; their versions are in policy_version.c. SPEC aws-iot 1.3.3, 7.1. */
 #include "api/internal.h"
 
 #include "policy/policy.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum { DOCUMENT_BYTES_MAX = 404600 }; /* the model's; what counts is checked by policy_parse */
 
 static json_t *
 version_id(int version)
@@ -18,8 +16,8 @@ version_id(int version)
     return json_string(text);
 }
 
-static bool
-check_document(struct call *c, const char *document)
+bool
+call_check_document(struct call *c, const char *document)
 {
     struct policy *p = NULL;
     struct bm_msg msg;
@@ -33,21 +31,32 @@ check_document(struct call *c, const char *document)
     return err == BM_OK;
 }
 
+static enum bm_err
+store(struct call *c, const char *name, const char *document, struct bm_msg *msg)
+{
+    enum bm_err err = group_begin(c, msg);
+
+    if (err != BM_OK)
+        return err;
+    err = registry_policy_create(c->registry, name, span_str(document), msg);
+    if (err == BM_OK)
+        err = call_tag(c, iot_arn(c, "policy", name).text, msg);
+    return group_end(c, err, msg);
+}
+
 void
 api_create_policy(struct call *c)
 {
-    static const char *const not_built[] = { "tags", NULL };
     const char *name = call_policy_name(c);
-    const char *document;
+    const char *document = body_text(c, "policyDocument");
     struct bm_msg msg = { "" };
     struct arn arn;
     enum bm_err err;
 
-    if (name == NULL || !call_text(c, "policyDocument", true, DOCUMENT_BYTES_MAX, &document) ||
-        !call_without(c, not_built) || !check_document(c, document))
+    if (name == NULL || !call_check_document(c, document))
         return;
     arn = iot_arn(c, "policy", name);
-    err = registry_policy_create(c->registry, name, span_str(document), &msg);
+    err = store(c, name, document, &msg);
     if (err == BM_ERR_EXISTS)
         call_refuse_exists(c, name, arn.text, msg.text);
     else
@@ -100,10 +109,22 @@ api_list_policies(struct call *c)
     struct bm_msg msg;
     enum bm_err err;
 
-    if (!page_read(c, &l.page))
-        return;
+    page_read(c, &l.page);
     err = registry_policy_list(c->registry, &l.page.registry, add_policy, &l, &msg);
     page_reply(c, &l.page, "policies", err, &msg);
+}
+
+static enum bm_err
+remove_policy(struct call *c, const char *name, struct bm_msg *msg)
+{
+    enum bm_err err = group_begin(c, msg);
+
+    if (err != BM_OK)
+        return err;
+    err = registry_policy_delete(c->registry, name, msg);
+    if (err == BM_OK)
+        err = registry_tag_clear(c->registry, iot_arn(c, "policy", name).text, msg);
+    return group_end(c, err, msg);
 }
 
 void
@@ -115,7 +136,7 @@ api_delete_policy(struct call *c)
 
     if (name == NULL)
         return;
-    err = registry_policy_delete(c->registry, name, &msg);
+    err = remove_policy(c, name, &msg);
     if (err == BM_ERR_CONFLICT)
         call_refuse(c, DELETE_CONFLICT, "%s", msg.text);
     else

@@ -32,6 +32,9 @@ static const struct {
     [ALREADY_EXISTS] = { 409, "ResourceAlreadyExistsException" },
     [CERTIFICATE_CONFLICT] = { 409, "CertificateConflictException" },
     [DELETE_CONFLICT] = { 409, "DeleteConflictException" },
+    [VERSION_CONFLICT] = { 409, "VersionConflictException" },
+    [VERSIONS_LIMIT] = { 409, "VersionsLimitExceededException" },
+    [NOT_CONFIGURED] = { 404, "NotConfiguredException" },
     [CONFLICT] = { 409, "ConflictException" },
     [LIMIT_EXCEEDED] = { 410, "LimitExceededException" },
     [ENTITY_TOO_LARGE] = { 413, "RequestEntityTooLargeException" },
@@ -187,8 +190,9 @@ problem_of(enum bm_err err, bool lambda)
     case BM_ERR_TIMEOUT:
     case BM_ERR_CLOSED:
         return UNAVAILABLE;
+    case BM_ERR_STATUS: /* a version that is not the expected one */
+        return VERSION_CONFLICT;
     case BM_OK:
-    case BM_ERR_STATUS:
     case BM_ERR_INTERNAL:
         break;
     }
@@ -297,6 +301,8 @@ call_end(struct call *c)
         c->next->prev = c->prev;
     for (size_t i = 0; i < LABELS_MAX; i++)
         buf_fini(&c->labels[i]);
+    for (size_t i = 0; i < c->param_count; i++)
+        buf_fini(&c->params[i]);
     json_decref(c->body);
     free(c);
 }

@@ -71,7 +71,7 @@ print_state(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct buf *o
     buf_addf(out, "  policies");
     if (c.policy_set == 0)
         buf_addf(out, " none");
-    else if (registry_policy_attached(r, id, print_policy, out, NULL) != BM_OK)
+    else if (registry_policy_effective(r, id, print_policy, out, NULL) != BM_OK)
         buf_addf(out, " (unreadable)");
     buf_addf(out, "\n\n");
     registry_cert_fini(&c);

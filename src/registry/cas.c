@@ -134,7 +134,7 @@ insert(struct registry *r, struct registry_ca *ca, struct bm_msg *msg)
             ARGS(a_id(ca->id), a_int(ca->status), a_int(ca->auto_registration), a_int(ca->mode),
                 a_int(now), a_int(ca->not_before_ms), a_int(ca->not_after_ms), a_blob(SPAN(uuid)),
                 a_blob(subject), a_blob(buf_span(&ca->der)),
-                (struct arg){ .kind = ARG_TEXT, .bytes = buf_span(&ca->registration_config) }),
+                a_body(buf_span(&ca->registration_config))),
             &changes, msg);
     if (err != BM_OK)
         return err;
@@ -281,7 +281,8 @@ registry_ca_list(struct registry *r, struct registry_page *page, registry_ca_fn 
     static const char up[] = "SELECT " COLUMNS " FROM cas WHERE row > ?1 ORDER BY row LIMIT ?2";
     static const char down[] =
         "SELECT " COLUMNS " FROM cas WHERE row < ?1 ORDER BY row DESC LIMIT ?2";
+    static const struct page_query query = { .list = 'a', .ascending = up, .descending = down };
     struct list_to to = { fn, arg };
 
-    return page_run(r, page, 'a', up, down, NULL, list_item, &to, msg);
+    return page_run(r, page, &query, list_item, &to, msg);
 }

@@ -29,6 +29,19 @@ cert_row(sqlite3_stmt *st, struct registry_cert *c)
     c->policy_set = (uint32_t)sqlite3_column_int64(st, 11);
 }
 
+enum bm_err
+cert_row_number(
+    struct registry *r, const uint8_t id[REGISTRY_ID_LEN], int64_t *out, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT row FROM certs WHERE id = ?1";
+    char hex[65];
+    enum bm_err err = db_number(r, sql, ARGS(a_id(id)), out, msg);
+
+    if (err == BM_ERR_NOT_FOUND)
+        return bm_fail(msg, err, "no certificate %s", store_id_text(hex, id));
+    return err;
+}
+
 void
 registry_cert_fini(struct registry_cert *c)
 {
@@ -192,20 +205,30 @@ delete_cert(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], bool force, b
     struct bm_msg *msg)
 {
     static const char sql_attached[] = "SELECT count(*) FROM attachments WHERE cert = ?1";
+    static const char sql_things[] = "SELECT count(*) FROM thing_principals WHERE cert = ?1";
     static const char sql[] = "DELETE FROM certs WHERE row = ?1"; /* and what hangs on the row */
     struct registry_cert c;
     int64_t row = 0;
     int64_t policies = 0;
+    int64_t things = 0;
     char hex[65];
     enum bm_err err = cert_find(r, id, &c, &row, msg);
 
     if (err == BM_OK)
         err = db_number(r, sql_attached, ARGS(a_int(row)), &policies, msg);
+    if (err == BM_OK)
+        err = db_number(r, sql_things, ARGS(a_int(row)), &things, msg);
     if (err != BM_OK)
         return err;
     if (c.status == CERT_ACTIVE)
         return bm_fail(msg, BM_ERR_CONFLICT,
             "certificate %s is ACTIVE; set it INACTIVE before deleting it", store_id_text(hex, id));
+    if (things > 0) { /* SPEC aws-iot 3.5: not even by force */
+        *attached = true;
+        return bm_fail(msg, BM_ERR_CONFLICT,
+            "certificate %s has %lld things attached; detach them before deleting it",
+            store_id_text(hex, id), (long long)things);
+    }
     if (policies > 0 && !force) {
         *attached = true;
         return bm_fail(msg, BM_ERR_CONFLICT,
@@ -266,6 +289,11 @@ registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_pag
     struct list_to to = { fn, arg };
     struct arg ca = a_id(ca_id);
 
-    return page_run(r, page, 'c', ca_id != NULL ? ca_up : up, ca_id != NULL ? ca_down : down,
-        ca_id != NULL ? &ca : NULL, list_item, &to, msg);
+    const struct page_query query = { .list = 'c',
+        .ascending = ca_id != NULL ? ca_up : up,
+        .descending = ca_id != NULL ? ca_down : down,
+        .extra = &ca,
+        .extra_count = ca_id != NULL ? 1 : 0 };
+
+    return page_run(r, page, &query, list_item, &to, msg);
 }

@@ -9,12 +9,6 @@
 
 #define COLUMNS "name, modified, code, config, permissions"
 
-static struct arg
-a_json(const struct buf *text)
-{
-    return (struct arg){ .kind = ARG_TEXT, .bytes = buf_span(text) };
-}
-
 static enum bm_err
 function_row(sqlite3_stmt *st, struct registry_function *f, struct bm_msg *msg)
 {
@@ -49,7 +43,7 @@ write_function(struct registry *r, const char *sql, const struct registry_functi
         return bm_fail(msg, BM_ERR_ARG, "a function needs a name");
     return db_change(r, sql,
         ARGS(a_text(f->name), a_int(clock_wall_ms()), a_blob(SPAN(f->code_sha256)),
-            a_json(&f->config), a_json(&f->permissions)),
+            a_body(buf_span(&f->config)), a_body(buf_span(&f->permissions))),
         changes, msg);
 }
 

@@ -54,11 +54,10 @@ marker_write(struct registry_page *page, char list, int64_t row)
 }
 
 enum bm_err
-page_run(struct registry *r, struct registry_page *page, char list, const char *ascending_sql,
-    const char *descending_sql, const struct arg *extra, page_item_fn item, void *arg,
-    struct bm_msg *msg)
+page_run(struct registry *r, struct registry_page *page, const struct page_query *q,
+    page_item_fn item, void *arg, struct bm_msg *msg)
 {
-    struct arg args[3] = { { 0 } };
+    struct arg args[2 + PAGE_EXTRA_MAX] = { { 0 } };
     sqlite3_stmt *st = NULL;
     int64_t row_number = 0;
     enum bm_err err;
@@ -66,15 +65,15 @@ page_run(struct registry *r, struct registry_page *page, char list, const char *
     page->next_marker[0] = '\0';
     if (page->limit == 0 || page->limit > 1000000)
         return bm_fail(msg, BM_ERR_ARG, "page of %zu items", page->limit);
-    err = marker_read(page, list, &row_number, msg);
+    err = marker_read(page, q->list, &row_number, msg);
     if (err != BM_OK)
         return err;
     args[0] = a_int(row_number);
     args[1] = a_int((int64_t)page->limit + 1); /* one more tells whether there is a next page */
-    if (extra != NULL)
-        args[2] = *extra;
+    for (size_t i = 0; i < q->extra_count; i++)
+        args[2 + i] = q->extra[i];
     err = db_query(
-        r, page->ascending ? ascending_sql : descending_sql, args, extra != NULL ? 3 : 2, &st, msg);
+        r, page->ascending ? q->ascending : q->descending, args, 2 + q->extra_count, &st, msg);
     for (size_t n = 0; err == BM_OK; n++) {
         bool row = false;
 
@@ -82,7 +81,7 @@ page_run(struct registry *r, struct registry_page *page, char list, const char *
         if (err != BM_OK || !row)
             break;
         if (n == page->limit) {
-            marker_write(page, list, row_number);
+            marker_write(page, q->list, row_number);
             break;
         }
         row_number = sqlite3_column_int64(st, 0);
@@ -90,4 +89,34 @@ page_run(struct registry *r, struct registry_page *page, char list, const char *
     }
     db_end(st);
     return err;
+}
+
+struct names_to {
+    registry_name_fn fn;
+    void *arg;
+};
+
+static enum bm_err
+name_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
+{
+    struct names_to *to = arg;
+    char name[REGISTRY_NAME_MAX + 1];
+
+    (void)msg;
+    col_text(st, 1, name, sizeof name);
+    to->fn(to->arg, name);
+    return BM_OK;
+}
+
+enum bm_err
+page_names(struct registry *r, struct registry_page *page, char list, const char *ascending,
+    const struct arg *extra, size_t extra_count, registry_name_fn fn, void *arg, struct bm_msg *msg)
+{
+    const struct page_query query = {
+        .list = list, .ascending = ascending, .extra = extra, .extra_count = extra_count
+    };
+    struct names_to to = { fn, arg };
+
+    page->ascending = true;
+    return page_run(r, page, &query, name_item, &to, msg);
 }

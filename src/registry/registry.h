@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the cloud knows, durably: CAs, certificates, policies, rules, functions, the event outbox
- * and the timeline. One writer.
+ * What the cloud knows, durably: CAs, certificates, policies, things, rules, functions, the event
+ * outbox and the timeline. One writer.
  *
  * Groups. Every mutating call runs in the open group (a transaction that the first mutation opens)
  * and is a savepoint of its own: it happens whole or not at all. registry_commit() makes the group
@@ -125,8 +125,8 @@ enum bm_err registry_cert_get(struct registry *r, const uint8_t id[REGISTRY_ID_L
 enum bm_err registry_cert_set_status(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
     enum cert_status to, enum cert_status *old, struct bm_msg *msg);
 /*
- * BM_ERR_CONFLICT while ACTIVE (*attached false) or, unless force, with a policy attached
- * (*attached true; `attached` may be NULL).
+ * BM_ERR_CONFLICT while ACTIVE (*attached false), with a thing attached or, unless force, with a
+ * policy attached (*attached true; `attached` may be NULL).
  */
 enum bm_err registry_cert_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], bool force,
     bool *attached, struct bm_msg *msg);
@@ -151,13 +151,16 @@ enum bm_err registry_ca_list(struct registry *r, struct registry_page *page, reg
 enum bm_err registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_page *page,
     registry_cert_fn fn, void *arg, struct bm_msg *msg);
 
-/* ---- policies. SPEC aws-iot 1.3.3. Targets are certificates (ids) for now. ---- */
+/* ---- policies. SPEC aws-iot 1.3.3. Targets are certificates and thing groups. ---- */
+enum { REGISTRY_VERSIONS_MAX = 5, REGISTRY_ATTACHED_MAX = 10 };
+
 struct registry_policy {
     char name[REGISTRY_NAME_MAX + 1];
-    int version; /* default version, 1.. */
+    int version; /* the default version, 1..; of registry_policy_version_get the one asked for */
+    bool is_default;
     int64_t created_ms, modified_ms;
     char generation[37];
-    struct buf document; /* JSON text of the default version */
+    struct buf document; /* JSON text of that version */
 };
 void registry_policy_fini(struct registry_policy *p);
 typedef void (*registry_policy_fn)(void *arg, const struct registry_policy *policy);
@@ -165,32 +168,184 @@ enum bm_err registry_policy_create(
     struct registry *r, const char *name, struct span document, struct bm_msg *msg);
 enum bm_err registry_policy_get(
     struct registry *r, const char *name, struct registry_policy *out, struct bm_msg *msg);
-/* BM_ERR_CONFLICT: attached. */
+/* BM_ERR_CONFLICT: attached, or has versions beside the default one. */
 enum bm_err registry_policy_delete(struct registry *r, const char *name, struct bm_msg *msg);
 enum bm_err registry_policy_list(struct registry *r, struct registry_page *page,
     registry_policy_fn fn, void *arg, struct bm_msg *msg);
-/*
- * Attaching twice is fine, and so is detaching what is not attached. BM_ERR_NOT_FOUND names which;
- * BM_ERR_LIMIT: an eleventh policy on one certificate.
- */
-enum bm_err registry_policy_attach(struct registry *r, const char *name,
-    const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
-enum bm_err registry_policy_detach(struct registry *r, const char *name,
-    const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
-enum bm_err registry_policy_attached(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN],
-    registry_policy_fn fn, void *arg, struct bm_msg *msg);
-typedef void (*registry_id_fn)(void *arg, const uint8_t id[REGISTRY_ID_LEN]);
-enum bm_err registry_policy_targets(
-    struct registry *r, const char *name, registry_id_fn fn, void *arg, struct bm_msg *msg);
 
 /*
- * Policy sets. The policies attached to a certificate, in their default versions, form a set with a
- * number that stands for exactly these documents for ever: other content gets another number.
- * Workers compile a set once and cache it by number.
+ * Versions count from 1 and no number comes twice. BM_ERR_LIMIT: a sixth one. BM_ERR_CONFLICT: the
+ * default version is not deleted alone. A new default reaches every certificate that has the
+ * policy, which takes time in proportion to their number.
+ */
+enum bm_err registry_policy_version_create(struct registry *r, const char *name,
+    struct span document, bool make_default, int *version, struct bm_msg *msg);
+enum bm_err registry_policy_version_get(struct registry *r, const char *name, int version,
+    struct registry_policy *out, struct bm_msg *msg);
+enum bm_err registry_policy_version_default(
+    struct registry *r, const char *name, int version, struct bm_msg *msg);
+enum bm_err registry_policy_version_delete(
+    struct registry *r, const char *name, int version, struct bm_msg *msg);
+/* Newest first; without documents. */
+enum bm_err registry_policy_versions(
+    struct registry *r, const char *name, registry_policy_fn fn, void *arg, struct bm_msg *msg);
+
+/* A certificate, or when `group` is not NULL that thing group. Borrowed. */
+struct registry_target {
+    const char *group;
+    uint8_t cert_id[REGISTRY_ID_LEN];
+};
+/*
+ * Attaching twice is fine, and so is detaching what is not attached. BM_ERR_NOT_FOUND names which;
+ * BM_ERR_LIMIT: an eleventh policy on one target.
+ */
+enum bm_err registry_policy_attach(
+    struct registry *r, const char *name, const struct registry_target *target, struct bm_msg *msg);
+enum bm_err registry_policy_detach(
+    struct registry *r, const char *name, const struct registry_target *target, struct bm_msg *msg);
+/* By name. `inherited`: a group's also from the groups above it. */
+enum bm_err registry_policy_attached(struct registry *r, const struct registry_target *target,
+    bool inherited, registry_policy_fn fn, void *arg, struct bm_msg *msg);
+/* All that count for a certificate: its own, and those of the groups of its things. */
+enum bm_err registry_policy_effective(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN],
+    registry_policy_fn fn, void *arg, struct bm_msg *msg);
+typedef void (*registry_target_fn)(void *arg, const struct registry_target *target);
+/* Certificates first, then groups; pages go upwards only. */
+enum bm_err registry_policy_targets(struct registry *r, const char *name,
+    struct registry_page *page, registry_target_fn fn, void *arg, struct bm_msg *msg);
+
+/*
+ * Policy sets. The policies that count for a certificate, in their default versions, form a set
+ * with a number that stands for exactly these documents for ever: other content gets another
+ * number. Workers compile a set once and cache it by number.
  */
 typedef void (*registry_document_fn)(void *arg, const char *policy_name, struct span document);
 enum bm_err registry_policy_set(
     struct registry *r, uint32_t set, registry_document_fn fn, void *arg, struct bm_msg *msg);
+
+/* ---- things, their types and groups. SPEC aws-iot 1.3.4 ---- */
+struct registry_type {
+    char name[REGISTRY_NAME_MAX + 1];
+    char id[37]; /* UUID */
+    int64_t created_ms;
+    int64_t deprecated_ms; /* 0: it is not */
+    struct buf description;
+    struct buf searchable; /* JSON array of attribute names */
+};
+void registry_type_fini(struct registry_type *t);
+typedef void (*registry_type_fn)(void *arg, const struct registry_type *t);
+/* BM_ERR_EXISTS: with other properties. The same again is fine. */
+enum bm_err registry_type_create(struct registry *r, struct registry_type *t, struct bm_msg *msg);
+enum bm_err registry_type_get(
+    struct registry *r, const char *name, struct registry_type *out, struct bm_msg *msg);
+enum bm_err registry_type_deprecate(
+    struct registry *r, const char *name, bool undo, struct bm_msg *msg);
+/* BM_ERR_CONFLICT: not deprecated, or a thing is of this type. */
+enum bm_err registry_type_delete(struct registry *r, const char *name, struct bm_msg *msg);
+/* `name` NULL: all. */
+enum bm_err registry_type_list(struct registry *r, const char *name, struct registry_page *page,
+    registry_type_fn fn, void *arg, struct bm_msg *msg);
+
+struct registry_thing {
+    char name[REGISTRY_NAME_MAX + 1];
+    char id[37];                      /* UUID */
+    char type[REGISTRY_NAME_MAX + 1]; /* "" when none */
+    int64_t version;                  /* grows with every change */
+    struct buf attributes;            /* JSON object, values are strings */
+};
+void registry_thing_fini(struct registry_thing *t);
+typedef void (*registry_thing_fn)(void *arg, const struct registry_thing *t);
+/*
+ * BM_ERR_EXISTS: with other content; the same again is fine. BM_ERR_NOT_FOUND: no such type.
+ * BM_ERR_CONFLICT: the type is deprecated.
+ */
+enum bm_err registry_thing_create(struct registry *r, struct registry_thing *t, struct bm_msg *msg);
+enum bm_err registry_thing_get(
+    struct registry *r, const char *name, struct registry_thing *out, struct bm_msg *msg);
+/*
+ * Set type and attributes as `t` has them. `expected`, unless 0, must be the version (else
+ * BM_ERR_STATUS); t->version gets the new one.
+ */
+enum bm_err registry_thing_update(
+    struct registry *r, struct registry_thing *t, int64_t expected, struct bm_msg *msg);
+/* Not there is fine. BM_ERR_CONFLICT: a certificate is attached. BM_ERR_STATUS: as above. */
+enum bm_err registry_thing_delete(
+    struct registry *r, const char *name, int64_t expected, struct bm_msg *msg);
+/* Unset filters are NULL. */
+struct registry_thing_filter {
+    const char *type;
+    const char *attribute;
+    const char *value;
+    bool prefix; /* of the value */
+};
+enum bm_err registry_thing_list(struct registry *r, const struct registry_thing_filter *filter,
+    struct registry_page *page, registry_thing_fn fn, void *arg, struct bm_msg *msg);
+
+/* Both must be there; twice is fine, and so is detaching what is not attached. */
+enum bm_err registry_thing_attach(struct registry *r, const char *name,
+    const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
+enum bm_err registry_thing_detach(struct registry *r, const char *name,
+    const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
+bool registry_thing_attached(
+    struct registry *r, const char *name, const uint8_t cert_id[REGISTRY_ID_LEN]);
+typedef void (*registry_id_fn)(void *arg, const uint8_t id[REGISTRY_ID_LEN]);
+typedef void (*registry_name_fn)(void *arg, const char *name);
+enum bm_err registry_thing_principals(struct registry *r, const char *name,
+    struct registry_page *page, registry_id_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_principal_things(struct registry *r, const uint8_t cert_id[REGISTRY_ID_LEN],
+    struct registry_page *page, registry_name_fn fn, void *arg, struct bm_msg *msg);
+
+struct registry_group {
+    char name[REGISTRY_NAME_MAX + 1];
+    char id[37];                        /* UUID */
+    char parent[REGISTRY_NAME_MAX + 1]; /* "" when none */
+    int64_t version;
+    int64_t created_ms;
+    struct buf description;
+    struct buf attributes; /* JSON object */
+};
+void registry_group_fini(struct registry_group *g);
+typedef void (*registry_group_fn)(void *arg, const struct registry_group *g);
+/* BM_ERR_EXISTS: with other content. BM_ERR_NOT_FOUND: no such parent. */
+enum bm_err registry_group_create(struct registry *r, struct registry_group *g, struct bm_msg *msg);
+enum bm_err registry_group_get(
+    struct registry *r, const char *name, struct registry_group *out, struct bm_msg *msg);
+enum bm_err registry_group_update(
+    struct registry *r, struct registry_group *g, int64_t expected, struct bm_msg *msg);
+/* Not there is fine. BM_ERR_CONFLICT: it has groups below it. Its policies are detached. */
+enum bm_err registry_group_delete(
+    struct registry *r, const char *name, int64_t expected, struct bm_msg *msg);
+/* `parent` NULL: any; `recursive`: all below it, or without a parent all (else those at the top).
+ */
+enum bm_err registry_group_list(struct registry *r, const char *parent, bool recursive,
+    const char *prefix, struct registry_page *page, registry_group_fn fn, void *arg,
+    struct bm_msg *msg);
+enum bm_err registry_group_add(
+    struct registry *r, const char *group, const char *thing, struct bm_msg *msg);
+enum bm_err registry_group_remove(
+    struct registry *r, const char *group, const char *thing, struct bm_msg *msg);
+enum bm_err registry_group_things(struct registry *r, const char *group, bool recursive,
+    struct registry_page *page, registry_name_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_groups_of(struct registry *r, const char *thing, struct registry_page *page,
+    registry_name_fn fn, void *arg, struct bm_msg *msg);
+
+/* ---- tags of a resource, by its ARN. SPEC aws-iot 1.3.6 ---- */
+enum { REGISTRY_TAGS_MAX = 50 };
+typedef void (*registry_tag_fn)(void *arg, const char *key, const char *value);
+/* BM_ERR_LIMIT: more than REGISTRY_TAGS_MAX. */
+enum bm_err registry_tag_set(
+    struct registry *r, const char *arn, const char *key, const char *value, struct bm_msg *msg);
+enum bm_err registry_tag_remove(
+    struct registry *r, const char *arn, const char *key, struct bm_msg *msg);
+enum bm_err registry_tag_clear(struct registry *r, const char *arn, struct bm_msg *msg);
+enum bm_err registry_tag_list(
+    struct registry *r, const char *arn, registry_tag_fn fn, void *arg, struct bm_msg *msg);
+
+/* ---- an account's settings (logging, event configurations): JSON text by a key of ours ---- */
+enum bm_err registry_setting_get(/* appends; BM_ERR_NOT_FOUND */
+    struct registry *r, const char *key, struct buf *out, struct bm_msg *msg);
+enum bm_err registry_setting_put(
+    struct registry *r, const char *key, struct span value, struct bm_msg *msg);
 
 /* ---- topic rules: the payload object as given, checked by the caller ---- */
 struct registry_rule {

@@ -8,12 +8,6 @@
 
 #define COLUMNS "name, disabled, created, payload"
 
-static struct arg
-a_body(struct span text)
-{
-    return (struct arg){ .kind = ARG_TEXT, .bytes = text };
-}
-
 static enum bm_err
 rule_row(sqlite3_stmt *st, struct registry_rule *rule, struct bm_msg *msg)
 {

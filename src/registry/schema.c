@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tables of registry.db. The version stands in user_version; a file of a newer version is
- * refused.
+ * The tables of registry.db. The version stands in user_version; a file of an older version is
+ * brought up to date step by step, one of a newer version is refused.
  *
  * Certificates: a narrow row that every JITR writes and every start reads, found by a unique index
  * over the SHA-256 (the one page at a random place that an insert dirties, SPEC endpoint 6); DER in
@@ -15,7 +15,7 @@
  */
 #include "registry/store.h"
 
-enum { SCHEMA_VERSION = 1 };
+enum { SCHEMA_VERSION = 2 };
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -76,17 +76,67 @@ static const char schema[] =
 
     "PRAGMA user_version = 1;";
 
+/*
+ * Version 2: policies have versions, there are things. `documents` of a policy is its default
+ * version's. A thing's attributes are rows, so that a list can be asked for a value of one.
+ */
+static const char schema_2[] =
+    "ALTER TABLE policies ADD COLUMN last_version INTEGER NOT NULL DEFAULT 1;"
+    "CREATE TABLE policy_versions(policy INTEGER NOT NULL REFERENCES policies(row) ON DELETE "
+    "CASCADE,"
+    " version INTEGER NOT NULL, created INTEGER NOT NULL,"
+    " document INTEGER NOT NULL REFERENCES documents(row), PRIMARY KEY(policy, version))"
+    " WITHOUT ROWID;"
+    "INSERT INTO policy_versions SELECT row, version, created, document FROM policies;"
+
+    "CREATE TABLE thing_types(row INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+    " id BLOB NOT NULL, created INTEGER NOT NULL, deprecated INTEGER NOT NULL,"
+    " description TEXT NOT NULL, searchable TEXT NOT NULL);"
+    "CREATE TABLE things(row INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+    " id BLOB NOT NULL, type INTEGER REFERENCES thing_types(row), version INTEGER NOT NULL,"
+    " created INTEGER NOT NULL);"
+    "CREATE INDEX things_type ON things(type) WHERE type IS NOT NULL;"
+    "CREATE TABLE thing_attributes(thing INTEGER NOT NULL REFERENCES things(row) ON DELETE CASCADE,"
+    " name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(thing, name)) WITHOUT ROWID;"
+    "CREATE INDEX thing_attributes_value ON thing_attributes(name, value, thing);"
+    "CREATE TABLE thing_principals(thing INTEGER NOT NULL REFERENCES things(row),"
+    " cert INTEGER NOT NULL REFERENCES certs(row), PRIMARY KEY(thing, cert)) WITHOUT ROWID;"
+    "CREATE INDEX thing_principals_cert ON thing_principals(cert);"
+
+    "CREATE TABLE thing_groups(row INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+    " id BLOB NOT NULL, parent INTEGER REFERENCES thing_groups(row), version INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, description TEXT NOT NULL, attributes TEXT NOT NULL);"
+    "CREATE INDEX thing_groups_parent ON thing_groups(parent);"
+    "CREATE TABLE group_members(grp INTEGER NOT NULL REFERENCES thing_groups(row) ON DELETE "
+    "CASCADE,"
+    " thing INTEGER NOT NULL REFERENCES things(row) ON DELETE CASCADE, PRIMARY KEY(grp, thing))"
+    " WITHOUT ROWID;"
+    "CREATE INDEX group_members_thing ON group_members(thing);"
+    "CREATE TABLE group_attachments(grp INTEGER NOT NULL REFERENCES thing_groups(row) ON DELETE "
+    "CASCADE,"
+    " policy INTEGER NOT NULL REFERENCES policies(row), PRIMARY KEY(grp, policy)) WITHOUT ROWID;"
+    "CREATE INDEX group_attachments_policy ON group_attachments(policy);"
+
+    "CREATE TABLE tags(resource TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,"
+    " PRIMARY KEY(resource, key)) WITHOUT ROWID;"
+    "PRAGMA user_version = 2;";
+
+static const char *const steps[SCHEMA_VERSION] = { schema, schema_2 };
+
 static const char sql_version[] = "PRAGMA user_version";
 
+/* From `version` to the newest, all or nothing. */
 static enum bm_err
-schema_make(struct registry *r, struct bm_msg *msg)
+schema_make(struct registry *r, int64_t version, struct bm_msg *msg)
 {
     enum bm_err err;
+    bool made = true;
 
     if (sqlite3_exec(r->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return db_fail(r, msg, "cannot start making the tables");
-    if (sqlite3_exec(r->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-        sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+    for (; made && version < SCHEMA_VERSION; version++)
+        made = sqlite3_exec(r->db, steps[version], NULL, NULL, NULL) == SQLITE_OK;
+    if (made && sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
         return BM_OK;
     err = db_fail(r, msg, "cannot make the tables");
     (void)sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
@@ -107,7 +157,9 @@ schema_open(struct registry *r, const char *path, struct bm_msg *msg)
             (long long)version, SCHEMA_VERSION);
     if (version == SCHEMA_VERSION)
         return BM_OK;
-    if (r->read_only)
+    if (r->read_only && version == 0)
         return bm_fail(msg, BM_ERR_NOT_FOUND, "%s is empty; start `birthmark cloud` once", path);
-    return schema_make(r, msg);
+    if (r->read_only) /* what is read of it, the timeline, was there from the first version */
+        return BM_OK;
+    return schema_make(r, version, msg);
 }

@@ -16,7 +16,7 @@
 
 #include <sqlite3.h>
 
-enum { STATEMENT_SLOTS = 112 };
+enum { STATEMENT_SLOTS = 224 };
 
 struct statement_slot {
     const char *sql;
@@ -71,6 +71,12 @@ static inline struct arg
 a_blob(struct span v)
 {
     return (struct arg){ .kind = ARG_BLOB, .bytes = v };
+}
+
+static inline struct arg
+a_body(struct span text)
+{
+    return (struct arg){ .kind = ARG_TEXT, .bytes = text };
 }
 
 /* An id, or NULL. */
@@ -131,16 +137,45 @@ enum bm_err marker_read(
 void marker_write(struct registry_page *page, char list, int64_t row);
 
 /*
- * Run a list query `sql` with the arguments (marker row, limit + 1, extra). Calls item() for each
- * row of the page; column 0 is the row number.
+ * Run a list query `sql` with the arguments (marker row, limit + 1, extra...). Calls item() for
+ * each row of the page; column 0 is the row number.
  */
+enum { PAGE_EXTRA_MAX = 4 };
 typedef enum bm_err (*page_item_fn)(void *arg, sqlite3_stmt *st, struct bm_msg *msg);
-enum bm_err page_run(struct registry *r, struct registry_page *page, char list,
-    const char *ascending_sql, const char *descending_sql, const struct arg *extra,
+struct page_query {
+    char list; /* a letter of its own for each list */
+    const char *ascending;
+    const char *descending;
+    const struct arg *extra;
+    size_t extra_count;
+};
+enum bm_err page_run(struct registry *r, struct registry_page *page, const struct page_query *q,
     page_item_fn item, void *arg, struct bm_msg *msg);
 
-/* policies.c: give the certificate the set of its attached policies. */
+/* A list whose column 1 is a name; upwards only. */
+enum bm_err page_names(struct registry *r, struct registry_page *page, char list,
+    const char *ascending, const struct arg *extra, size_t extra_count, registry_name_fn fn,
+    void *arg, struct bm_msg *msg);
+
+/* certificates.c */
+enum bm_err cert_row_number(
+    struct registry *r, const uint8_t id[REGISTRY_ID_LEN], int64_t *out, struct bm_msg *msg);
+
+/* groups.c */
+enum bm_err group_row_number(
+    struct registry *r, const char *name, int64_t *out, struct bm_msg *msg);
+
+/* things.c */
+enum bm_err thing_row_number(
+    struct registry *r, const char *name, int64_t *out, struct bm_msg *msg);
+
+/*
+ * policies.c: give the certificate the set of the policies that count for it; the same for all
+ * certificates of the query `sql`, whose columns are row and id, and whose one argument is `of`.
+ */
 enum bm_err policy_set_refresh(struct registry *r, int64_t cert_row, struct bm_msg *msg);
+enum bm_err policy_sets_refresh(
+    struct registry *r, const char *sql, int64_t of, struct bm_msg *msg);
 
 /* names.c. SPEC aws-iot 3.5 */
 bool status_may_change(enum cert_status from, enum cert_status to);

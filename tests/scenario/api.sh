@@ -191,8 +191,8 @@ check_silent "delete-topic-rule" iot_ delete-topic-rule --rule-name r
 check_silent "remove-permission" lambda remove-permission --function-name echo --statement-id iot
 check_silent "delete-function" lambda delete-function --function-name echo
 check_silent "delete-registration-code" iot_ delete-registration-code
-check_refused NotImplementedException "what is not built says so" iot_ list-things
-check_output "by its name" "ListThings \(GET /things\) is not built here" cat "$work/said"
+check_refused NotImplementedException "what is not built says so" iot_ list-jobs
+check_output "by its name" "ListJobs \(GET /jobs\) is not built here" cat "$work/said"
 
 # ---- signatures ----
 check_refused MissingAuthenticationTokenException "an unsigned request is refused" iot_ get-registration-code --no-sign-request

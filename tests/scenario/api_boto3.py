@@ -79,8 +79,10 @@ refused("a policy of 2049 characters", "MalformedPolicyException", 400, iot.crea
         policyDocument=OPEN.replace("*\"}", "x" * 2049 + "\"}"))
 refused("attaching to what is not there", "ResourceNotFoundException", 404, iot.attach_policy, policyName="b_1.,@=+-",
         target=ARN + "cert/" + NO_ID)
-refused("attaching to a thing group", "NotImplementedException", 501, iot.attach_policy, policyName="b_1.,@=+-",
-        target=ARN + "thinggroup/g")
+refused("attaching to a thing group that is not there", "ResourceNotFoundException", 404, iot.attach_policy,
+        policyName="b_1.,@=+-", target=ARN + "thinggroup/g")
+refused("attaching to a Cognito identity", "NotImplementedException", 501, iot.attach_policy, policyName="b_1.,@=+-",
+        target="arn:aws:cognito-identity:us-east-1:000000000000:identity/x")
 for n in range(10):
     iot.create_policy(policyName=f"many{n}", policyDocument=OPEN)
     iot.attach_policy(policyName=f"many{n}", target=ARN + "cert/" + cert)

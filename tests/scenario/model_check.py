@@ -208,6 +208,8 @@ VALUES = {
     "Variables": lambda: {"AB": "b", "C_1": ""}, "tags": None, "Timeout": lambda: rng.randint(1, 900), "MemorySize": lambda: rng.randint(128, 10240),
     "targetName": lambda: one("group"), "thingGroupArn": lambda: ARN + "thinggroup/" + one("group"), "thingArn": lambda: ARN + "thing/" + one("thing"),
 }
+# What cannot be deleted while it is used: one of each is made and deleted only.
+MADE_ALONE = {"policyName": "Policy", "thingName": "Thing", "thingGroupName": "ThingGroup", "thingTypeName": "ThingType"}
 TOKENS = {}  # (operation) -> markers the service gave
 TOKEN_IN = {"marker": "nextMarker", "nextToken": "nextToken", "Marker": "NextMarker"}
 
@@ -245,8 +247,8 @@ def make(shape, operation, name=None, depth=0):
         return rng.choice(TOKENS[operation]) if TOKENS.get(operation) else None
     if name == "certificateId" and "CACertificate" in operation:
         return an_id("ca")
-    if name == "policyName" and operation in ("CreatePolicy", "DeletePolicy"):
-        return rng.choice([one("policy"), "never_attached"])
+    if name in MADE_ALONE and operation in ("Create" + MADE_ALONE[name], "Delete" + MADE_ALONE[name]):
+        return rng.choice([VALUES[name](), "never_attached"])
     if VALUES.get(name):
         return VALUES[name]()
     kind = shape.type_name
@@ -394,7 +396,7 @@ def judge(service, operation, seen, name, answer):
 
 
 # What a request of legal members may still be refused for as invalid: facts the model cannot say.
-FAIR = [r"is not a marker of", r"^no policy", r"is none that was given here", r"certificate", r"differs|same", r"thing .* (is attached|has no type)", r"is retired",
+FAIR = [r"is not a marker of", r"^no (policy|thing group|certificate)", r"is none that was given here", r"certificate", r"differs|same", r"thing .* (is attached|has no type)", r"is retired",
         r"Timeout|MemorySize", r"cycle|below itself", r"not deprecated|deprecated|at least 5 minutes", r"CSR", r"have a parent", r"type .* is used",
         r"attached to", r"architecture", r"already", r"payload", r"searchable"]
 

@@ -601,9 +601,9 @@ operations_not_built_are_named(void **state)
 {
     struct world *w = *state;
 
-    expect(w, "GET", "/things", "", 501, "NotImplementedException", "ListThings (GET /things)");
-    expect(w, "PUT", "/things/a/principals", "", 501, "NotImplementedException",
-        "AttachThingPrincipal");
+    expect(w, "GET", "/jobs", "", 501, "NotImplementedException", "ListJobs (GET /jobs)");
+    expect(w, "POST", "/jobs/a/targets", "", 501, "NotImplementedException",
+        "AssociateTargetsWithJob");
     expect(w, "GET", "/destinations/arn%3Aaws/x/y", "", 501, "NotImplementedException",
         "GetTopicRuleDestination");
     expect(
@@ -1115,8 +1115,8 @@ attaching_refuses_what_is_no_certificate_here(void **state)
     expect(w, "PUT", "/target-policies/p", "{\"target\":\"" CERT_ARN "12\"}", 400,
         "InvalidRequestException", NULL);
     expect(w, "PUT", "/target-policies/p",
-        "{\"target\":\"arn:aws:iot:eu-west-1:" ACCOUNT ":thinggroup/g\"}", 501,
-        "NotImplementedException", "thing groups");
+        "{\"target\":\"arn:aws:iot:eu-west-1:" ACCOUNT ":thinggroup/g\"}", 404,
+        "ResourceNotFoundException", "\"g\"");
     expect(w, "PUT", "/principal-policies/p", "", 400, "InvalidRequestException",
         "x-amzn-iot-principal");
 }
@@ -1147,7 +1147,7 @@ targets_of_a_policy_come_in_pages(void **state)
     }
     assert_int_equal(seen, 5);
     assert_null(json_object_get(w->reply.json, "nextMarker"));
-    expect(w, "POST", "/policy-targets/p?marker=zz", "", 400, "InvalidRequestException", "'zz'");
+    expect(w, "POST", "/policy-targets/p?marker=zz", "", 400, "InvalidRequestException", "\"zz\"");
     party_fini(&ca);
 }
 

@@ -512,11 +512,11 @@ newer_or_damaged_file_is_refused_with_words(void **state)
     char path[64];
 
     assert_int_equal(
-        sqlite3_exec(f->r->db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_exec(f->r->db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
     registry_close(f->r);
     f->r = NULL;
     assert_int_equal(registry_open(&o, &r, &f->msg), BM_ERR_CONFLICT);
-    assert_non_null(strstr(f->msg.text, "version 2"));
+    assert_non_null(strstr(f->msg.text, "version 99"));
     (void)snprintf(path, sizeof path, "%s/registry.db", f->dir);
     OK(f, file_write(path, span_str("this is no database, but long enough to be read as one"), 0600,
               &f->msg));
@@ -724,12 +724,21 @@ see_document(void *arg, const char *name, struct span document)
 }
 
 static void
-see_id(void *arg, const uint8_t id[32])
+see_target(void *arg, const struct registry_target *t)
 {
     struct seen *s = arg;
 
-    s->n[s->count++] = id[0];
+    s->n[s->count++] = t->group != NULL ? 1000U + (unsigned)t->group[0] : t->cert_id[0];
 }
+
+static const struct registry_target *
+target_of(struct registry_target *t, const uint8_t id[32])
+{
+    *t = (struct registry_target){ 0 };
+    memcpy(t->cert_id, id, 32);
+    return t;
+}
+#define CERT(id) target_of(&(struct registry_target){ 0 }, (id))
 
 static uint32_t
 set_of(struct fixture *f, unsigned n)
@@ -771,15 +780,15 @@ policy_is_created_listed_attached_and_deleted_in_legal_order_only(void **state)
     OK(f, registry_policy_list(f->r, &page, see_policy, &names, &f->msg));
     assert_string_equal(names.text, "two one "); /* newest first */
 
-    OK(f, registry_policy_attach(f->r, "one", id, &f->msg));
-    OK(f, registry_policy_attach(f->r, "one", id, &f->msg));
-    assert_int_equal(registry_policy_attach(f->r, "three", id, &f->msg), BM_ERR_NOT_FOUND);
+    OK(f, registry_policy_attach(f->r, "one", CERT(id), &f->msg));
+    OK(f, registry_policy_attach(f->r, "one", CERT(id), &f->msg));
+    assert_int_equal(registry_policy_attach(f->r, "three", CERT(id), &f->msg), BM_ERR_NOT_FOUND);
     assert_non_null(strstr(f->msg.text, "three"));
     make_id(id, 9);
-    assert_int_equal(registry_policy_attach(f->r, "one", id, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_policy_attach(f->r, "one", CERT(id), &f->msg), BM_ERR_NOT_FOUND);
     assert_non_null(strstr(f->msg.text, "certificate"));
     make_id(id, 1);
-    OK(f, registry_policy_targets(f->r, "one", see_id, &targets, &f->msg));
+    OK(f, registry_policy_targets(f->r, "one", &page, see_target, &targets, &f->msg));
     assert_int_equal(targets.count, 1);
     assert_int_equal(targets.n[0], 1);
     assert_int_equal(registry_policy_delete(f->r, "one", &f->msg), BM_ERR_CONFLICT);
@@ -823,15 +832,227 @@ eleventh_policy_on_a_certificate_is_refused(void **state)
         (void)snprintf(name, sizeof name, "p%02u", i);
         OK(f, registry_policy_create(f->r, name, span_str("{}"), &f->msg));
         if (i < 10)
-            OK(f, registry_policy_attach(f->r, name, id, &f->msg));
+            OK(f, registry_policy_attach(f->r, name, CERT(id), &f->msg));
         else
-            assert_int_equal(registry_policy_attach(f->r, name, id, &f->msg), BM_ERR_LIMIT);
+            assert_int_equal(registry_policy_attach(f->r, name, CERT(id), &f->msg), BM_ERR_LIMIT);
         if (i == 9)
             set = set_of(f, 1);
     }
     assert_int_equal(set_of(f, 1), set);
-    OK(f, registry_policy_attached(f->r, id, see_policy, &names, &f->msg));
+    OK(f, registry_policy_attached(f->r, CERT(id), false, see_policy, &names, &f->msg));
     assert_string_equal(names.text, "p00 p01 p02 p03 p04 p05 p06 p07 p08 p09 ");
+}
+
+static void
+policy_versions_count_up_and_the_default_reaches_every_target(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_policy p = { 0 };
+    struct names names = { "" };
+    uint8_t id[32];
+    uint32_t first;
+    int version = 0;
+
+    make_id(id, 1);
+    OK(f, insert_cert(f->r, 1, CERT_ACTIVE, NULL, &f->msg));
+    OK(f, registry_policy_create(f->r, "p", span_str("{1}"), &f->msg));
+    OK(f, registry_policy_attach(f->r, "p", CERT(id), &f->msg));
+    first = set_of(f, 1);
+    OK(f, registry_policy_version_create(f->r, "p", span_str("{2}"), false, &version, &f->msg));
+    assert_int_equal(version, 2);
+    assert_int_equal(set_of(f, 1), first);
+    assert_int_equal(registry_policy_delete(f->r, "p", &f->msg), BM_ERR_CONFLICT);
+    OK(f, registry_policy_version_default(f->r, "p", 2, &f->msg));
+    assert_int_not_equal(set_of(f, 1), first);
+    OK(f, registry_policy_version_default(f->r, "p", 1, &f->msg));
+    assert_int_equal(set_of(f, 1), first); /* the same documents, the same number */
+    assert_int_equal(registry_policy_version_delete(f->r, "p", 1, &f->msg), BM_ERR_CONFLICT);
+    OK(f, registry_policy_version_delete(f->r, "p", 2, &f->msg));
+    assert_int_equal(registry_policy_version_get(f->r, "p", 2, &p, &f->msg), BM_ERR_NOT_FOUND);
+    for (int i = 3; i < 3 + REGISTRY_VERSIONS_MAX - 1; i++) {
+        OK(f, registry_policy_version_create(f->r, "p", span_str("{n}"), true, &version, &f->msg));
+        assert_int_equal(version, i); /* 2 does not come again */
+    }
+    assert_int_equal(
+        registry_policy_version_create(f->r, "p", span_str("{6}"), true, &version, &f->msg),
+        BM_ERR_LIMIT);
+    OK(f, registry_policy_version_get(f->r, "p", 1, &p, &f->msg));
+    assert_true(span_eq(buf_span(&p.document), span_str("{1}")));
+    assert_false(p.is_default);
+    registry_policy_fini(&p);
+    OK(f, registry_policy_versions(f->r, "p", see_policy, &names, &f->msg));
+    assert_string_equal(names.text, "p p p p p ");
+}
+
+static enum bm_err
+make_thing(struct fixture *f, const char *name, const char *type, const char *attributes)
+{
+    struct registry_thing t = { 0 };
+    enum bm_err err;
+
+    (void)snprintf(t.name, sizeof t.name, "%s", name);
+    (void)snprintf(t.type, sizeof t.type, "%s", type);
+    buf_addf(&t.attributes, "%s", attributes);
+    err = registry_thing_create(f->r, &t, &f->msg);
+    registry_thing_fini(&t);
+    return err;
+}
+
+static enum bm_err
+make_group(struct fixture *f, const char *name, const char *parent)
+{
+    struct registry_group g = { 0 };
+    enum bm_err err;
+
+    (void)snprintf(g.name, sizeof g.name, "%s", name);
+    (void)snprintf(g.parent, sizeof g.parent, "%s", parent);
+    buf_addf(&g.attributes, "{}");
+    err = registry_group_create(f->r, &g, &f->msg);
+    registry_group_fini(&g);
+    return err;
+}
+
+static void
+see_thing(void *arg, const struct registry_thing *t)
+{
+    struct names *n = arg;
+
+    (void)strncat(n->text, t->name, sizeof n->text - strlen(n->text) - 1);
+    (void)strncat(n->text, " ", sizeof n->text - strlen(n->text) - 1);
+}
+
+static void
+see_name(void *arg, const char *name)
+{
+    struct names *n = arg;
+
+    (void)strncat(n->text, name, sizeof n->text - strlen(n->text) - 1);
+    (void)strncat(n->text, " ", sizeof n->text - strlen(n->text) - 1);
+}
+
+static void
+things_are_made_once_found_by_attribute_and_changed_at_their_version(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_type type = { .name = "lamp" };
+    struct registry_thing t;
+    struct registry_page page = { .marker = "", .limit = 2 };
+    struct registry_page rest = { .limit = 2 };
+    struct registry_thing_filter by_colour = { .attribute = "colour", .value = "red" };
+    struct names names = { "" };
+
+    OK(f, registry_type_create(f->r, &type, &f->msg));
+    assert_int_equal(make_thing(f, "a", "none", "{}"), BM_ERR_NOT_FOUND);
+    OK(f, make_thing(f, "a", "lamp", "{\"size\":\"1\",\"colour\":\"red\"}"));
+    OK(f, make_thing(f, "a", "lamp", "{\"colour\":\"red\",\"size\":\"1\"}"));
+    assert_int_equal(make_thing(f, "a", "lamp", "{\"colour\":\"red\"}"), BM_ERR_EXISTS);
+    assert_int_equal(make_thing(f, "a", "", "{\"colour\":\"red\",\"size\":\"1\"}"), BM_ERR_EXISTS);
+    OK(f, make_thing(f, "b", "", "{\"colour\":\"blue\"}"));
+    OK(f, make_thing(f, "c", "", "{\"colour\":\"reddish\"}"));
+    OK(f, make_thing(f, "d", "lamp", "{\"colour\":\"red\"}"));
+
+    OK(f, registry_thing_list(f->r, &by_colour, &page, see_thing, &names, &f->msg));
+    assert_string_equal(names.text, "a d ");
+    by_colour.prefix = true;
+    names.text[0] = '\0';
+    OK(f, registry_thing_list(f->r, &by_colour, &page, see_thing, &names, &f->msg));
+    rest.marker = page.next_marker;
+    OK(f, registry_thing_list(f->r, &by_colour, &rest, see_thing, &names, &f->msg));
+    assert_string_equal(names.text, "a c d ");
+    assert_string_equal(rest.next_marker, "");
+
+    OK(f, registry_thing_get(f->r, "a", &t, &f->msg));
+    assert_int_equal(registry_thing_update(f->r, &t, 2, &f->msg), BM_ERR_STATUS);
+    OK(f, registry_type_deprecate(f->r, "lamp", false, &f->msg));
+    t.version = 1;
+    OK(f, registry_thing_update(f->r, &t, 1, &f->msg)); /* it keeps its deprecated type */
+    assert_int_equal(t.version, 2);
+    registry_thing_fini(&t);
+    assert_int_equal(make_thing(f, "e", "lamp", "{}"), BM_ERR_CONFLICT);
+    assert_int_equal(registry_type_delete(f->r, "lamp", &f->msg), BM_ERR_CONFLICT);
+    assert_int_equal(registry_thing_delete(f->r, "a", 1, &f->msg), BM_ERR_STATUS);
+    OK(f, registry_thing_delete(f->r, "a", 2, &f->msg));
+    OK(f, registry_thing_delete(f->r, "a", 0, &f->msg));
+    OK(f, registry_thing_delete(f->r, "d", 0, &f->msg));
+    OK(f, registry_type_delete(f->r, "lamp", &f->msg));
+}
+
+static void
+policies_of_groups_count_for_certificates_of_the_things_in_and_below_them(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_target top = { .group = "top" };
+    struct registry_page page = { .marker = "", .limit = 10 };
+    struct names names = { "" };
+    struct table_entry e;
+    uint8_t id[32];
+    bool attached = false;
+
+    make_id(id, 1);
+    OK(f, insert_cert(f->r, 1, CERT_INACTIVE, NULL, &f->msg));
+    OK(f, make_group(f, "top", ""));
+    OK(f, make_group(f, "below", "top"));
+    assert_int_equal(make_group(f, "below", ""), BM_ERR_EXISTS);
+    assert_int_equal(make_group(f, "x", "none"), BM_ERR_NOT_FOUND);
+    OK(f, make_thing(f, "t", "", "{}"));
+    OK(f, registry_policy_create(f->r, "p", span_str("{1}"), &f->msg));
+    OK(f, registry_policy_attach(f->r, "p", &top, &f->msg));
+    OK(f, registry_group_add(f->r, "below", "t", &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_true(table_get(f->table, id, &e));
+    assert_int_equal(e.policy_set, 0);
+    OK(f, registry_thing_attach(f->r, "t", id, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_true(table_get(f->table, id, &e));
+    assert_int_not_equal(e.policy_set, 0);
+    OK(f, registry_policy_effective(f->r, id, see_policy, &names, &f->msg));
+    assert_string_equal(names.text, "p ");
+    names.text[0] = '\0';
+    OK(f, registry_group_things(f->r, "top", true, &page, see_name, &names, &f->msg));
+    assert_string_equal(names.text, "t ");
+
+    assert_int_equal(registry_cert_delete(f->r, id, true, &attached, &f->msg), BM_ERR_CONFLICT);
+    assert_true(attached);
+    assert_int_equal(registry_thing_delete(f->r, "t", 0, &f->msg), BM_ERR_CONFLICT);
+    assert_int_equal(registry_group_delete(f->r, "top", 0, &f->msg), BM_ERR_CONFLICT);
+    OK(f, registry_group_delete(f->r, "below", 0, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_true(table_get(f->table, id, &e));
+    assert_int_equal(e.policy_set, 0);
+    OK(f, registry_group_delete(f->r, "top", 0, &f->msg)); /* its attachment goes with it */
+    OK(f, registry_policy_delete(f->r, "p", &f->msg));
+    OK(f, registry_thing_detach(f->r, "t", id, &f->msg));
+    OK(f, registry_cert_delete(f->r, id, true, &attached, &f->msg));
+}
+
+/* The tables of version 1, with a policy in them. */
+static void
+a_registry_of_version_1_is_brought_up_to_date(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_options o = { .dir = f->dir };
+    struct registry_policy p = { 0 };
+    struct registry *r = NULL;
+
+    OK(f, registry_policy_create(f->r, "old", span_str("{old}"), &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_int_equal(sqlite3_exec(f->r->db,
+                         "DROP TABLE policy_versions; DROP TABLE group_attachments;"
+                         "DROP TABLE group_members; DROP TABLE thing_groups;"
+                         "DROP TABLE thing_principals; DROP TABLE thing_attributes;"
+                         "DROP TABLE things; DROP TABLE thing_types; DROP TABLE tags;"
+                         "ALTER TABLE policies DROP COLUMN last_version;"
+                         "PRAGMA user_version = 1",
+                         NULL, NULL, NULL),
+        SQLITE_OK);
+    registry_close(f->r);
+    f->r = NULL;
+    OK(f, registry_open(&o, &r, &f->msg));
+    OK(f, registry_policy_version_get(r, "old", 1, &p, &f->msg));
+    assert_true(p.is_default);
+    assert_true(span_eq(buf_span(&p.document), span_str("{old}")));
+    registry_policy_fini(&p);
+    registry_close(r);
 }
 
 static void
@@ -852,16 +1073,16 @@ policy_set_stands_for_its_documents_for_ever(void **state)
     OK(f, registry_policy_create(f->r, "b", span_str("{b}"), &f->msg));
     OK(f, registry_policy_create(f->r, "a", span_str("{a}"), &f->msg));
     assert_int_equal(set_of(f, 1), 0);
-    OK(f, registry_policy_attach(f->r, "b", one, &f->msg));
+    OK(f, registry_policy_attach(f->r, "b", CERT(one), &f->msg));
     first = set_of(f, 1);
     assert_int_not_equal(first, 0);
-    OK(f, registry_policy_attach(f->r, "a", one, &f->msg));
+    OK(f, registry_policy_attach(f->r, "a", CERT(one), &f->msg));
     both = set_of(f, 1);
     assert_int_not_equal(both, first);
-    OK(f, registry_policy_attach(f->r, "a", two, &f->msg));
-    OK(f, registry_policy_attach(f->r, "b", two, &f->msg));
+    OK(f, registry_policy_attach(f->r, "a", CERT(two), &f->msg));
+    OK(f, registry_policy_attach(f->r, "b", CERT(two), &f->msg));
     assert_int_equal(set_of(f, 2), both); /* in another order: the same set */
-    OK(f, registry_policy_detach(f->r, "a", two, &f->msg));
+    OK(f, registry_policy_detach(f->r, "a", CERT(two), &f->msg));
     assert_int_equal(set_of(f, 2), first);
     OK(f, registry_commit(f->r, &f->msg));
     assert_true(table_get(f->table, one, &e));
@@ -870,13 +1091,13 @@ policy_set_stands_for_its_documents_for_ever(void **state)
     assert_int_equal(e.policy_set, first);
 
     /* the same name with another document is another set; the old number keeps the old text */
-    OK(f, registry_policy_detach(f->r, "b", one, &f->msg));
-    OK(f, registry_policy_detach(f->r, "b", two, &f->msg));
-    OK(f, registry_policy_detach(f->r, "b", two, &f->msg));
+    OK(f, registry_policy_detach(f->r, "b", CERT(one), &f->msg));
+    OK(f, registry_policy_detach(f->r, "b", CERT(two), &f->msg));
+    OK(f, registry_policy_detach(f->r, "b", CERT(two), &f->msg));
     assert_int_equal(set_of(f, 2), 0);
     OK(f, registry_policy_delete(f->r, "b", &f->msg));
     OK(f, registry_policy_create(f->r, "b", span_str("{B}"), &f->msg));
-    OK(f, registry_policy_attach(f->r, "b", one, &f->msg));
+    OK(f, registry_policy_attach(f->r, "b", CERT(one), &f->msg));
     assert_int_not_equal(set_of(f, 1), both);
     OK(f, registry_policy_set(f->r, both, see_document, &names, &f->msg));
     assert_string_equal(names.text, "a={a} b={b} ");
@@ -1301,6 +1522,10 @@ main(void)
         TEST(policy_is_created_listed_attached_and_deleted_in_legal_order_only),
         TEST(active_certificate_is_not_deleted_even_by_force),
         TEST(eleventh_policy_on_a_certificate_is_refused),
+        TEST(policy_versions_count_up_and_the_default_reaches_every_target),
+        TEST(things_are_made_once_found_by_attribute_and_changed_at_their_version),
+        TEST(policies_of_groups_count_for_certificates_of_the_things_in_and_below_them),
+        TEST(a_registry_of_version_1_is_brought_up_to_date),
         TEST(policy_set_stands_for_its_documents_for_ever),
         TEST(rule_is_created_replaced_listed_and_deleted),
         TEST(function_is_created_replaced_listed_and_deleted),
