@@ -47,6 +47,8 @@ static const struct command commands[] = {
     { "obj", NULL, NULL, NULL },
     { "openssl", openssl_without_connection, "setup|check ...",
         "keys of the chip for OpenSSL programs; see openssl --help" },
+    { "psk", cmd_psk, "hmac|native -x N (-k FILE | -h PSK)",
+        "store a pre-shared key of TLS from slot N on, print its reference" },
     { "rcrt", NULL, NULL, NULL },
     { "refpem", cmd_refpem, "-c 10|20 -x N [-k FILE] -r FILE",
         "write a reference key that names slot N" },
@@ -263,8 +265,8 @@ dispatch(struct tool *t, char *const *words, size_t count)
     }
     if (c->run == NULL)
         return tool_not_implemented(c->name);
-    if (t->json && c->run != cmd_info && c->run != cmd_get) {
-        fprintf(stderr, "--json goes with 'info' and 'get' only\n");
+    if (t->json && c->run != cmd_info && c->run != cmd_get && c->run != cmd_psk) {
+        fprintf(stderr, "--json goes with 'info', 'get' and 'psk' only\n");
         return CODE_USAGE;
     }
     return c->run(t, &rest);

@@ -108,6 +108,7 @@ enum code cmd_gen(struct tool *t, struct args *a);
 enum code cmd_get(struct tool *t, struct args *a);
 enum code cmd_help(struct tool *t, struct args *a);
 enum code cmd_info(struct tool *t, struct args *a);
+enum code cmd_psk(struct tool *t, struct args *a);
 enum code cmd_refpem(struct tool *t, struct args *a);
 /* Not the vendor's: `words` are the command and what follows. Exit codes of `check` are its own. */
 enum code cmd_openssl(const struct tool *t, char **words, size_t count);

@@ -20,7 +20,7 @@ enum {
 
 enum { TAIL_LEN = 10, KEY_ID_LEN = 4, COMPRESSED_LEN = 33, POINT_UNCOMPRESSED = 0x04 };
 
-static const uint8_t magic[8] = { 0xa5, 0xa6, 0xb5, 0xb6, 0xa5, 0xa6, 0xb5, 0xb6 };
+const uint8_t refkey_magic[REFKEY_MAGIC_LEN] = { 0xa5, 0xa6, 0xb5, 0xb6, 0xa5, 0xa6, 0xb5, 0xb6 };
 static const uint8_t oid_ec_public_key[] = { 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01 };
 static const uint8_t oid_prime256v1[] = { 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
 
@@ -129,8 +129,8 @@ refkey_from_scalar(struct span scalar, struct refkey *out)
     if (scalar.len < TAIL_LEN || scalar.len > REFKEY_SCALAR_LEN)
         return false;
     upper = rd_span(&r, scalar.len - TAIL_LEN); /* SPEC a71ch 9.1: anything may stand there */
-    head = rd_span(&r, sizeof magic);
-    if (!span_eq(head, SPAN(magic)))
+    head = rd_span(&r, sizeof refkey_magic);
+    if (!span_eq(head, SPAN(refkey_magic)))
         return false;
     out->key_id = 0;
     if (upper.len >= KEY_ID_LEN) {
@@ -158,7 +158,7 @@ refkey_scalar(uint8_t out[REFKEY_SCALAR_LEN], const struct refkey *key)
     while (wr_len(&w) < REFKEY_SCALAR_LEN - TAIL_LEN - KEY_ID_LEN)
         wr_u8(&w, 0);
     wr_u32(&w, key->key_id);
-    wr_span(&w, SPAN(magic));
+    wr_span(&w, SPAN(refkey_magic));
     wr_u8(&w, key->class_id);
     wr_u8(&w, key->index);
 }

@@ -21,10 +21,14 @@ enum {
     REFKEY_CLASS_NONE = 0, /* the later middleware's, on some chips: a key pair */
     REFKEY_CLASS_PAIR = 0x10,
     REFKEY_CLASS_PUB = 0x20,
+    REFKEY_MAGIC_LEN = 8,
     REFKEY_SCALAR_LEN = 32,
     REFKEY_POINT_LEN = 65,
     REFKEY_DER_MAX = 160,
 };
+
+/* What tells a reference from a key. */
+extern const uint8_t refkey_magic[REFKEY_MAGIC_LEN];
 
 struct refkey {
     uint32_t key_id;  /* of the later middleware; 0: none */

@@ -28,7 +28,8 @@
     X(REASON_SLOT_TAKEN, 15, "the slot of the A71CH holds a key already")                          \
     X(REASON_URI, 16, "not a name of something in the A71CH")                                      \
     X(REASON_NO_CERTIFICATE, 17, "the A71CH's storage holds no certificate of this name")          \
-    X(REASON_PERMISSION, 18, "no permission to use the A71CH")
+    X(REASON_PERMISSION, 18, "no permission to use the A71CH")                                     \
+    X(REASON_PSK, 19, "the pre-shared key refers to nothing that serves here")
 
 #define REASON_ENUM(name, number, sentence) name = (number),
 enum reason { REASONS(REASON_ENUM) };

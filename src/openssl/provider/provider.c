@@ -128,6 +128,12 @@ query_operation(void *provctx, int operation, int *no_cache)
         { NULL, NULL, NULL, NULL },
     };
 
+    static const OSSL_ALGORITHM kdf[] = {
+        { "TLS1-PRF", PROV_PSK_PROPERTIES, prf_functions, "PRF of TLS 1.2, PSKs in the A71CH" },
+        { "TLS13-KDF", PROV_PSK_PROPERTIES, hkdf_functions,
+            "key schedule of TLS 1.3, PSKs in the A71CH" },
+        { NULL, NULL, NULL, NULL },
+    };
     static const OSSL_ALGORITHM rand[] = {
         { "A71CH-SEED", "provider=e2a71ch", seed_functions,
             "seed of the A71CH, mixed with the operating system's" },
@@ -143,6 +149,8 @@ query_operation(void *provctx, int operation, int *no_cache)
         return signature;
     case OSSL_OP_KEYEXCH:
         return keyexch;
+    case OSSL_OP_KDF:
+        return kdf;
     case OSSL_OP_RAND:
         return rand;
     case OSSL_OP_DECODER:

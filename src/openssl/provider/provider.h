@@ -34,6 +34,7 @@
 #define PROV_NAME "e2a71ch"
 #define PROV_EC_NAMES "EC:id-ecPublicKey:1.2.840.10045.2.1"
 #define PROV_PROPERTIES "provider=e2a71ch,a71ch.ec=yes"
+#define PROV_PSK_PROPERTIES "provider=e2a71ch,a71ch.psk=yes"
 
 /* Parameters of the provider beyond OpenSSL's own, for the self-test. Both are texts. */
 #define PROV_PARAM_ADDRESS                                                                         \
@@ -130,6 +131,8 @@ extern const OSSL_DISPATCH keymgmt_functions[];
 extern const OSSL_DISPATCH signature_functions[];
 extern const OSSL_DISPATCH keyexch_functions[];
 extern const OSSL_DISPATCH seed_functions[];
+extern const OSSL_DISPATCH prf_functions[];
+extern const OSSL_DISPATCH hkdf_functions[];
 extern const OSSL_ALGORITHM decoder_algorithms[];
 extern const OSSL_ALGORITHM encoder_algorithms[];
 extern const OSSL_ALGORITHM store_algorithms[];
