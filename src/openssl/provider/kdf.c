@@ -22,6 +22,7 @@ struct kdf_ctx {
     struct buf seed;
     int mode; /* TLS 1.3, EVP_KDF_HKDF_MODE_* */
     struct psk key;
+    bool has_salt;
     struct psk salt;
     struct buf secret; /* the key as it came, for the one case that mixes it with the chip's */
     struct buf prefix;
@@ -247,8 +248,10 @@ set_hkdf_params(void *ctx, const OSSL_PARAM params[])
     if (p != NULL)
         c->key = psk_look(octets(p));
     p = OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_SALT);
-    if (p != NULL)
+    if (p != NULL) {
+        c->has_salt = true;
         c->salt = psk_look(octets(p));
+    }
     take(params, OSSL_KDF_PARAM_KEY, &c->secret);
     take(params, OSSL_KDF_PARAM_PREFIX, &c->prefix);
     take(params, OSSL_KDF_PARAM_LABEL, &c->label);
@@ -303,8 +306,7 @@ derive_in_chip(struct kdf_ctx *c, const EVP_MD *md, uint8_t *out, size_t len)
 {
     if (md == NULL)
         return prov_raise(c->prov, REASON_DIGEST, "'%s'", c->digest);
-    if (c->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY && c->salt.found == PSK_NONE &&
-        c->key.found == PSK_REFERENCE)
+    if (c->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY && !c->has_salt && c->key.found == PSK_REFERENCE)
         return psk_early(c->prov, &c->key, md, out, len);
     if (c->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY && c->salt.found == PSK_EARLY &&
         c->key.found == PSK_NONE)
