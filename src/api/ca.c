@@ -31,45 +31,44 @@ api_delete_registration_code(struct call *c)
 
 struct registration {
     const char *ca_pem;
-    const char *verification_pem;
+    const char *verification_pem; /* NULL in mode SNI_ONLY */
+    enum cert_mode mode;
     bool set_active;
     bool auto_registration;
     struct pki_cert *ca;
     struct pki_cert *verification;
 };
 
+/* SPEC aws-iot 3.2: in DEFAULT the verification certificate must be there, in SNI_ONLY it must not.
+ */
 static bool
-check_mode(struct call *c, const char *mode)
+check_mode(struct call *c, const struct registration *r)
 {
-    if (mode == NULL || strcmp(mode, "DEFAULT") == 0)
+    if (r->mode == MODE_SNI_ONLY && r->verification_pem != NULL) {
+        call_refuse_input(c,
+            "In certificateMode SNI_ONLY the member 'verificationCertificate' must not be there.");
+        return false;
+    }
+    if (r->mode == MODE_SNI_ONLY || r->verification_pem != NULL)
         return true;
-    if (strcmp(mode, "SNI_ONLY") == 0)
-        call_refuse(c, NOT_BUILT,
-            "certificateMode SNI_ONLY is not built here; register in mode DEFAULT, with a "
-            "verification certificate.");
-    else
-        call_refuse_input(c, "certificateMode is '%.60s'; want DEFAULT or SNI_ONLY.", mode);
+    call_refuse_input(c,
+        "The member 'verificationCertificate' is missing; in certificateMode DEFAULT it must be "
+        "there: a certificate signed by the CA, with the registration code as its CN.");
     return false;
 }
 
 static bool
 read_registration(struct call *c, struct registration *r)
 {
-    static const char *const not_built[] = { "registrationConfig", "tags", NULL };
-    const char *mode;
+    static const char *const not_built[] = { "registrationConfig", NULL };
+    const char *mode = body_text(c, "certificateMode");
 
-    if (!call_text(c, "caCertificate", true, PKI_PEM_MAX, &r->ca_pem) ||
-        !call_text(c, "verificationCertificate", false, PKI_PEM_MAX, &r->verification_pem) ||
-        !call_text(c, "certificateMode", false, PKI_PEM_MAX, &mode) || !check_mode(c, mode) ||
-        !call_without(c, not_built) || !call_query_bool(c, "setAsActive", &r->set_active) ||
-        !call_query_bool(c, "allowAutoRegistration", &r->auto_registration))
-        return false;
-    if (r->verification_pem != NULL)
-        return true;
-    call_refuse_input(c,
-        "The member 'verificationCertificate' is missing; in certificateMode DEFAULT it must be "
-        "there: a certificate signed by the CA, with the registration code as its CN.");
-    return false;
+    r->ca_pem = body_text(c, "caCertificate");
+    r->verification_pem = body_text(c, "verificationCertificate");
+    r->mode = mode != NULL && strcmp(mode, "SNI_ONLY") == 0 ? MODE_SNI_ONLY : MODE_DEFAULT;
+    r->set_active = param_bool(c, "setAsActive", false);
+    r->auto_registration = param_bool(c, "allowAutoRegistration", false);
+    return check_mode(c, r) && call_without(c, not_built);
 }
 
 static bool
@@ -127,10 +126,14 @@ check_code(struct call *c, const struct pki_cert *verification)
 }
 
 static bool
-check_verification(struct call *c, const struct registration *r)
+check_verification(struct call *c, struct registration *r)
 {
     struct bm_msg msg;
 
+    if (r->mode == MODE_SNI_ONLY)
+        return true;
+    if (!read_pem(c, "verificationCertificate", r->verification_pem, &r->verification))
+        return false;
     if (pki_cert_signed_by(r->verification, r->ca, &msg) == BM_OK)
         return check_code(c, r->verification);
     call_refuse(c, CERTIFICATE_VALIDATION,
@@ -148,7 +151,7 @@ fill_ca(const struct registration *r, struct registry_ca *ca)
 
     *ca = (struct registry_ca){ .status = r->set_active ? CERT_ACTIVE : CERT_INACTIVE,
         .auto_registration = r->auto_registration,
-        .mode = MODE_DEFAULT,
+        .mode = r->mode,
         .not_before_ms = pki_cert_not_before_ms(r->ca),
         .not_after_ms = pki_cert_not_after_ms(r->ca) };
     pki_cert_id(r->ca, ca->id);
@@ -166,6 +169,8 @@ store_ca(struct call *c, const struct registration *r, struct registry_ca *ca, s
         return err;
     pki_cert_subject_text(r->ca, subject, sizeof subject);
     err = registry_ca_insert(c->registry, ca, msg);
+    if (err == BM_OK)
+        err = call_tag(c, cert_arn(c, "cacert", ca->id).text, msg);
     if (err == BM_OK)
         err = call_record(c, CAUSE_CA_REGISTERED, ca->id, cert_status_name(ca->status), msg,
             "subject='%s' auto-registration=%s", subject,
@@ -203,9 +208,7 @@ api_register_ca_certificate(struct call *c)
     struct registration r = { 0 };
 
     if (read_registration(c, &r) && read_pem(c, "caCertificate", r.ca_pem, &r.ca) &&
-        check_ca(c, r.ca) &&
-        read_pem(c, "verificationCertificate", r.verification_pem, &r.verification) &&
-        check_verification(c, &r))
+        check_ca(c, r.ca) && check_verification(c, &r))
         insert_ca(c, &r);
     pki_cert_free(r.ca);
     pki_cert_free(r.verification);
@@ -363,6 +366,8 @@ remove_ca(struct call *c, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg)
     if (err != BM_OK)
         return err;
     err = registry_ca_delete(c->registry, id, msg);
+    if (err == BM_OK)
+        err = registry_tag_clear(c->registry, cert_arn(c, "cacert", id).text, msg);
     if (err == BM_OK)
         err = call_record(c, CAUSE_CA_DELETED, id, NULL, msg, "%s", "");
     return group_end(c, err, msg);

@@ -267,6 +267,7 @@ void api_describe_certificate(struct call *c);
 void api_update_certificate(struct call *c);
 void api_delete_certificate(struct call *c);
 void api_register_certificate(struct call *c); /* register.c */
+void api_register_certificate_without_ca(struct call *c);
 void api_create_keys_and_certificate(struct call *c);
 void api_create_certificate_from_csr(struct call *c);
 
@@ -318,7 +319,8 @@ void api_list_thing_groups_for_thing(struct call *c);
 void api_tag_resource(struct call *c); /* tag.c */
 void api_untag_resource(struct call *c);
 void api_list_tags_for_resource(struct call *c);
-/* Give a new resource the tags of the member `tags`, inside a group. */
+/* Give a new resource the tags of the member `tags`, or of the header x-amz-tagging, inside a
+ * group. */
 enum bm_err call_tag(struct call *c, const char *arn, struct bm_msg *msg);
 
 void api_describe_event_configurations(struct call *c); /* setting.c */
@@ -358,7 +360,8 @@ void api_update_function_code(struct call *c);
 void api_update_function_configuration(struct call *c);
 void api_delete_function(struct call *c);
 void api_invoke_function(struct call *c); /* invoke.c */
-void api_add_permission(struct call *c);  /* permission.c */
+void api_invoke_async(struct call *c);
+void api_add_permission(struct call *c); /* permission.c */
 void api_remove_permission(struct call *c);
 void api_get_function_policy(struct call *c);
 

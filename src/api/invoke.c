@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invoke, in its three kinds. SPEC aws-iot 5.5. */
+/* Invoke, in its three kinds, and InvokeAsync, its predecessor. SPEC aws-iot 5.5. */
 #include "api/internal.h"
 
 #include <string.h>
@@ -127,5 +127,22 @@ api_invoke_function(struct call *c)
     else
         call_refuse_input(
             c, "X-Amz-Invocation-Type is '%.60s'; want RequestResponse, Event or DryRun.", type);
+    registry_function_fini(&f);
+}
+
+void
+api_invoke_async(struct call *c)
+{
+    struct bm_msg msg = { "" };
+    struct registry_function f;
+    enum bm_err err;
+
+    if (!check_event(c, LAMBDA_PAYLOAD_ASYNC_MAX) || !call_function(c, &f))
+        return;
+    err = lambda_invoke_async(c->api->options.lambda, f.name, event_of(c), NULL, &msg);
+    if (err != BM_OK)
+        refuse_invocation(c, err, &msg);
+    else if (call_commit(c))
+        call_reply_json(c, 202, json_object()); /* Status is the HTTP status */
     registry_function_fini(&f);
 }

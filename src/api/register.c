@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Device certificates that become registered: brought (RegisterCertificate) or made here
- * (CreateKeysAndCertificate, CreateCertificateFromCsr). SPEC aws-iot 3.4.
+ * Device certificates that become registered: brought (RegisterCertificate,
+ * RegisterCertificateWithoutCA) or made here (CreateKeysAndCertificate, CreateCertificateFromCsr).
+ * SPEC aws-iot 3.4.
  */
 #include "api/internal.h"
 
@@ -49,18 +50,12 @@ struct registering {
 static bool
 read_status(struct call *c, struct registering *r)
 {
-    const char *status;
-    bool active = false;
+    const char *status = body_text(c, "status");
 
-    if (!call_text(c, "status", false, 64, &status) || !call_query_bool(c, "setAsActive", &active))
-        return false;
-    r->row.status = active ? CERT_ACTIVE : CERT_INACTIVE;
+    r->row.status = param_bool(c, "setAsActive", false) ? CERT_ACTIVE : CERT_INACTIVE;
     if (status == NULL)
         return true;
-    if (!cert_status_parse(span_str(status), &r->row.status)) {
-        call_refuse_input(c, "status is '%s'; want ACTIVE, INACTIVE or REVOKED.", status);
-        return false;
-    }
+    (void)cert_status_parse(span_str(status), &r->row.status); /* call_check knows the words */
     if (r->row.status == CERT_ACTIVE || r->row.status == CERT_INACTIVE ||
         r->row.status == CERT_REVOKED)
         return true;
@@ -187,14 +182,27 @@ insert(struct call *c, struct registering *r)
 void
 api_register_certificate(struct call *c)
 {
-    struct registering r = { 0 };
+    struct registering r = { .pem = body_text(c, "certificatePem"),
+        .ca_pem = body_text(c, "caCertificatePem") };
 
-    if (call_text(c, "certificatePem", true, PKI_PEM_MAX, &r.pem) &&
-        call_text(c, "caCertificatePem", false, PKI_PEM_MAX, &r.ca_pem) && read_status(c, &r) &&
-        read_certificate(c, &r) && find_candidates(c, &r) && choose_signer(c, &r))
+    if (read_status(c, &r) && read_certificate(c, &r) && find_candidates(c, &r) &&
+        choose_signer(c, &r))
         insert(c, &r);
     for (size_t i = 0; i < r.ca_count; i++)
         registry_ca_fini(&r.cas[i]);
+    registry_cert_fini(&r.row);
+    pki_cert_free(r.cert);
+}
+
+/* Whoever signed it: it is in mode SNI_ONLY then. */
+void
+api_register_certificate_without_ca(struct call *c)
+{
+    struct registering r = { .pem = body_text(c, "certificatePem"),
+        .row = { .mode = MODE_SNI_ONLY } };
+
+    if (read_status(c, &r) && read_certificate(c, &r))
+        insert(c, &r);
     registry_cert_fini(&r.row);
     pki_cert_free(r.cert);
 }
@@ -231,12 +239,10 @@ api_create_keys_and_certificate(struct call *c)
     struct buf private_pem = { 0 };
     struct registry_cert row = { 0 };
     struct bm_msg msg = { "" };
-    bool active = false;
+    bool active = param_bool(c, "setAsActive", false);
     json_t *body = NULL;
     enum bm_err err;
 
-    if (!call_query_bool(c, "setAsActive", &active))
-        return;
     err = pki_issue_with_new_key(c->api->options.authority, &pem, &public_pem, &private_pem, &msg);
     if (err == BM_OK)
         err = store_made(c, buf_span(&pem), active, &row, &msg);
@@ -257,16 +263,13 @@ api_create_keys_and_certificate(struct call *c)
 void
 api_create_certificate_from_csr(struct call *c)
 {
-    const char *csr;
+    const char *csr = body_text(c, "certificateSigningRequest");
+    bool active = param_bool(c, "setAsActive", false);
     struct buf pem = { 0 };
     struct registry_cert row = { 0 };
     struct bm_msg msg = { "" };
-    bool active = false;
     enum bm_err err;
 
-    if (!call_text(c, "certificateSigningRequest", true, PKI_PEM_MAX, &csr) ||
-        !call_query_bool(c, "setAsActive", &active))
-        return;
     err = pki_issue_from_csr(c->api->options.authority, span_str(csr), &pem, &msg);
     if (err == BM_OK)
         err = store_made(c, buf_span(&pem), active, &row, &msg);

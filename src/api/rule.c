@@ -41,16 +41,30 @@ finish(struct call *c, const char *name, enum bm_err err, struct bm_msg *msg)
 
 /* ---- create and replace ---- */
 
-/* Accepted tags would be forgotten, so they are refused. */
-static bool
-check_tags(struct call *c)
+static enum bm_err
+store(struct call *c, const char *name, bool disabled, struct bm_msg *msg)
 {
-    const char *tags = http_header(c->rq, "x-amz-tagging");
+    enum bm_err err = group_begin(c, msg);
 
-    if (tags == NULL || tags[0] == '\0')
-        return true;
-    call_refuse(c, NOT_BUILT, "Tags of rules (x-amz-tagging) are not built here; leave them out.");
-    return false;
+    if (err != BM_OK)
+        return err;
+    err = registry_rule_create(c->registry, name, disabled, http_body(c->rq), msg);
+    if (err == BM_OK)
+        err = call_tag(c, iot_arn(c, "rule", name).text, msg);
+    return group_end(c, err, msg);
+}
+
+static enum bm_err
+remove_rule(struct call *c, const char *name, struct bm_msg *msg)
+{
+    enum bm_err err = group_begin(c, msg);
+
+    if (err != BM_OK)
+        return err;
+    err = registry_rule_delete(c->registry, name, msg);
+    if (err == BM_OK)
+        err = registry_tag_clear(c->registry, iot_arn(c, "rule", name).text, msg);
+    return group_end(c, err, msg);
 }
 
 static bool
@@ -76,9 +90,9 @@ api_create_topic_rule(struct call *c)
     struct bm_msg msg = { "" };
     enum bm_err err;
 
-    if (name == NULL || !check_tags(c) || !check_payload(c, &disabled))
+    if (name == NULL || !check_payload(c, &disabled))
         return;
-    err = registry_rule_create(c->registry, name, disabled, http_body(c->rq), &msg);
+    err = store(c, name, disabled, &msg);
     if (err == BM_ERR_EXISTS)
         call_refuse_exists(c, name, iot_arn(c, "rule", name).text, msg.text);
     else
@@ -231,7 +245,7 @@ api_delete_topic_rule(struct call *c)
     struct bm_msg msg = { "" };
 
     if (name != NULL)
-        finish(c, name, registry_rule_delete(c->registry, name, &msg), &msg);
+        finish(c, name, remove_rule(c, name, &msg), &msg);
 }
 
 static enum bm_err

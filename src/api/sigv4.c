@@ -18,8 +18,12 @@
 
 enum { HASH_LEN = 32, HASH_TEXT = 65, DATE_LEN = 8, STAMP_LEN = 16, FIELDS_MAX = 8 };
 
-/* The Authorization header taken apart; all borrowed from it. */
+/* The Authorization header, or what stands for it in the query, taken apart; all borrowed from it.
+ */
 struct claim {
+    bool in_query;
+    char decoded[3][1024]; /* in_query: credential, signed headers, date */
+    int64_t expires_s;     /* in_query */
     struct span access_key;
     struct span date; /* yyyymmdd */
     struct span region;
@@ -261,9 +265,9 @@ read_signed_headers(
             return false;
         }
     }
-    if (!listed(c, "host") || !listed(c, "x-amz-date")) {
-        fail(out, SIGV4_INCOMPLETE,
-            "'host' and 'x-amz-date' must be signed; SignedHeaders is '%.*s'.",
+    if (!listed(c, "host") || (!c->in_query && !listed(c, "x-amz-date"))) {
+        fail(out, SIGV4_INCOMPLETE, "%s must be signed; SignedHeaders is '%.*s'.",
+            c->in_query ? "'host'" : "'host' and 'x-amz-date'",
             (int)(text.len < 200 ? text.len : 200), (const char *)text.ptr);
         return false;
     }
@@ -271,34 +275,132 @@ read_signed_headers(
 }
 
 static bool
-read_claim(const struct sigv4_request *rq, struct claim *c, struct sigv4_result *out)
+read_signature(struct span text, struct claim *c, struct sigv4_result *out)
+{
+    c->signature = text;
+    if (text.len == 2 * HASH_LEN && all_in(text, "0123456789abcdef"))
+        return true;
+    fail(out, SIGV4_INCOMPLETE, "The Signature is not %d lower-case hexadecimal digits.",
+        2 * HASH_LEN);
+    return false;
+}
+
+static bool
+read_header_claim(
+    const struct sigv4_request *rq, const char *text, struct claim *c, struct sigv4_result *out)
 {
     struct span found[3] = { 0 };
     size_t count;
-    const char *text = header(rq, span_str("authorization"), &count);
 
-    if (count == 0) {
-        fail(out, SIGV4_MISSING,
-            "Missing Authentication Token: the request is not signed; sign it (the aws CLI does "
-            "unless --no-sign-request is given).");
-        return false;
-    }
     if (text == NULL || !read_fields(span_str(text), found)) {
         fail(out, SIGV4_INCOMPLETE,
             "The Authorization header is not 'AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., "
             "Signature=...', once.");
         return false;
     }
-    if (!read_credential(found[0], c, out) || !read_signed_headers(rq, found[1], c, out))
-        return false;
-    if (found[2].len != 2 * HASH_LEN || !all_in(found[2], "0123456789abcdef")) {
-        fail(out, SIGV4_INCOMPLETE, "The Signature is not %d lower-case hexadecimal digits.",
-            2 * HASH_LEN);
+    c->stamp = header(rq, span_str("x-amz-date"), &count); /* read_signed_headers wants it */
+    return read_credential(found[0], c, out) && read_signed_headers(rq, found[1], c, out) &&
+           read_signature(found[2], c, out);
+}
+
+/* ---- the query form: SPEC aws-iot 2.6, of a presigned URL ---- */
+
+/* The raw value of a parameter that is there exactly once; ptr NULL otherwise. */
+static struct span
+param(const char *query, const char *name)
+{
+    struct span found = { 0 };
+    size_t len = strlen(name);
+
+    for (const char *at = query; *at != '\0'; at += strcspn(at, "&"), at += *at == '&') {
+        if (strncmp(at, name, len) != 0 || at[len] != '=')
+            continue;
+        if (found.ptr != NULL)
+            return span_of(NULL, 0);
+        found = span_of(at + len + 1, strcspn(at + len + 1, "&"));
+    }
+    return found;
+}
+
+/* Percent-decoded and terminated; false when it does not fit or an escape is damaged. */
+static bool
+decode(struct span text, char *out, size_t cap)
+{
+    size_t len = 0;
+    struct rd r = rd_of(text);
+
+    while (rd_left(&r) > 0 && len + 1 < cap) {
+        uint8_t c = rd_u8(&r);
+
+        if (c == '%' && hex_decode(&c, 1, rd_span(&r, 2)) != BM_OK)
+            return false;
+        out[len++] = (char)c;
+    }
+    out[len] = '\0';
+    return rd_left(&r) == 0 && !r.failed && strlen(out) == len;
+}
+
+static bool
+read_expires(struct span text, struct claim *c, struct sigv4_result *out)
+{
+    for (size_t i = 0; i < text.len && text.len <= 6; i++)
+        c->expires_s = c->expires_s * 10 + (text.ptr[i] - '0');
+    if (text.len > 0 && text.len <= 6 && all_in(text, "0123456789") && c->expires_s >= 1 &&
+        c->expires_s <= SIGV4_EXPIRES_MAX_S)
+        return true;
+    fail(out, SIGV4_INCOMPLETE, "X-Amz-Expires is '%.*s'; want 1 to %d seconds.",
+        (int)(text.len < 40 ? text.len : 40), text.ptr != NULL ? (const char *)text.ptr : "",
+        SIGV4_EXPIRES_MAX_S);
+    return false;
+}
+
+static bool
+read_query_claim(const struct sigv4_request *rq, struct claim *c, struct sigv4_result *out)
+{
+    static const char *const names[] = { "X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Date" };
+
+    c->in_query = true;
+    if (!span_eq(param(rq->query, "X-Amz-Algorithm"), span_str("AWS4-HMAC-SHA256"))) {
+        fail(out, SIGV4_INCOMPLETE, "X-Amz-Algorithm is not AWS4-HMAC-SHA256, once.");
         return false;
     }
-    c->signature = found[2];
-    c->stamp = header(rq, span_str("x-amz-date"), &count); /* read_signed_headers made it sure */
-    return true;
+    for (size_t i = 0; i < 3; i++) {
+        struct span raw = param(rq->query, names[i]);
+
+        if (raw.ptr != NULL && decode(raw, c->decoded[i], sizeof c->decoded[i]))
+            continue;
+        fail(out, SIGV4_INCOMPLETE, "The query has no %s, or several, or it cannot be read.",
+            names[i]);
+        return false;
+    }
+    c->stamp = c->decoded[2];
+    return read_expires(param(rq->query, "X-Amz-Expires"), c, out) &&
+           read_credential(span_str(c->decoded[0]), c, out) &&
+           read_signed_headers(rq, span_str(c->decoded[1]), c, out) &&
+           read_signature(param(rq->query, "X-Amz-Signature"), c, out);
+}
+
+static bool
+read_claim(const struct sigv4_request *rq, struct claim *c, struct sigv4_result *out)
+{
+    size_t count;
+    const char *text = header(rq, span_str("authorization"), &count);
+    bool in_query = strstr(rq->query, "X-Amz-Signature=") != NULL ||
+                    strstr(rq->query, "X-Amz-Algorithm=") != NULL;
+
+    if (count > 0 && in_query) {
+        fail(out, SIGV4_INCOMPLETE,
+            "The request is signed both in its Authorization header and in its query; want one.");
+        return false;
+    }
+    if (in_query)
+        return read_query_claim(rq, c, out);
+    if (count > 0)
+        return read_header_claim(rq, text, c, out);
+    fail(out, SIGV4_MISSING,
+        "Missing Authentication Token: the request is not signed; sign it (the aws CLI does "
+        "unless --no-sign-request is given).");
+    return false;
 }
 
 /* ---- what can be judged without the secret ---- */
@@ -338,7 +440,12 @@ time_fits(const struct claim *c, int64_t now_ms, struct sigv4_result *out)
         return false;
     }
     clock_text(now, now_ms);
-    if (now_ms - at_ms > SIGV4_WINDOW_MS) {
+    if (c->in_query && now_ms - at_ms > c->expires_s * 1000) {
+        fail(out, SIGV4_EXPIRED, "The signed URL of %s was good for %lld s; it is %s now.",
+            c->stamp, (long long)c->expires_s, now);
+        return false;
+    }
+    if (!c->in_query && now_ms - at_ms > SIGV4_WINDOW_MS) {
         fail(out, SIGV4_EXPIRED,
             "Signature expired: %s is more than 5 minutes before %s, the time here; set the clock.",
             c->stamp, now);
@@ -438,7 +545,7 @@ read_param(struct span item)
 }
 
 static bool
-add_query(struct buf *b, const char *query)
+add_query(struct buf *b, const char *query, bool signed_there)
 {
     struct span items[SIGV4_PARAMS_MAX];
     struct param params[SIGV4_PARAMS_MAX];
@@ -448,8 +555,11 @@ add_query(struct buf *b, const char *query)
     if (count > SIGV4_PARAMS_MAX)
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (items[i].len > 0)
-            params[used++] = read_param(items[i]);
+        if (items[i].len == 0)
+            continue;
+        params[used] = read_param(items[i]);
+        if (!signed_there || !span_eq(params[used].name, span_str("X-Amz-Signature")))
+            used++;
     }
     qsort(params, used, sizeof params[0], compare_param);
     for (size_t i = 0; i < used; i++) {
@@ -490,7 +600,7 @@ canonical_request(
 
     buf_addf(b, "%s\n", rq->method);
     add_uri(b, rq->path);
-    if (!add_query(b, rq->query))
+    if (!add_query(b, rq->query, c->in_query))
         return false;
     for (size_t i = 0; i < c->name_count; i++) {
         buf_add(b, c->names[i].ptr, c->names[i].len);

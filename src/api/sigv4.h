@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Verify AWS Signature Version 4 of a request, header form. SPEC aws-iot 2.
+ * Verify AWS Signature Version 4 of a request, header form or query form (a presigned URL, good for
+ * its X-Amz-Expires). SPEC aws-iot 2.
  *
  * Pure: bytes in, verdict out. Region and service come from the request's credential scope; any of
  * execute-api, iot, iotdata and lambda is verified, the router decides whether it fits the path.
  *
  * The path is signed as it is on the wire, without removing dot segments: what is routed is what
  * was signed. A header that is signed must be there once; an X-Amz-Content-Sha256 must be the
- * body's. The session token is signed like any other header but not judged: there is one key.
+ * body's: UNSIGNED-PAYLOAD is none. The session token is signed like any other header but not
+ * judged: there is one key.
  */
 #ifndef BM_API_SIGV4_H
 #define BM_API_SIGV4_H
 
 #include "base/bytes.h"
 
-enum { SIGV4_WINDOW_MS = 5 * 60 * 1000, SIGV4_PARAMS_MAX = 64, SIGV4_SIGNED_MAX = 64 };
+enum {
+    SIGV4_WINDOW_MS = 5 * 60 * 1000,
+    SIGV4_EXPIRES_MAX_S = 7 * 24 * 3600,
+    SIGV4_PARAMS_MAX = 64,
+    SIGV4_SIGNED_MAX = 64,
+};
 
 struct sigv4_header {
     const char *name; /* any case */

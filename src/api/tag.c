@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { TAG_KEY_MAX = 128, TAG_VALUE_MAX = 256 };
+
 /* ---- does the resource exist? ---- */
 
 static enum bm_err
@@ -105,10 +107,42 @@ set_tags(struct call *c, const char *arn, const json_t *tags, struct bm_msg *msg
     return err;
 }
 
+/* `k=v&k2=v2`, percent-encoded. */
+static enum bm_err
+set_header_tags(struct call *c, const char *arn, const char *text, struct bm_msg *msg)
+{
+    enum bm_err err = BM_OK;
+
+    while (err == BM_OK && *text != '\0') {
+        size_t len = strcspn(text, "&");
+        size_t name = strcspn(text, "=&");
+        struct buf key = { 0 };
+        struct buf value = { 0 };
+
+        err = http_decode(span_of(text, name), &key);
+        if (err == BM_OK && name < len)
+            err = http_decode(span_of(text + name + 1, len - name - 1), &value);
+        if (err == BM_OK && (key.len == 0 || key.len > TAG_KEY_MAX || value.len > TAG_VALUE_MAX))
+            err = bm_fail(msg, BM_ERR_INPUT,
+                "x-amz-tagging is '%.100s'; want KEY=VALUE&KEY=VALUE with keys of 1 to %d and "
+                "values of at most %d bytes",
+                text, TAG_KEY_MAX, TAG_VALUE_MAX);
+        if (err == BM_OK)
+            err = registry_tag_set(
+                c->registry, arn, buf_cstr(&key), value.len > 0 ? buf_cstr(&value) : "", msg);
+        buf_fini(&key);
+        buf_fini(&value);
+        text += len + (text[len] == '&');
+    }
+    return err;
+}
+
 enum bm_err
 call_tag(struct call *c, const char *arn, struct bm_msg *msg)
 {
-    enum bm_err err = set_tags(c, arn, json_object_get(c->body, "tags"), msg);
+    const char *header = header_text(c, "x-amz-tagging");
+    enum bm_err err = header != NULL ? set_header_tags(c, arn, header, msg)
+                                     : set_tags(c, arn, json_object_get(c->body, "tags"), msg);
 
     /* LimitExceeded is no error of most operations that create */
     return err == BM_ERR_LIMIT ? BM_ERR_INPUT : err;

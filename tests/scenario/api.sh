@@ -81,8 +81,12 @@ check_silent "--remove-auto-registration is taken" iot_ update-ca-certificate --
 check_output "list-ca-certificates" "$ca_id" text iot list-ca-certificates
 check_refused CertificateStateException "an ACTIVE CA is not deleted" iot_ delete-ca-certificate --certificate-id "$ca_id"
 verify_for other "$code" 2>/dev/null
-check_refused NotImplementedException "SNI_ONLY is refused, not ignored" \
-    iot_ register-ca-certificate --ca-certificate "file://$work/other.crt" --certificate-mode SNI_ONLY
+check_refused InvalidRequestException "SNI_ONLY takes no verification certificate" \
+    iot_ register-ca-certificate --ca-certificate "file://$work/other.crt" --certificate-mode SNI_ONLY \
+    --verification-certificate "file://$work/other-v.crt"
+check_output "SNI_ONLY needs none" "$arn:cacert/" \
+    text iot register-ca-certificate --ca-certificate "file://$work/other.crt" --certificate-mode SNI_ONLY
+check_silent "it is deleted, to be registered again" iot_ delete-ca-certificate --certificate-id "$(id_of "$work/other.crt")"
 check_output "--set-as-active --allow-auto-registration" "$arn:cacert/" text iot register-ca-certificate --set-as-active \
     --allow-auto-registration --ca-certificate "file://$work/other.crt" --verification-certificate "file://$work/other-v.crt"
 check_output "make both so" "ENABLE.ACTIVE" text iot describe-ca-certificate --certificate-id "$(id_of "$work/other.crt")" \

@@ -196,7 +196,7 @@ VALUES = {
     "policyDocument": lambda: rng.choice(DOCUMENTS), "policyVersionId": lambda: str(rng.randint(1, 5)),
     "thingName": lambda: one("thing"), "thingTypeName": lambda: one("type"), "thingGroupName": lambda: one("group"),
     "parentGroupName": lambda: one("group"), "parentGroup": lambda: one("group"), "ruleName": lambda: one("rule"),
-    "target": target, "principal": principal, "resourceArn": resource, "certificatePem": lambda: read(rng.choice(["demo", "spare"]) + f"-{rng.randint(1, 5)}.crt"),
+    "target": target, "principal": principal, "resourceArn": resource,
     "caCertificatePem": lambda: read(rng.choice(["demo", "spare"]) + ".crt"),
     "certificateSigningRequest": lambda: read(f"demo-{rng.randint(1, 5)}.csr"),
     "expectedVersion": lambda: rng.choice([1, 1, 2, 3]), "newStatus": lambda: rng.choice(["ACTIVE", "INACTIVE", "INACTIVE", "INACTIVE"]),
@@ -249,6 +249,9 @@ def make(shape, operation, name=None, depth=0):
         return an_id("ca")
     if name in MADE_ALONE and operation in ("Create" + MADE_ALONE[name], "Delete" + MADE_ALONE[name]):
         return rng.choice([VALUES[name](), "never_attached"])
+    if name == "certificatePem":  # each way of registering has its own, since none is registered twice
+        numbers = (4, 5) if operation == "RegisterCertificateWithoutCA" else (1, 2, 3)
+        return read(rng.choice(["demo", "spare"]) + f"-{rng.choice(numbers)}.crt")
     if VALUES.get(name):
         return VALUES[name]()
     kind = shape.type_name

@@ -834,18 +834,18 @@ unreadable_and_weak_ca_pem_is_400(void **state)
 }
 
 static void
-modes_configs_and_tags_not_built_are_refused(void **state)
+modes_and_configs_are_checked(void **state)
 {
     struct world *w = *state;
 
     expect(w, "POST", "/cacertificate",
-        "{\"caCertificate\":\"x\",\"certificateMode\":\"SNI_ONLY\"}", 501,
-        "NotImplementedException", "SNI_ONLY");
+        "{\"caCertificate\":\"x\",\"verificationCertificate\":\"x\",\"certificateMode\":\"SNI_ONLY\"}",
+        400, "InvalidRequestException", "must not be there");
     expect(w, "POST", "/cacertificate", "{\"caCertificate\":\"x\",\"certificateMode\":\"BOTH\"}",
         400, "InvalidRequestException", "want DEFAULT or SNI_ONLY");
     expect(w, "POST", "/cacertificate",
-        "{\"caCertificate\":\"x\",\"tags\":[{\"Key\":\"a\",\"Value\":\"b\"}]}", 501,
-        "NotImplementedException", "'tags'");
+        "{\"caCertificate\":\"x\",\"tags\":[{\"Value\":\"b\"}]}", 400,
+        "InvalidRequestException", "'tags[0].Key' is missing");
     expect(w, "POST", "/cacertificate?setAsActive=ACTIVE",
         "{\"caCertificate\":\"x\",\"verificationCertificate\":\"x\"}", 400,
         "InvalidRequestException", "setAsActive is 'ACTIVE'; want true or false");
@@ -1205,7 +1205,14 @@ rules_that_could_not_run_are_refused(void **state)
         "InvalidRequestException", NULL);
     w->extra_name = "x-amz-tagging";
     w->extra_value = "k=v";
-    expect(w, "POST", "/rules/r", RULE, 501, "NotImplementedException", "x-amz-tagging");
+    expect(w, "POST", "/rules/r", RULE, 200, "", NULL);
+    w->extra_name = NULL;
+    expect(w, "GET", "/tags?resourceArn=arn%3Aaws%3Aiot%3Aeu-west-1%3A" ACCOUNT "%3Arule%2Fr", "",
+        200, "", NULL);
+    ASSERT_HAS((const char *)w->reply.body.ptr, "{\"Key\":\"k\",\"Value\":\"v\"}");
+    w->extra_name = "x-amz-tagging";
+    w->extra_value = "=v";
+    expect(w, "POST", "/rules/r2", RULE, 400, "InvalidRequestException", "x-amz-tagging");
 }
 
 static void
@@ -1486,7 +1493,7 @@ main(void)
         CLAIM(eleventh_ca_with_one_subject_is_410),
         CLAIM(ca_registration_is_refused_for_each_defect),
         CLAIM(unreadable_and_weak_ca_pem_is_400),
-        CLAIM(modes_configs_and_tags_not_built_are_refused),
+        CLAIM(modes_and_configs_are_checked),
         CLAIM(certificate_walks_its_states),
         CLAIM(register_certificate_wants_an_active_registered_signer),
         CLAIM(two_cas_with_one_name_and_key_conflict),

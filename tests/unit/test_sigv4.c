@@ -396,6 +396,111 @@ query_with_too_many_parameters_is_refused(void **state)
     assert_int_equal(verify(&t), SIGV4_INCOMPLETE);
 }
 
+/* ---- the query form; the URLs were made by botocore's SigV4QueryAuth, X-Amz-Expires 3600 ---- */
+
+#define PRESIGNED(service)                                                                         \
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20260102%2Fus-east-1%"        \
+    "2F" service "%2Faws4_request&X-Amz-Date=20260102T030405Z&X-Amz-Expires=3600&"                 \
+    "X-Amz-SignedHeaders=host"
+
+static const struct {
+    const char *method;
+    const char *path;
+    const char *query;
+} PRESIGNED_VECTORS[] = {
+    { "GET", "/registrationcode",
+        PRESIGNED(
+            "execute-api") "&X-Amz-Signature="
+                           "3cdcf76261c95f110284512792f99df45425833b51d0f2e772fd1643f80d4fc4" },
+    { "PUT", "/cacertificate/" CERT,
+        "newStatus=ACTIVE&" PRESIGNED("iot") "&X-Amz-Signature="
+                                             "16645027878f93829c1faca1a345eb78a308ce56016c3bc26ea38"
+                                             "cac0882acbb" },
+    { "POST", "/topics/foo%2Fbar%20baz",
+        "qos=1&" PRESIGNED("iotdata") "&X-Amz-Security-Token=TOKEN%2Fabc%2B%3D%3D&X-Amz-Signature="
+                                      "f34d6a0a414654aad523c9ab056224b5171028d1b6f5432bf0939d781cff"
+                                      "5d7e" },
+};
+
+/* `query` NULL: the vector's own. */
+static void
+prepare_url(struct trial *t, size_t i, const char *query)
+{
+    memset(t, 0, sizeof *t);
+    t->access_key = "AKIDEXAMPLE";
+    t->secret = SECRET;
+    t->now_ms = NOW_MS;
+    t->headers[0] = (struct sigv4_header){ "Host", "127.0.0.1:8080" };
+    t->rq = (struct sigv4_request){ PRESIGNED_VECTORS[i].method, PRESIGNED_VECTORS[i].path,
+        query != NULL ? query : PRESIGNED_VECTORS[i].query, t->headers, 1, span_str("") };
+}
+
+static void
+presigned_urls_of_botocore_verify_until_they_expire(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct trial t;
+
+        prepare_url(&t, i, NULL);
+        if (verify(&t) != SIGV4_OK)
+            fail_msg("%s: %s", PRESIGNED_VECTORS[i].path, t.result.message.text);
+        t.now_ms = NOW_MS + 3600 * 1000;
+        assert_int_equal(verify(&t), SIGV4_OK);
+        t.now_ms++;
+        assert_int_equal(verify(&t), SIGV4_EXPIRED);
+        t.now_ms = NOW_MS - SIGV4_WINDOW_MS - 1;
+        assert_int_equal(verify(&t), SIGV4_EXPIRED);
+    }
+}
+
+static void
+any_change_of_a_presigned_url_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        size_t len = strlen(PRESIGNED_VECTORS[i].query);
+
+        for (size_t at = 0; at < len; at++) {
+            char query[600];
+            struct trial t;
+
+            (void)snprintf(query, sizeof query, "%s", PRESIGNED_VECTORS[i].query);
+            query[at] = query[at] == 'e' ? 'f' : 'e';
+            prepare_url(&t, i, query);
+            assert_int_not_equal(verify(&t), SIGV4_OK);
+            query[at] = '\0'; /* every prefix, too */
+            assert_int_not_equal(verify(&t), SIGV4_OK);
+        }
+    }
+}
+
+static void
+a_request_signed_twice_or_with_odd_parameters_is_incomplete(void **state)
+{
+    static const char *const queries[] = {
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256",
+        "X-Amz-Signature=0",
+        PRESIGNED("iot") "&X-Amz-Date=20260102T030405Z&X-Amz-Signature=0",
+        PRESIGNED("iot%2") "&X-Amz-Signature=0",
+        PRESIGNED("iot%00") "&X-Amz-Signature=0",
+    };
+    struct trial t;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        prepare_url(&t, 0, queries[i]);
+        assert_int_equal(verify(&t), SIGV4_INCOMPLETE);
+    }
+    prepare_url(&t, 0, NULL);
+    add_header(&t, "Authorization", "AWS4-HMAC-SHA256 Credential=a");
+    assert_int_equal(verify(&t), SIGV4_INCOMPLETE);
+    ASSERT_HAS(t.result.message.text, "both");
+    prepare_url(&t, 0, NULL);
+    add_header(&t, "X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD");
+    assert_int_equal(verify(&t), SIGV4_MISMATCH);
+}
+
 int
 main(void)
 {
@@ -413,6 +518,9 @@ main(void)
         cmocka_unit_test(date_that_is_none_is_incomplete),
         cmocka_unit_test(content_hash_header_must_be_the_body_s),
         cmocka_unit_test(query_with_too_many_parameters_is_refused),
+        cmocka_unit_test(presigned_urls_of_botocore_verify_until_they_expire),
+        cmocka_unit_test(any_change_of_a_presigned_url_is_refused),
+        cmocka_unit_test(a_request_signed_twice_or_with_odd_parameters_is_incomplete),
     };
 
     return cmocka_run_group_tests_name("sigv4", tests, NULL, NULL);
