@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Unmodified programs with a reference key: openssl, curl, mosquitto, nginx, python and node, and what
+# Unmodified programs that also bear a sanitizer, with a reference key (matrix.sh has them all), and what
 # they do without the chip, with the wrong key and beside ordinary keys.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libopenssl.sh"
