@@ -2,6 +2,8 @@
 /* See bytes.h. */
 #include "base/bytes.h"
 
+#include "base/ct.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,48 +270,76 @@ bm_equal_ct(const void *a, const void *b, size_t len)
 
     for (size_t i = 0; i < len; i++)
         diff |= (uint8_t)(x[i] ^ y[i]);
+    CT_PUBLIC(&diff, sizeof diff);
     return diff == 0;
+}
+
+bool
+bm_less_ct(const void *a, const void *b, size_t len)
+{
+    const volatile uint8_t *x = a;
+    const volatile uint8_t *y = b;
+    uint32_t borrow = 0;
+
+    for (size_t i = len; i-- > 0;)
+        borrow = ((uint32_t)x[i] - y[i] - borrow) >> 31;
+    CT_PUBLIC(&borrow, sizeof borrow);
+    return borrow != 0;
+}
+
+/* A digit for 0 to 15, without a table: it may be half a byte of a key. */
+static char
+hex_char(uint32_t v)
+{
+    return (char)('0' + v + (((9 - v) >> 8) & ('a' - '9' - 1)));
 }
 
 void
 hex_encode(char *out, const void *src, size_t len)
 {
-    static const char digits[] = "0123456789abcdef";
     const uint8_t *b = src;
 
     for (size_t i = 0; i < len; i++) {
-        *out++ = digits[b[i] >> 4];
-        *out++ = digits[b[i] & 15];
+        *out++ = hex_char(b[i] >> 4);
+        *out++ = hex_char(b[i] & 15u);
     }
     *out = '\0';
 }
 
-static int
-hex_digit(uint8_t c)
+/* All ones when c lies between the two. */
+static uint32_t
+in_range(uint32_t c, uint32_t low, uint32_t high)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+    return 0 - (((low - 1 - c) & (c - high - 1)) >> 31);
+}
+
+/* The value of a digit, all ones for what is none; no branch, for the same reason. */
+static uint32_t
+hex_digit(uint32_t c)
+{
+    uint32_t digit = in_range(c, '0', '9');
+    uint32_t lower = in_range(c, 'a', 'f');
+    uint32_t upper = in_range(c, 'A', 'F');
+
+    return (digit & (c - '0')) | (lower & (c - 'a' + 10)) | (upper & (c - 'A' + 10)) |
+           ~(digit | lower | upper);
 }
 
 enum bm_err
 hex_decode(uint8_t *out, size_t len, struct span text)
 {
+    uint32_t wrong = 0;
+
     if (text.len != 2 * len)
         return BM_ERR_INPUT;
     for (size_t i = 0; i < len; i++) {
-        int hi = hex_digit(text.ptr[2 * i]);
-        int lo = hex_digit(text.ptr[2 * i + 1]);
+        uint32_t both = hex_digit(text.ptr[2 * i]) << 4 | hex_digit(text.ptr[2 * i + 1]);
 
-        if (hi < 0 || lo < 0)
-            return BM_ERR_INPUT;
-        out[i] = (uint8_t)(hi << 4 | lo);
+        wrong |= both >> 8;
+        out[i] = (uint8_t)both;
     }
-    return BM_OK;
+    CT_PUBLIC(&wrong, sizeof wrong);
+    return wrong == 0 ? BM_OK : BM_ERR_INPUT;
 }
 
 static const char b64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -88,8 +88,9 @@ char *buf_cstr(struct buf *b); /* terminated view, owned by the buffer; NULL whe
 /* Overwrite secrets; not optimised away. */
 void bm_wipe(void *ptr, size_t len);
 
-/* Compare without a data-dependent branch. */
+/* Compare secrets: no branch depends on the bytes, only the verdict is told. */
 bool bm_equal_ct(const void *a, const void *b, size_t len);
+bool bm_less_ct(const void *a, const void *b, size_t len); /* as big-endian numbers */
 
 /* Lower-case hex: writes 2*len characters and a terminator. */
 void hex_encode(char *out, const void *src, size_t len);

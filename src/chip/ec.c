@@ -5,6 +5,8 @@
  */
 #include "chip/ec.h"
 
+#include "base/ct.h"
+
 #include <string.h>
 
 #include <openssl/bn.h>
@@ -29,7 +31,7 @@ scalar_valid(struct span s)
 {
     static const uint8_t zero[EC_PRIVATE_LEN];
 
-    return s.len == EC_PRIVATE_LEN && memcmp(s.ptr, order, s.len) < 0 &&
+    return s.len == EC_PRIVATE_LEN && bm_less_ct(s.ptr, order, s.len) &&
            !bm_equal_ct(s.ptr, zero, s.len);
 }
 
@@ -166,6 +168,8 @@ ec_sign(const struct ec_key *pair, struct span hash, struct wr *out)
         ERR_clear_error();
         return BM_ERR_INTERNAL;
     }
+    CT_PUBLIC(signature, sizeof signature);
+    CT_PUBLIC(&len, sizeof len);
     wr_bytes(out, signature, len);
     return out->failed ? BM_ERR_SPACE : BM_OK;
 }

@@ -2,8 +2,6 @@
 /* The primitives of scp03.h on libcrypto: CMAC, key derivation, key check values. */
 #include "scp03/aes.h"
 
-#include "base/ct.h"
-
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -67,7 +65,7 @@ aes_crypt(const EVP_CIPHER *cipher, enum aes_way way, const uint8_t key[SCP03_KE
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     int len = 0;
-    bool ok = ctx != NULL && EVP_CipherInit_ex2(ctx, cipher, key, iv, way, NULL) > 0 &&
+    bool ok = ctx != NULL && EVP_CipherInit_ex2(ctx, cipher, key, iv, (int)way, NULL) > 0 &&
               EVP_CIPHER_CTX_set_padding(ctx, 0) > 0 &&
               EVP_CipherUpdate(ctx, out, &len, in.ptr, (int)in.len) > 0 && (size_t)len == in.len;
 
@@ -158,6 +156,5 @@ scp03_get_keys(const struct scp03_aes *a, struct span in, uint8_t *version, stru
         err = get_key(a, &r, keys->dek, &ok);
     if (err != BM_OK)
         return err;
-    CT_PUBLIC(&ok, sizeof ok); /* the chip answers it */
     return ok && rd_done(&r) ? BM_OK : BM_ERR_INPUT;
 }

@@ -191,7 +191,6 @@ scp03_open_command(struct scp03_channel *ch, const struct scp03_aes *a, const st
     struct span given;
     uint8_t mac[SCP03_BLOCK_LEN];
     size_t len;
-    bool ok;
     enum bm_err err;
 
     if (cmd->data.len < SCP03_MAC_LEN || cmd->data.len > SCP03_WRAPPED_MAX)
@@ -201,9 +200,7 @@ scp03_open_command(struct scp03_channel *ch, const struct scp03_aes *a, const st
     err = command_mac(ch, a, cmd, body, mac);
     if (err != BM_OK)
         return err;
-    ok = bm_equal_ct(mac, given.ptr, SCP03_MAC_LEN);
-    CT_PUBLIC(&ok, sizeof ok);
-    if (!ok)
+    if (!bm_equal_ct(mac, given.ptr, SCP03_MAC_LEN))
         return BM_ERR_DENIED;
     memcpy(ch->chain, mac, sizeof mac);
     len = body.len;
@@ -265,7 +262,6 @@ scp03_open_response(const struct scp03_channel *ch, const struct scp03_aes *a, s
     uint8_t mac[SCP03_BLOCK_LEN];
     size_t len = 0;
     uint16_t word;
-    bool ok;
     enum bm_err err;
 
     if (rsp.len < SCP03_MAC_LEN + 2)
@@ -276,9 +272,7 @@ scp03_open_response(const struct scp03_channel *ch, const struct scp03_aes *a, s
     err = response_mac(ch, a, body, word, mac);
     if (err != BM_OK)
         return err;
-    ok = bm_equal_ct(mac, given.ptr, SCP03_MAC_LEN);
-    CT_PUBLIC(&ok, sizeof ok);
-    if (!ok)
+    if (!bm_equal_ct(mac, given.ptr, SCP03_MAC_LEN))
         return BM_ERR_DENIED;
     if (body.len > 0)
         err = decrypt(ch, a, true, body, room, &len);

@@ -2,8 +2,6 @@
 /* See client.h. SPEC a71ch 4.2 to 4.7. */
 #include "scp03/client.h"
 
-#include "base/ct.h"
-
 #include <string.h>
 
 #include <openssl/rand.h>
@@ -66,7 +64,6 @@ exchange_cryptograms(struct scp03_client *c, const struct scp03_keys *keys, stru
     uint8_t out[SCP03_CRYPTOGRAM_LEN])
 {
     uint8_t want[SCP03_CRYPTOGRAM_LEN];
-    bool ok;
     enum bm_err err = scp03_start(&c->channel, &c->aes, keys, c->context);
 
     if (err == BM_OK)
@@ -75,9 +72,7 @@ exchange_cryptograms(struct scp03_client *c, const struct scp03_keys *keys, stru
         err = scp03_cryptogram(&c->channel, &c->aes, SCP03_HOST, c->context, out);
     if (err != BM_OK)
         return err;
-    ok = bm_equal_ct(want, theirs.ptr, sizeof want);
-    CT_PUBLIC(&ok, sizeof ok);
-    return ok ? BM_OK : BM_ERR_DENIED;
+    return bm_equal_ct(want, theirs.ptr, sizeof want) ? BM_OK : BM_ERR_DENIED;
 }
 
 enum bm_err

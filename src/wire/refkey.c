@@ -130,7 +130,7 @@ refkey_from_scalar(struct span scalar, struct refkey *out)
         return false;
     upper = rd_span(&r, scalar.len - TAIL_LEN); /* SPEC a71ch 9.1: anything may stand there */
     head = rd_span(&r, sizeof refkey_magic);
-    if (!span_eq(head, SPAN(refkey_magic)))
+    if (!bm_equal_ct(head.ptr, refkey_magic, sizeof refkey_magic)) /* it may be a real key */
         return false;
     out->key_id = 0;
     if (upper.len >= KEY_ID_LEN) {

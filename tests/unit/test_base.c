@@ -81,6 +81,43 @@ hex_refuses_odd_length_and_other_digits(void **state)
     assert_int_equal(hex_decode(out, 2, span_str("abff0")), BM_ERR_INPUT);
 }
 
+/* Written without branches: every character there is must still be judged right. */
+static void
+hex_knows_all_digits_and_nothing_else(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        const uint8_t text[] = { '5', (uint8_t)c };
+        char back[3];
+        uint8_t out = 0;
+        bool digit = c != 0 && strchr("0123456789abcdefABCDEF", c) != NULL;
+
+        assert_int_equal(hex_decode(&out, 1, SPAN(text)), digit ? BM_OK : BM_ERR_INPUT);
+        if (!digit)
+            continue;
+        assert_int_equal(out, 0x50 + strtol((char[]){ (char)c, '\0' }, NULL, 16));
+        hex_encode(back, &out, 1);
+        assert_int_equal(strtol(back, NULL, 16), out);
+        assert_null(strpbrk(back, "ABCDEF"));
+    }
+}
+
+static void
+constant_time_order_is_that_of_numbers(void **state)
+{
+    static const uint8_t sorted[][3] = { { 0, 0, 0 }, { 0, 0, 1 }, { 0, 1, 0 }, { 0, 255, 255 },
+        { 1, 0, 0 }, { 127, 255, 0 }, { 128, 0, 255 }, { 255, 255, 254 }, { 255, 255, 255 } };
+    const size_t count = sizeof sorted / sizeof *sorted;
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < count; k++) {
+            assert_int_equal(bm_less_ct(sorted[i], sorted[k], 3), i < k);
+            assert_int_equal(bm_equal_ct(sorted[i], sorted[k], 3), i == k);
+        }
+    }
+}
+
 static void
 base64_matches_rfc4648_and_refuses_the_rest(void **state)
 {
@@ -228,6 +265,8 @@ main(void)
         cmocka_unit_test(write_without_room_changes_nothing_more),
         cmocka_unit_test(integers_round_trip_big_endian),
         cmocka_unit_test(hex_refuses_odd_length_and_other_digits),
+        cmocka_unit_test(hex_knows_all_digits_and_nothing_else),
+        cmocka_unit_test(constant_time_order_is_that_of_numbers),
         cmocka_unit_test(base64_matches_rfc4648_and_refuses_the_rest),
         cmocka_unit_test(file_is_replaced_whole_and_a_folder_removed_with_all_in_it),
         cmocka_unit_test(file_written_beside_a_planted_link_does_not_follow_it),

@@ -104,8 +104,7 @@ put_key_refuses_wrong_check_values_forms_and_lengths(void **state)
         "80d8008145"
         "21" SCP_BLOCK(SCP_ENC, "c35280") SCP_BLOCK(SCP_MAC, "013808") "881110" SCP_DEK "03840d"
                                                                        "00",
-        "80d8008101"
-        "2100",
+        "80d80081012100",
     };
     struct bench *b = *state;
 
