@@ -2,7 +2,7 @@
 /*
  * One operation of liba71ch on a chip, for bench/link/count.py, which counts what it costs.
  *
- * usage: bench_link ADDRESS OPERATION      the table below; `prepare` makes key, certificate and keys
+ * usage: bench_link ADDRESS OPERATION      see the table below; `prepare` makes what they need
  */
 #include "a71ch.h"
 

@@ -71,7 +71,7 @@ parse_tcp(const char *text, struct address *out, struct bm_msg *msg)
 }
 
 enum bm_err
-address_parse(const char *text, struct address *out, struct bm_msg *msg)
+address_from_text(const char *text, struct address *out, struct bm_msg *msg)
 {
     *out = (struct address){ 0 };
     if (strncmp(text, "unix:", 5) == 0)

@@ -18,7 +18,7 @@ struct address {
 };
 
 /* Read an address; HOST may be a name. BM_ERR_ARG: not of either form, or an unknown host. */
-enum bm_err address_parse(const char *text, struct address *out, struct bm_msg *msg);
+enum bm_err address_from_text(const char *text, struct address *out, struct bm_msg *msg);
 
 /* As parsed: "tcp:127.0.0.1:8050", "tcp:[::1]:8050", "unix:PATH", "i2c-unix:PATH". */
 enum { ADDRESS_TEXT_LEN = 160 };

@@ -67,6 +67,13 @@ enum bm_err backend_sim_of(
 struct chip *backend_sim_chip(struct backend *b);
 struct sim_options *backend_sim_options(struct backend *b); /* NULL: not simulated, or none */
 
+/*
+ * A real chip on an I2C bus, `/dev/i2c-1` or `/dev/i2c-1:0x48`; asks it for its ATR, which takes
+ * some seconds when it does not answer. BM_ERR_IO, BM_ERR_TIMEOUT: it can not be reached.
+ */
+enum bm_err backend_real_new(
+    struct loop *loop, const char *device, struct backend **out, struct bm_msg *msg);
+
 /* The simulated chip was busy for `us`; how many milliseconds of that are to be slept now. */
 uint64_t backend_sim_spend(struct backend *b, uint64_t us);
 

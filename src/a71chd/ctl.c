@@ -86,7 +86,7 @@ ask_server(const char *address, struct span payload, struct buf *out, struct bm_
     struct address a;
     uint8_t nad;
     int fd;
-    enum bm_err err = address_parse(address, &a, msg);
+    enum bm_err err = address_from_text(address, &a, msg);
 
     if (err == BM_OK && a.i2c)
         err = bm_fail(msg, BM_ERR_ARG, "%s is an I2C bus; ask at a tcp: or unix: address", address);

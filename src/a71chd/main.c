@@ -37,7 +37,7 @@ struct options {
 };
 
 static const char help[] =
-    "usage: a71chd --sim DIR --listen ADDRESS ...\n"
+    "usage: a71chd --sim DIR | --i2c DEVICE --listen ADDRESS ...\n"
     "       a71chd --ctl ADDRESS COMMAND [ARGUMENT ...]\n"
     "\n"
     "Owns one A71CH chip and shares it among any number of clients (JRCP version 1).\n"
@@ -63,7 +63,7 @@ static const char help[] =
     "  --fault RULE      a fault on purpose, as truncate:ins=15,nth=2; repeatable\n"
     "  --faults          list their kinds\n"
     "  --quirks          list their names, defaults and reasons\n"
-    "  --i2c DEVICE      a real chip; not built yet\n"
+    "  --i2c DEVICE      a real chip on this bus, as /dev/i2c-1 or /dev/i2c-1:0x48\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
     "  --trace FILE      write each exchange with the chip to FILE, a JSON object a line,\n"
     "                    secrets as their length; `--log trace` has the same lines\n"
@@ -210,7 +210,13 @@ open_chips(struct opener *opener, struct chips **out, struct bm_msg *msg)
     *out = NULL;
     if (opener->o->chips > 0)
         return chips_many(opener->o->sim, opener->o->chips, open_chip, opener, out, msg);
-    err = open_chip(opener, opener->o->sim, &chip, msg);
+    if (opener->o->i2c != NULL) {
+        err = backend_real_new(opener->loop, opener->o->i2c, &chip, msg);
+        if (err == BM_OK)
+            backend_set_trace(chip, opener->trace);
+    } else {
+        err = open_chip(opener, opener->o->sim, &chip, msg);
+    }
     if (err == BM_OK && chips_one(chip, out) != BM_OK)
         err = bm_fail(msg, BM_ERR_MEM, "out of memory");
     return err;
@@ -502,11 +508,11 @@ main(int argc, char **argv)
         return o.sim == NULL && o.i2c == NULL
                    ? ask(o.ctl, &argv[optind], (size_t)(argc - optind))
                    : misuse("--ctl and --stats ask another a71chd: give them alone");
-    if (o.i2c != NULL)
+    if ((o.sim == NULL) == (o.i2c == NULL))
         return misuse(
-            "--i2c is not built yet: use --sim DIR; a real chip is reached at i2c:DEVICE");
-    if (o.sim == NULL)
-        return misuse("--sim DIR is missing: the folder of the simulated chip");
+            "want either --sim DIR, the folder of a simulated chip, or --i2c DEVICE, a real one");
+    if (o.i2c != NULL && (o.chips > 0 || o.restricts))
+        return misuse("--chips and --restricted are for simulated chips");
     if (o.listen_count == 0)
         return misuse("--listen is missing: where clients connect, as tcp:127.0.0.1:8050");
     return run(&o);

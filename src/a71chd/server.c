@@ -621,7 +621,7 @@ listen_in_folder(struct server *s, const char *folder, struct bm_msg *msg)
         if (snprintf(text, sizeof text, "unix:%s/%s", folder, name) >= (int)sizeof text)
             return bm_fail(
                 msg, BM_ERR_ARG, "unix-dir:%s: the path is too long for sockets", folder);
-        err = address_parse(text, &a, msg);
+        err = address_from_text(text, &a, msg);
         if (err == BM_OK)
             err = listen_at(s, &a, i, msg);
     }
@@ -638,7 +638,7 @@ listen_at_ports(struct server *s, const char *text, struct bm_msg *msg)
     char shown[ADDRESS_TEXT_LEN];
     struct address first;
     struct address a;
-    enum bm_err err = address_parse(text, &first, msg);
+    enum bm_err err = address_from_text(text, &first, msg);
 
     if (err == BM_OK && count > 1 && !address_has_ports(&first, count))
         return bm_fail(msg, BM_ERR_ARG,

@@ -5,6 +5,8 @@
 usage: arbiter.py storm N ADDRESS...      N clients ask at once, some die; every answer must be the right one
        arbiter.py count N ADDRESS...      N clients add to one number in storage under leases; prints the sum
        arbiter.py torn N ADDRESS...       the same without leases; the sum is too low
+       arbiter.py hash N ADDRESS...       N clients hash in several commands each, under leases; prints how many came out right
+       arbiter.py torn-hash N ADDRESS...  the same without leases
        arbiter.py killed STEP ADDRESS     a client is killed at a step of a lease; the next one must get it
        arbiter.py bytes ADDRESS           what NXP's clients send and read, byte by byte
        arbiter.py expire ADDRESS          a lease that is not released
@@ -141,12 +143,33 @@ def storm(n, addresses):
     print(f"served {served} died {died}")
 
 
+def drive(clients):
+    """Run clients at once: each is a generator that yields requests and is sent the answers."""
+    loop = selectors.DefaultSelector()
+
+    def step(s, c, reply):
+        try:
+            s.sendall(c.send(reply))
+        except StopIteration:
+            loop.unregister(s)
+            s.close()
+
+    for s, c in clients:
+        loop.register(s, selectors.EVENT_READ, c)
+        step(s, c, None)
+    while loop.get_map():
+        ready = loop.select(20)
+        if not ready:
+            sys.exit("nobody was served for 20 s")
+        for key, _ in ready:
+            step(key.fileobj, key.data, answer(key.fileobj))
+
+
 GET = apdu("80710010", b"\0\4")
 
 
 def add_up(n, addresses, leased):
     """Each of n clients reads a number, adds one, writes it: ten rounds, as one state machine per client."""
-    loop = selectors.DefaultSelector()
     refused = 0
 
     def client(number):
@@ -165,27 +188,34 @@ def add_up(n, addresses, leased):
             if leased:
                 yield words("release")
 
-    def step(s, c, reply):
-        try:
-            s.sendall(c.send(reply))
-        except StopIteration:
-            loop.unregister(s)
-            s.close()
-
     first = connect(addresses[0])
     assert ask(first, message(1, SELECT))[2] == bytes.fromhex("01319000")
     assert ask(first, apdu("80720010", b"\0\0\0\0"))[2] == b"\x90\x00"
-    for i in range(n):
-        s, c = connect(addresses[i % len(addresses)]), client(i)
-        loop.register(s, selectors.EVENT_READ, c)
-        step(s, c, None)
-    while loop.get_map():
-        ready = loop.select(20)
-        if not ready:
-            sys.exit("nobody was served for 20 s")
-        for key, _ in ready:
-            step(key.fileobj, key.data, answer(key.fileobj))
+    drive([(connect(addresses[i % len(addresses)]), client(i)) for i in range(n)])
     print(int.from_bytes(ask(first, GET)[2][:4], "big"), "refused" if refused else "")
+
+
+def hashes(n, addresses, leased):
+    """Each of n clients hashes in six commands; on a real chip there is one hash in progress for all."""
+    right = 0
+
+    def client(number):
+        nonlocal right
+        data = [f"client {number} part {i}".encode() for i in range(4)]
+        yield message(1, SELECT)
+        if leased:
+            reply = yield words("lease", "20000", "20000")
+            assert reply[1] == 0, reply
+        yield apdu("80960001")
+        for part in data:
+            yield apdu("80960002", part)
+        reply = yield apdu("80960003")
+        right += reply[2] == hashlib.sha256(b"".join(data)).digest() + b"\x90\x00"
+        if leased:
+            yield words("release")
+
+    drive([(connect(addresses[i % len(addresses)]), client(i)) for i in range(n)])
+    print(right, "right")
 
 
 def victim(step, address):
@@ -295,6 +325,8 @@ def main():
         storm(int(rest[0]), rest[1:])
     elif what in ("count", "torn"):
         add_up(int(rest[0]), rest[1:], what == "count")
+    elif what in ("hash", "torn-hash"):
+        hashes(int(rest[0]), rest[1:], what == "hash")
     elif what == "killed":
         killed(*rest)
     elif what == "bytes":
