@@ -12,6 +12,7 @@
 #include "chip/sym.h"
 #include "scp03/client.h"
 #include "wire/refkey.h"
+#include "wire/refpsk.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -131,6 +132,7 @@ looking_for_a_reference_does_not_depend_on_a_real_key(void **state)
     need_valgrind();
     secret_hex(scalar, "c9afa9d845ba75166b5c215767b1d6934e50c3db36e8a5a6b5b6a5a6b5b71001");
     assert_false(refkey_from_scalar(SPAN(scalar), &key));
+    assert_false(refpsk_claims(SPAN(scalar)));
     assert_int_equal(reports(), before);
 }
 
