@@ -38,6 +38,7 @@ call(a71ch *c, unsigned number)
     uint8_t in[A71CH_POINT_LEN] = { 4 };
     uint8_t out[300] = { 0 };
     size_t len = sizeof out;
+    const a71ch_scp_keys keys = { .mac = { 1 } };
     a71ch_module_info info;
     uint32_t value;
     unsigned used;
@@ -47,7 +48,7 @@ call(a71ch *c, unsigned number)
     int valid = -1;
     a71ch_result res;
 
-    switch (number % 22) {
+    switch (number % 24) {
     case 0:
         res = a71ch_get_module_info(c, &info);
         break;
@@ -117,6 +118,14 @@ call(a71ch *c, unsigned number)
     case 20:
         res = a71ch_gp_write_checked(c, 0, out, sizeof out);
         break;
+    case 21:
+        res = a71ch_channel_open(c, &keys, 0);
+        if (res == A71CH_OK)
+            abort(); /* nobody has these keys */
+        break;
+    case 22:
+        res = a71ch_scp_put_keys(c, 1, &keys);
+        break;
     default:
         res = a71ch_get_code(c, A71CH_CODE_PAIR, in, out);
         break;
@@ -150,6 +159,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     for (unsigned i = 0; rd_left(&s.answers) > 0; i++)
         call(&s.chip, first + i);
+    host_channel_free(&s.chip);
     normalise_twice(span_of(data, size));
     return 0;
 }

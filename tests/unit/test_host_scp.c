@@ -218,6 +218,60 @@ every_call_goes_through_the_channel_and_answers_the_same(void **state)
     assert_int_equal(chip_stats(w->card.chip).signatures, 1);
 }
 
+/* What needs several commands, or state between them, is the same inside and outside. */
+static void
+keys_derivations_and_objects_work_inside_as_outside(void **state)
+{
+    static const uint8_t key[A71CH_KEY_LEN] = { 1, 2, 3, 4 };
+    struct wire *w = *state;
+    uint8_t text[500];
+    uint8_t point[A71CH_POINT_LEN];
+    uint8_t code[A71CH_KEY_LEN];
+    uint8_t random[A71CH_RANDOM_LEN];
+    uint8_t wrapped[A71CH_KEY_LEN + A71CH_WRAP_EXTRA];
+    uint8_t results[2][3][64];
+    uint8_t back[500];
+    size_t len = sizeof back;
+    uint32_t value = 0;
+    int16_t room = 0;
+
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(i * 3);
+    memset(results, 0, sizeof results);
+    works(w, a71ch_sym_set(&w->chip, 0, key, sizeof key));
+    for (int inside = 0; inside < 2; inside++) {
+        if (inside != 0)
+            open_channel(w);
+        works(w, a71ch_sym_hmac(&w->chip, 0, 1, text, sizeof text, results[inside][0]));
+        works(w, a71ch_sym_hkdf(&w->chip, 0, 1, text, 32, text, 20, results[inside][1], 64));
+        works(w, a71ch_sha256(&w->chip, text, sizeof text, results[inside][2]));
+    }
+    assert_memory_equal(results[0], results[1], sizeof results[0]);
+    works(w, a71ch_config_set(&w->chip, 1, key, sizeof key));
+    works(w, a71ch_wrap_key(key, text, A71CH_KEY_LEN, wrapped));
+    works(w, a71ch_sym_set(&w->chip, 0, wrapped, sizeof wrapped));
+    works(w, a71ch_inject_lock(&w->chip));
+    works(w, a71ch_get_code(&w->chip, A71CH_CODE_PAIR, key, code));
+    works(w, a71ch_pair_generate_with_code(&w->chip, 0, code));
+    works(w, a71ch_pair_get_public(&w->chip, 0, point));
+    works(w, a71ch_get_client_hello_random(&w->chip, random));
+    works(w, a71ch_pair_psk_master(&w->chip, 0, point, 0, 1, random, back));
+    works(w, a71ch_set_tls_label(&w->chip, text, 5));
+    works(w, a71ch_counter_set(&w->chip, 0, 0x80000000));
+    works(w, a71ch_counter_increment(&w->chip, 0));
+    works(w, a71ch_counter_get(&w->chip, 0, &value));
+    assert_int_equal(value, 0x80000001);
+    works(w, a71ch_object_write(&w->chip, A71CH_DATA, 3, text, sizeof text, sizeof text));
+    works(w, a71ch_object_read(&w->chip, A71CH_DATA, 3, 0, back, &len));
+    assert_int_equal(len, sizeof text);
+    assert_memory_equal(back, text, sizeof text);
+    assert_int_equal(w->clear, 0);
+    works(w, a71ch_debug_free_persistent(&w->chip, &room)); /* SPEC 1.6: beside the channel */
+    works(w, a71ch_debug_disable(&w->chip));
+    assert_int_equal(w->clear, 2);
+    works(w, a71ch_counter_get(&w->chip, 0, &value));
+}
+
 static void
 refusals_inside_are_status_words_and_the_channel_goes_on(void **state)
 {
@@ -522,6 +576,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_KEYS(every_call_goes_through_the_channel_and_answers_the_same),
+        WITH_KEYS(keys_derivations_and_objects_work_inside_as_outside),
         WITH_KEYS(refusals_inside_are_status_words_and_the_channel_goes_on),
         WITH_KEYS(closed_channel_means_the_clear_and_a_new_one_replaces_the_old),
         WITH_KEYS(debug_reset_goes_around_the_channel_and_ends_it),
