@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `debug reset`: wipe an evaluation chip. */
+/* `debug reset|permanently_disable_debug`: wipe an evaluation chip; make it a production chip. */
 #include "config/tool.h"
 
 static enum code
 reset(struct tool *t, struct args *a)
 {
-    a71ch_result res = a71ch_debug_reset(t->chip);
+    (void)a;
+    return tool_done(t, a71ch_debug_reset(t->chip));
+}
+
+static enum code
+disable(struct tool *t, struct args *a)
+{
+    enum code code = tool_for_good(t,
+        "no 'debug reset' and no 'erase cnt' any more, so that every lock and freeze of this chip "
+        "becomes final");
 
     (void)a;
-    return res == A71CH_OK ? CODE_OK : tool_chip_failed(t, res);
+    return code == CODE_OK ? tool_done(t, a71ch_debug_disable(t->chip)) : code;
 }
 
 enum code
@@ -16,7 +25,7 @@ cmd_debug(struct tool *t, struct args *a)
 {
     static const struct sub subs[] = {
         { "reset", reset },
-        { "permanently_disable_debug", NULL },
+        { "permanently_disable_debug", disable },
         { NULL, NULL },
     };
 

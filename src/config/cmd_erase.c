@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `erase pair|pub -x N`: empty a slot. */
+/* `erase pair|pub|sym|cnt -x N`: empty a slot, or set a counter to 0 (evaluation chips). */
 #include "config/tool.h"
 
 static enum code
@@ -7,12 +7,8 @@ erase(struct tool *t, struct args *a, a71ch_result (*run)(a71ch *chip, unsigned 
 {
     unsigned index;
     enum code code = opt_index(a, &index);
-    a71ch_result res;
 
-    if (code != CODE_OK)
-        return code;
-    res = run(t->chip, index);
-    return res == A71CH_OK ? CODE_OK : tool_chip_failed(t, res);
+    return code == CODE_OK ? tool_done(t, run(t->chip, index)) : code;
 }
 
 static enum code
@@ -27,14 +23,26 @@ erase_pub(struct tool *t, struct args *a)
     return erase(t, a, a71ch_pub_erase);
 }
 
+static enum code
+erase_sym(struct tool *t, struct args *a)
+{
+    return erase(t, a, a71ch_sym_erase);
+}
+
+static enum code
+erase_cnt(struct tool *t, struct args *a)
+{
+    return erase(t, a, a71ch_debug_counter_erase);
+}
+
 enum code
 cmd_erase(struct tool *t, struct args *a)
 {
     static const struct sub subs[] = {
         { "pair", erase_pair },
         { "pub", erase_pub },
-        { "sym", NULL },
-        { "cnt", NULL },
+        { "sym", erase_sym },
+        { "cnt", erase_cnt },
         { NULL, NULL },
     };
 

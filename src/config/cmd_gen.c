@@ -7,12 +7,8 @@ gen_pair(struct tool *t, struct args *a)
 {
     unsigned index;
     enum code code = opt_index(a, &index);
-    a71ch_result res;
 
-    if (code != CODE_OK)
-        return code;
-    res = a71ch_pair_generate(t->chip, index);
-    return res == A71CH_OK ? CODE_OK : tool_chip_failed(t, res);
+    return code == CODE_OK ? tool_done(t, a71ch_pair_generate(t->chip, index)) : code;
 }
 
 enum code

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 enum {
-    COUNTER_COUNT = 2,
     SEGMENT_LEN = 32,
     SEGMENTS_MAX = 192,
     GP_SIZE_PRODUCT = 4096,
@@ -35,10 +34,12 @@ struct facts {
     uint8_t cert_uid[A71CH_CERT_UID_LEN];
     struct slot pairs[A71CH_PAIR_COUNT];
     struct slot pubs[A71CH_PUB_COUNT];
-    uint32_t counters[COUNTER_COUNT];
+    uint32_t counters[A71CH_COUNTER_COUNT];
     unsigned gp_offset;
     unsigned gp_segments;
     uint8_t gp[SEGMENTS_MAX * SEGMENT_LEN];
+    a71ch_object objects[A71CH_OBJECT_COUNT_MAX];
+    size_t object_count;
 };
 
 /* gather */
@@ -95,7 +96,7 @@ gather_slots(struct tool *t, a71ch_result (*get)(a71ch *, unsigned, uint8_t *), 
 static enum code
 gather_counters(struct tool *t, struct facts *f)
 {
-    for (unsigned i = 0; i < COUNTER_COUNT; i++) {
+    for (unsigned i = 0; i < A71CH_COUNTER_COUNT; i++) {
         a71ch_result res = a71ch_counter_get(t->chip, i, &f->counters[i]);
 
         if (res != A71CH_OK)
@@ -111,6 +112,13 @@ gather_storage(struct tool *t, struct facts *f)
         a71ch_gp_read(t->chip, f->gp_offset, f->gp, (size_t)f->gp_segments * SEGMENT_LEN);
 
     return res == A71CH_OK ? CODE_OK : tool_chip_failed(t, res);
+}
+
+static enum code
+gather_objects(struct tool *t, struct facts *f)
+{
+    return tool_object_done(
+        t, a71ch_object_list(t->chip, f->objects, A71CH_OBJECT_COUNT_MAX, &f->object_count));
 }
 
 /* print as text */
@@ -181,7 +189,7 @@ static void
 print_counters(const struct facts *f)
 {
     printf("Monotonic counter values:\n");
-    for (unsigned i = 0; i < COUNTER_COUNT; i++)
+    for (unsigned i = 0; i < A71CH_COUNTER_COUNT; i++)
         printf("\tidx=0x%02X 0x%08X\n", i, f->counters[i]);
 }
 
@@ -198,16 +206,27 @@ print_storage(const struct facts *f)
     }
 }
 
-/* print as JSON */
+static void
+print_objects_of(const struct facts *f, const char *title, unsigned type)
+{
+    printf("%s Objects: \n", title);
+    for (size_t i = 0; i < f->object_count; i++) {
+        const a71ch_object *o = &f->objects[i];
+
+        if (o->type == type)
+            printf("\t idx=0x%02X Absolute offset = 0x%04X Actual Size = 0x%04X (%u)\n", o->index,
+                o->offset, o->len, o->len);
+    }
+}
 
 static void
-json_hex(FILE *to, const char *name, struct span bytes)
+print_objects(const struct facts *f)
 {
-    fprintf(to, "\"%s\":\"", name);
-    for (struct rd r = rd_of(bytes); rd_left(&r) > 0;)
-        fprintf(to, "%02x", rd_u8(&r));
-    (void)fputc('"', to);
+    print_objects_of(f, "Certificate", A71CH_CERTIFICATE);
+    print_objects_of(f, "Data", A71CH_DATA);
 }
+
+/* print as JSON */
 
 static const char *
 json_scp(int state)
@@ -277,6 +296,27 @@ json_storage(FILE *to, const struct facts *f)
     (void)fputc('}', to);
 }
 
+static const char *
+json_type(unsigned type)
+{
+    if (type == A71CH_CERTIFICATE)
+        return "certificate";
+    return type == A71CH_DATA ? "data" : "other";
+}
+
+static void
+json_objects(FILE *to, const struct facts *f)
+{
+    fprintf(to, "\"objects\":[");
+    for (size_t i = 0; i < f->object_count; i++) {
+        const a71ch_object *o = &f->objects[i];
+
+        fprintf(to, "%s{\"type\":\"%s\",\"index\":%u,\"offset\":%u,\"size\":%u}", i > 0 ? "," : "",
+            json_type(o->type), o->index, o->offset, o->len);
+    }
+    (void)fputc(']', to);
+}
+
 /* the sub-commands */
 
 typedef void (*print_fn)(const struct facts *f);
@@ -343,20 +383,27 @@ info_cnt(struct tool *t, struct args *a)
 }
 
 static enum code
+info_objects(struct tool *t, struct args *a)
+{
+    struct facts f = { 0 };
+    enum code code = gather_open_module(t, &f);
+
+    (void)a;
+    if (code == CODE_OK)
+        code = gather_objects(t, &f);
+    return code == CODE_OK ? show(t, &f, print_objects, json_objects) : code;
+}
+
+static enum code
 info_gp(struct tool *t, struct args *a)
 {
     struct facts f = { 0 };
-    uint8_t offset[2];
-    size_t len;
-    struct rd r;
-    enum code code = opt_hex(a, "-h", sizeof offset, sizeof offset, offset, &len);
+    enum code code = opt_offset(a, &f.gp_offset);
 
     if (code == CODE_OK)
         code = opt_number(a, "-n", 1, SEGMENTS_MAX, &f.gp_segments);
     if (code != CODE_OK)
         return code;
-    r = rd_of(SPAN(offset));
-    f.gp_offset = rd_u16(&r);
     code = gather_open_module(t, &f);
     if (code == CODE_OK)
         code = gather_storage(t, &f);
@@ -528,7 +575,7 @@ cmd_info(struct tool *t, struct args *a)
         { "cnt", info_cnt },
         { "device", info_device },
         { "gp", info_gp },
-        { "objects", NULL },
+        { "objects", info_objects },
         { "pair", info_pair },
         { "pub", info_pub },
         { "status", info_status },

@@ -14,7 +14,10 @@ point_from_chip(struct tool *t, unsigned class_id, unsigned index, uint8_t out[A
 {
     a71ch_result res = A71CH_ERR_ARG;
     uint16_t status = HOST_PARAMETER;
+    enum code code = tool_need_chip(t);
 
+    if (code != CODE_OK)
+        return code;
     if (class_id == CLASS_PAIR)
         res = a71ch_pair_get_public(t->chip, index, out);
     if (class_id == CLASS_PUB)

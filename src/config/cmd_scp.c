@@ -41,17 +41,37 @@ read_keys(const char *path, a71ch_scp_keys *out)
 }
 
 static enum code
+for_good(struct tool *t)
+{
+    return tool_for_good(t,
+        "these keys can not be replaced or taken out; and after the first 'scp auth' "
+        "the chip does nothing any more for whoever does not have them");
+}
+
+/* The first one makes the channel mandatory; and what follows would depend on its answer. */
+static enum code
+not_in_dry_run(const struct tool *t)
+{
+    if (!t->dry_run)
+        return CODE_OK;
+    fprintf(stderr, "a channel cannot be opened without changing the chip; --dry-run ends here\n");
+    return CODE_HALTED;
+}
+
+static enum code
 with_keys(struct tool *t, struct args *a, bool put)
 {
     a71ch_scp_keys keys;
     const char *path;
     uint8_t version;
     size_t len;
-    a71ch_result res = A71CH_OK;
+    a71ch_result res;
     enum code code = opt_hex(a, "-h", 1, 1, &version, &len);
 
     if (code == CODE_OK)
         code = opt_text(a, "-k", &path);
+    if (code == CODE_OK)
+        code = put ? for_good(t) : not_in_dry_run(t);
     if (code == CODE_OK)
         code = read_keys(path, &keys);
     if (code != CODE_OK)
@@ -61,7 +81,7 @@ with_keys(struct tool *t, struct args *a, bool put)
     else
         res = a71ch_channel_open(t->chip, &keys, 0); /* the version is not used, SPEC 4.2 */
     bm_wipe(&keys, sizeof keys);
-    return res == A71CH_OK ? CODE_OK : tool_chip_failed(t, res);
+    return tool_done(t, res);
 }
 
 static enum code

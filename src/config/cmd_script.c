@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `script -f FILE`: commands from a file, over one connection. SPEC a71ch 8.6.
+ * `script -f FILE` and `interactive`: commands from a file or the keyboard, over one connection.
+ * SPEC a71ch 8.6.
  *
- * Each line is echoed; `#` starts a comment; `quit` ends; an empty line is an error, as in the
- * vendor's tool. The first command that fails ends the script with its code.
+ * `#` starts a comment; `quit` ends; an empty line is an error, as in the vendor's tool. A script
+ * echoes each line, and the first command that fails ends it with its code.
  */
 #include "config/tool.h"
 
 #include "base/file.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FILE_MAX = 1 << 20, LINE_MAX_LEN = 1024, WORDS_MAX = LINE_MAX_LEN / 2 };
@@ -34,7 +36,8 @@ run_line(struct tool *t, char *line, bool *quit)
     char *comment = strchr(line, '#');
     size_t count;
 
-    printf(">> %s\n", line); /* the line's own newline makes a blank line follow */
+    if (t->in_script)
+        printf(">> %s\n", line); /* the line's own newline makes a blank line follow */
     if (strncmp(line, "quit", 4) == 0) {
         *quit = true;
         return CODE_OK;
@@ -113,5 +116,43 @@ cmd_script(struct tool *t, struct args *a)
     if (text.ptr != NULL)
         bm_wipe(text.ptr, text.len);
     buf_fini(&text);
+    return code;
+}
+
+/* A line of any length, its newline included; false at the end. The caller wipes and frees. */
+static bool
+read_line(char **line, size_t *cap)
+{
+    printf(">>> ");
+    (void)fflush(stdout);
+    return getline(line, cap, stdin) > 0;
+}
+
+/* Goes on after a failure; ends with the code of the last line, or 0 after `quit`. */
+enum code
+cmd_interactive(struct tool *t, struct args *a)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    bool quit = false;
+    enum code code = CODE_OK;
+
+    (void)a;
+    if (t->in_script || t->interactive) {
+        fprintf(stderr, "interactive mode is for the keyboard, not for scripts or itself\n");
+        return CODE_HALTED;
+    }
+    t->interactive = true;
+    while (!quit && read_line(&line, &cap)) {
+        if (strlen(line) <= LINE_MAX_LEN) {
+            code = run_line(t, line, &quit);
+        } else {
+            fprintf(stderr, "a line has up to %d characters\n", LINE_MAX_LEN);
+            code = CODE_FILE_FORMAT;
+        }
+        bm_wipe(line, cap);
+    }
+    t->interactive = false;
+    free(line);
     return code;
 }

@@ -103,3 +103,16 @@ opt_class(struct args *a, unsigned *out)
         *out = class_id;
     return code;
 }
+
+enum code
+opt_offset(struct args *a, unsigned *out)
+{
+    uint8_t bytes[2];
+    size_t len;
+    struct rd r = rd_of(SPAN(bytes));
+    enum code code = opt_hex(a, "-h", sizeof bytes, sizeof bytes, bytes, &len);
+
+    if (code == CODE_OK)
+        *out = rd_u16(&r);
+    return code;
+}

@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -141,13 +142,69 @@ out:
     return code;
 }
 
-static enum code
-write_pem(const char *path, const char *label, struct span der, mode_t mode)
+static X509 *
+decode_certificate(struct span text, enum form form)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
+    BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
+    X509 *x = NULL;
+
+    if (bio != NULL)
+        x = form == FORM_PEM ? PEM_read_bio_X509(bio, NULL, no_pass_phrase, NULL)
+                             : d2i_X509_bio(bio, NULL);
+    BIO_free(bio);
+    return x;
+}
+
+static enum code
+take_certificate(const char *path, X509 *x, enum form form, struct buf *out)
+{
+    unsigned char *der = NULL;
+    int len;
+
+    if (x == NULL) {
+        printf("%s is no valid certificate file\n", path);
+        fprintf(stderr, "%s holds no X.509 certificate in %s; %s\n", path,
+            form == FORM_PEM ? "PEM" : "DER", form == FORM_PEM ? "DER is for -c" : "PEM is for -p");
+        return CODE_PEM_READ;
+    }
+    len = i2d_X509(x, &der);
+    if (len > 0) {
+        printf("Certificate Size (DER format) = %d byte\n", len);
+        buf_add(out, der, (size_t)len);
+    }
+    OPENSSL_free(der);
+    return len > 0 && !out->failed ? CODE_OK : CODE_MEMORY;
+}
+
+enum code
+pem_read_certificate(const char *path, enum form form, struct buf *out)
+{
+    struct buf text = { 0 };
+    struct bm_msg msg;
+    X509 *x = NULL;
+    enum code code;
+
+    printf("Filename: %s\n", path);
+    if (file_read(path, FILE_MAX, &text, &msg) == BM_OK) {
+        x = decode_certificate(buf_span(&text), form);
+        code = take_certificate(path, x, form, out);
+    } else {
+        printf("Unable to open the file: %s\n", path);
+        fprintf(stderr, "%s\n", msg.text);
+        code = CODE_FILE_OPEN;
+    }
+    X509_free(x);
+    ERR_clear_error();
+    buf_fini(&text);
+    return code;
+}
+
+/* A mem BIO's text to a file. */
+static enum code
+write_bio(const char *path, BIO *bio, bool ok, mode_t mode)
+{
     struct bm_msg msg = { "out of memory" };
     char *text = NULL;
-    bool ok = bio != NULL && PEM_write_bio(bio, label, "", der.ptr, (long)der.len) > 0;
     long len = ok ? BIO_get_mem_data(bio, &text) : 0;
 
     ok = ok && file_write(path, span_of(text, (size_t)len), mode, &msg) == BM_OK;
@@ -158,19 +215,53 @@ write_pem(const char *path, const char *label, struct span der, mode_t mode)
     return CODE_PEM_WRITE;
 }
 
+static enum code
+write_pem(const char *path, const char *label, struct span der, mode_t mode)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    return write_bio(
+        path, bio, bio != NULL && PEM_write_bio(bio, label, "", der.ptr, (long)der.len) > 0, mode);
+}
+
 enum code
-pem_write_public(const char *path, const uint8_t point[A71CH_POINT_LEN])
+pem_write_request(const char *path, X509_REQ *req)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    return write_bio(path, bio, bio != NULL && PEM_write_bio_X509_REQ(bio, req) == 1, 0644);
+}
+
+static struct span
+public_der(uint8_t der[SPKI_MAX], const uint8_t point[A71CH_POINT_LEN])
 {
     /* RFC 5480: SubjectPublicKeyInfo, id-ecPublicKey, prime256v1, up to the point */
     static const uint8_t head[] = { 0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce,
         0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42,
         0x00 };
-    uint8_t der[SPKI_MAX];
-    struct wr w = wr_of(der, sizeof der);
+    struct wr w = wr_of(der, SPKI_MAX);
 
     wr_bytes(&w, head, sizeof head);
     wr_bytes(&w, point, A71CH_POINT_LEN);
-    return write_pem(path, "PUBLIC KEY", span_of(der, wr_len(&w)), 0644);
+    return span_of(der, wr_len(&w));
+}
+
+enum code
+pem_write_public(const char *path, const uint8_t point[A71CH_POINT_LEN])
+{
+    uint8_t der[SPKI_MAX];
+
+    return write_pem(path, "PUBLIC KEY", public_der(der, point), 0644);
+}
+
+EVP_PKEY *
+pem_public_key(const uint8_t point[A71CH_POINT_LEN])
+{
+    uint8_t der[SPKI_MAX];
+    struct span spki = public_der(der, point);
+    const unsigned char *in = spki.ptr;
+
+    return d2i_PUBKEY(NULL, &in, (long)spki.len);
 }
 
 enum code

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Key files: PEM in and out. OpenSSL reads, in a context of its own with its own providers only, so
- * that no configuration of the user's can hand the tool a key that lives elsewhere.
+ * Key and certificate files, in and out. OpenSSL reads, in a context of its own with its own
+ * providers only, so that no configuration of the user's can hand the tool a key that lives
+ * elsewhere.
  */
 #ifndef BM_CONFIG_PEM_H
 #define BM_CONFIG_PEM_H
 
 #include "config/tool.h"
 #include "wire/refkey.h"
+
+#include <openssl/x509.h>
 
 struct key {
     uint8_t point[A71CH_POINT_LEN];
@@ -23,7 +26,20 @@ struct key {
  */
 enum code pem_read(const char *path, struct key *out);
 
+enum form { FORM_DER, FORM_PEM };
+
+/*
+ * Read an X.509 certificate, append its DER to `out` and print the file's name and that length, as
+ * the vendor's tool does. CODE_FILE_OPEN, CODE_PEM_READ (no certificate of that form), CODE_MEMORY.
+ */
+enum code pem_read_certificate(const char *path, enum form form, struct buf *out);
+
+/* A public key for OpenSSL, with its own providers only; the caller frees it. NULL: not on the
+ * curve, or memory is short. */
+EVP_PKEY *pem_public_key(const uint8_t point[A71CH_POINT_LEN]);
+
 /* Replace the file whole. CODE_PEM_WRITE. */
+enum code pem_write_request(const char *path, X509_REQ *req);
 enum code pem_write_public(const char *path, const uint8_t point[A71CH_POINT_LEN]);
 enum code pem_write_reference(const char *path, const struct refkey *key); /* mode 0600 */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Byte arrays as the vendor's tool prints them: 32 bytes a line, upper case. SPEC a71ch 8.4.
+ * Byte arrays as the vendor's tool prints them: 32 bytes a line, upper case (SPEC a71ch 8.4); and
+ * members of JSON objects.
  */
 #include "config/tool.h"
 
@@ -44,4 +45,28 @@ print_hex(struct span bytes)
 
     while (rd_left(&r) > 0)
         printf("%02X", rd_u8(&r));
+}
+
+void
+json_hex(FILE *to, const char *name, struct span bytes)
+{
+    fprintf(to, "\"%s\":\"", name);
+    for (struct rd r = rd_of(bytes); rd_left(&r) > 0;)
+        fprintf(to, "%02x", rd_u8(&r));
+    (void)fputc('"', to);
+}
+
+void
+json_text(FILE *to, const char *name, const char *value)
+{
+    fprintf(to, "\"%s\":\"", name);
+    for (const char *c = value; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
+            fprintf(to, "\\%c", *c);
+        else if ((unsigned char)*c < ' ')
+            fprintf(to, "\\u%04x", (unsigned)(unsigned char)*c);
+        else
+            (void)fputc(*c, to);
+    }
+    (void)fputc('"', to);
 }

@@ -53,9 +53,15 @@ host_channel_apdu(a71ch *chip, const struct apdu *cmd, struct answer *out)
 {
     uint8_t bytes[A71CH_APDU_RSP_MAX > APDU_CMD_MAX ? A71CH_APDU_RSP_MAX : APDU_CMD_MAX];
     struct wr w = wr_of(bytes, sizeof bytes);
-    enum bm_err err = scp03_client_wrap(chip->channel, cmd, &w);
+    enum bm_err err = apdu_build(&w, cmd);
     a71ch_result res;
+    bool answered = err == BM_OK && host_filtered(chip, span_of(bytes, wr_len(&w)), out, &res);
 
+    bm_wipe(bytes, sizeof bytes);
+    if (answered)
+        return res;
+    w = wr_of(bytes, sizeof bytes);
+    err = scp03_client_wrap(chip->channel, cmd, &w);
     if (err == BM_ERR_CONFLICT)
         return channel_over(chip);
     if (err == BM_ERR_ARG)
@@ -64,7 +70,7 @@ host_channel_apdu(a71ch *chip, const struct apdu *cmd, struct answer *out)
             SCP03_DATA_MAX);
     if (err != BM_OK)
         return host_fail(chip, A71CH_ERR_MEMORY, "the command cannot be encrypted: out of memory");
-    res = host_apdu(chip, span_of(bytes, wr_len(&w)), out);
+    res = host_send(chip, span_of(bytes, wr_len(&w)), out);
     w = wr_of(bytes, sizeof bytes);
     if (res != A71CH_OK) {
         err = scp03_client_unwrap(chip->channel, (struct span){ 0 }, &w); /* nothing came */

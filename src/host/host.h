@@ -64,8 +64,11 @@ a71ch_result host_result(enum bm_err err);
 /* One message of the link. */
 a71ch_result host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out);
 
-/* One APDU as it is; the answer has a status word at least. */
+/* One APDU as it is; the answer has a status word at least. Past the filter: a71ch_set_filter(). */
 a71ch_result host_apdu(a71ch *chip, struct span cmd, struct answer *out);
+/* The two steps of it, for what is not sent as the filter must see it. Filtered: answered, *res. */
+bool host_filtered(a71ch *chip, struct span cmd, struct answer *out, a71ch_result *res);
+a71ch_result host_send(a71ch *chip, struct span cmd, struct answer *out);
 
 /* ---- channel.c ---- */
 

@@ -89,18 +89,9 @@ host_exchange(a71ch *chip, const struct jrcp_msg *request, struct answer *out)
     return res;
 }
 
-a71ch_result
-host_apdu(a71ch *chip, struct span cmd, struct answer *out)
+static a71ch_result
+split(a71ch *chip, struct answer *out)
 {
-    struct jrcp_msg request = { .mty = JRCP_APDU, .payload = cmd };
-    a71ch_result res = A71CH_OK;
-
-    out->len =
-        chip->filter != NULL ? chip->filter(chip->filter_arg, cmd.ptr, cmd.len, out->bytes) : 0;
-    if (out->len == 0)
-        res = host_exchange(chip, &request, out);
-    if (res != A71CH_OK)
-        return res;
     if (apdu_split(span_of(out->bytes, out->len), &out->data, &out->sw) != BM_OK)
         return host_fail(chip, A71CH_ERR_RESPONSE,
             "%s answered with %zu bytes where at least a status word of 2 must come; look at its "
@@ -108,6 +99,34 @@ host_apdu(a71ch *chip, struct span cmd, struct answer *out)
             chip->link.name, out->len);
     chip->status_word = out->sw;
     return A71CH_OK;
+}
+
+a71ch_result
+host_send(a71ch *chip, struct span cmd, struct answer *out)
+{
+    struct jrcp_msg request = { .mty = JRCP_APDU, .payload = cmd };
+    a71ch_result res = host_exchange(chip, &request, out);
+
+    return res == A71CH_OK ? split(chip, out) : res;
+}
+
+bool
+host_filtered(a71ch *chip, struct span cmd, struct answer *out, a71ch_result *res)
+{
+    out->len =
+        chip->filter != NULL ? chip->filter(chip->filter_arg, cmd.ptr, cmd.len, out->bytes) : 0;
+    if (out->len == 0)
+        return false;
+    *res = split(chip, out);
+    return true;
+}
+
+a71ch_result
+host_apdu(a71ch *chip, struct span cmd, struct answer *out)
+{
+    a71ch_result res;
+
+    return host_filtered(chip, cmd, out, &res) ? res : host_send(chip, cmd, out);
 }
 
 /* What the status word says, and what cures it. SPEC a71ch 2.2. */

@@ -341,18 +341,6 @@ says "tells what it is" "reference key"
 run 0 get pub -c 10 -x 1 -k same.pem
 check "none of them changed the slot" cmp compressed.pem same.pem
 
-# known to the vendor's tool, not built: said, and nothing sent
-for line in 'connect close' 'ecrt -x 0' interactive 'lock inject_plain' nc 'obj get -x 0' 'rcrt -x 0' \
-    'transport lock' 'ucrt -x 0' 'wcrt -x 0' 'debug permanently_disable_debug' 'erase sym -x 0' 'erase cnt -x 0' 'info objects' \
-    'set cfg -x 0 -h 00' 'set sym -x 0 -h 00' 'set cnt -x 0 -h 00000001' 'set gp -h 0000 -c f' \
-    'set pair -x 1 -k deviceKey.key -w 00112233445566778899aabbccddeeff' \
-    'set pub -x 1 -k devicePub.pem -w 00112233445566778899aabbccddeeff'; do
-    # shellcheck disable=SC2086
-    fails "not built: $line" 20 "not implemented (20)" "" $line
-done
-run 0 get pub -c 10 -x 1 -k same.pem
-check "a key with -w was not sent in the clear" cmp compressed.pem same.pem
-
 # addresses and states
 check_output "--help needs no chip" '^usage: ' "$bin/a71chConfig" --help
 check_output "--version needs no chip" '^a71chConfig [0-9]' "$bin/a71chConfig" --version
@@ -427,29 +415,4 @@ fake broken "$root/tests/scenario/fake_chip.py" 8091000300= 809400EA00=00 801201
 fails "a connection that breaks" 1 "exec failed (1): sw=0x7003" "" info device
 fails "an answer without status word" 1 "exec failed (1): sw=0x7022" "" debug reset
 fails "data where none belongs" 1 "exec failed (1): sw=0x7022" "" gen pair -x 1
-
-# the installed header stands alone in C99 and C++11
-check "a71ch.h is C99" gcc -std=c99 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "$root/include/a71ch.h"
-if echo 'int main() { return 0; }' | gcc -x c++ -fsyntax-only - 2>/dev/null; then
-    check "a71ch.h is C++11" gcc -x c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "$root/include/a71ch.h"
-else
-    echo "skip - a71ch.h is C++11: no C++ compiler here"
-fi
-cat >use.c <<'EOF'
-#include <a71ch.h>
-#include <stdio.h>
-int main(void)
-{
-    a71ch *chip;
-    a71ch_result res = a71ch_open("127.0.0.1:1", NULL, &chip);
-    printf("%s: %s\n", a71ch_result_name(res), a71ch_message(chip));
-    a71ch_close(chip);
-    return 0;
-}
-EOF
-sanitize=$(nm -D "$lib/liba71ch.so.0" | grep -q __asan && echo -fsanitize=address,undefined)
-check "a program builds with pkg-config a71ch" sh -c \
-    "gcc -o use use.c $sanitize \$(PKG_CONFIG_PATH='$lib/pkgconfig' pkg-config --cflags --libs a71ch)"
-check_output "and runs with liba71ch.so.0" '^A71CH_ERR_CONNECT: nobody listens at 127.0.0.1:1' env LD_LIBRARY_PATH="$lib" ./use
-check "liba71ch.so.0 exports a71ch_ names only" sh -c "nm -D --defined-only '$lib/liba71ch.so.0' | awk '\$2 != \"A\" && \$3 !~ /^a71ch_/ { bad = 1; print } END { exit bad }'"
 done_testing

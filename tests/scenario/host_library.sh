@@ -24,6 +24,7 @@ for cc in gcc clang; do
 done
 
 grep -oE '\ba71ch_[a-z0-9_]+\(' "$header" | tr -d '(' | sort -u >mentioned
+nm -D "$lib/liba71ch.so" >shared.all
 nm -D --defined-only "$lib/liba71ch.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort >shared
 nm -g --defined-only "$lib/liba71ch.a" | awk '$2 == "T" { print $3 }' | sort >static
 check "there are calls" test "$(wc -l <shared)" -gt 60
@@ -62,10 +63,7 @@ main(int argc, char **argv)
 }
 C
 start_chip chip
-case ${PRELOAD:-} in
-"") sanitizer= ;;
-*) sanitizer=-fsanitize=address,undefined ;;
-esac
+sanitizer=$(grep -q __asan shared.all && echo -fsanitize=address,undefined)
 check "a program links with what pkg-config says" gcc -std=c99 $strict use.c $sanitizer -o use $cflags $libs
 check_output "and uses the chip" '^hash ba78 valid 1 count 1$' env LD_LIBRARY_PATH="$lib" ./use "$A71CH_ADDRESS"
 check "it links statically" gcc -std=c99 $strict use.c $sanitizer -o use.static $cflags "$lib/liba71ch.a" $crypto
