@@ -9,6 +9,8 @@
  *     tcp:HOST:PORT or HOST:PORT    socket link ("JRCP version 1"), as a71chd speaks it;
  *                                   an IPv6 literal stands in brackets
  *     unix:PATH                     the same over a Unix socket
+ *     sim:DIR                       a simulated chip in a folder, for this handle alone: starts an
+ *                                   a71chd ($A71CHD, or the one beside this program, or of PATH)
  *     i2c:DEVICE[:0xADDR]           SCI2C over Linux i2c-dev, as i2c:/dev/i2c-1; address 0x48 when
  *                                   none is given; one handle at a time. Tested against the
  *                                   simulator only, never against a real chip

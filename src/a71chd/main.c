@@ -10,11 +10,14 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <openssl/crypto.h>
 
@@ -23,7 +26,9 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, FDS_RESERVE = 64 };
 struct options {
     const char *sim;
     const char *i2c;
-    size_t chips; /* 0: --sim names the one chip's folder */
+    bool simulates; /* an option was given that a real chip can not follow */
+    int client;     /* descriptor, or -1 */
+    size_t chips;   /* 0: --sim names the one chip's folder */
     struct sim_options simulation;
     const char *trace;
     const char *ctl; /* ask the a71chd there */
@@ -43,10 +48,12 @@ static const char help[] =
     "Owns one A71CH chip and shares it among any number of clients (JRCP version 1).\n"
     "\n"
     "  --sim DIR         simulated chip with its state in DIR; made when missing\n"
+    "  --i2c DEVICE      real chip on a bus of this machine, as /dev/i2c-1[:0xADDR]\n"
     "  --chips N         N chips, in DIR/0000, DIR/0001 ..., each with a socket of its own:\n"
     "                    PATH/0000 ... of unix-dir:PATH, or ports in a row from tcp:HOST:PORT\n"
     "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable;\n"
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
+    "  --client FD       serve the connected socket FD instead, and end with it\n"
     "  --group NAME      let members of this group use the Unix sockets, too (mode 0660)\n"
     "  --ctl ADDRESS COMMAND ...\n"
     "                    ask a running a71chd, or with sim:DIR a folder: stats, snapshot,\n"
@@ -201,6 +208,20 @@ open_chip(void *arg, const char *dir, struct backend **out, struct bm_msg *msg)
     return BM_OK;
 }
 
+/* The one before us may just be ending: whoever starts us with --client has seen its end. */
+static enum bm_err
+open_when_free(struct opener *opener, struct backend **out, struct bm_msg *msg)
+{
+    enum { TRIES = 40, PAUSE_MS = 50 };
+    enum bm_err err = open_chip(opener, opener->o->sim, out, msg);
+
+    for (int i = 0; i < TRIES && err == BM_ERR_CONFLICT && opener->o->client >= 0; i++) {
+        (void)poll(NULL, 0, PAUSE_MS);
+        err = open_chip(opener, opener->o->sim, out, msg);
+    }
+    return err;
+}
+
 static enum bm_err
 open_chips(struct opener *opener, struct chips **out, struct bm_msg *msg)
 {
@@ -215,7 +236,7 @@ open_chips(struct opener *opener, struct chips **out, struct bm_msg *msg)
         if (err == BM_OK)
             backend_set_trace(chip, opener->trace);
     } else {
-        err = open_chip(opener, opener->o->sim, &chip, msg);
+        err = open_when_free(opener, &chip, msg);
     }
     if (err == BM_OK && chips_one(chip, out) != BM_OK)
         err = bm_fail(msg, BM_ERR_MEM, "out of memory");
@@ -252,6 +273,21 @@ make_room(struct options *o, struct bm_msg *msg)
     return BM_OK;
 }
 
+/* The client that started us has no other way to learn why; it asks first, as always. */
+static void
+tell_client(int fd, const struct bm_msg *msg)
+{
+    uint8_t asked[JRCP_MESSAGE_MAX];
+    uint8_t bytes[JRCP_MESSAGE_MAX];
+    struct wr w = wr_of(bytes, sizeof bytes);
+    struct span text = span_str(msg->text);
+
+    text.len = text.len < JRCP_PAYLOAD_MAX ? text.len : JRCP_PAYLOAD_MAX;
+    (void)jrcp_build(&w, &(struct jrcp_msg){ .mty = JRCP_ERROR, .payload = text });
+    if (recv(fd, asked, sizeof asked, 0) <= 0 || send(fd, bytes, wr_len(&w), MSG_NOSIGNAL) < 0)
+        log_debug("the client has left");
+}
+
 static int
 run(struct options *o)
 {
@@ -272,7 +308,9 @@ run(struct options *o)
     if (err == BM_OK && server_new(opener.loop, chips, &o->server, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
-        err = listen_all(server, o, &msg);
+        err = o->client >= 0 ? server_attach(server, o->client, &msg) : listen_all(server, o, &msg);
+    else if (o->client >= 0)
+        tell_client(o->client, &msg);
     if (err == BM_OK && loop_run(opener.loop) != BM_OK)
         err = bm_fail(&msg, BM_ERR_IO, "the event loop failed: %s", strerror(errno));
     server_free(server);
@@ -287,6 +325,7 @@ enum {
     OPT_SIM = 1,
     OPT_CHIPS,
     OPT_I2C,
+    OPT_CLIENT,
     OPT_LISTEN,
     OPT_STATS,
     OPT_CTL,
@@ -371,24 +410,28 @@ parse_restricted(const char *text, struct chip_restricted *out)
 static int
 take_option(struct options *o, int opt, const char *value)
 {
-    const char *number;
-    unsigned long count;
-
+    unsigned long number;
     struct bm_msg msg = { "" };
 
+    o->simulates = o->simulates || opt == OPT_CHIPS || opt == OPT_RESTRICTED || opt == OPT_QUIRK ||
+                   opt == OPT_PROFILE || opt == OPT_FAULT;
     switch (opt) {
     case OPT_SIM:
         o->sim = value;
         return -1;
     case OPT_CHIPS:
-        number = value;
-        if (!take_number(&number, CHIPS_MAX, &count) || *number != '\0' || count == 0)
+        if (!take_number(&value, CHIPS_MAX, &number) || *value != '\0' || number == 0)
             return misuse("--chips wants a number from 1 to 100000");
-        o->chips = count;
+        o->chips = number;
         o->simulation.named = true;
         return -1;
     case OPT_I2C:
         o->i2c = value;
+        return -1;
+    case OPT_CLIENT:
+        if (!take_number(&value, INT_MAX, &number) || *value != '\0')
+            return misuse("--client wants the number of a descriptor");
+        o->client = (int)number;
         return -1;
     case OPT_STATS:
         o->stats = true;
@@ -459,6 +502,7 @@ parse_options(struct options *o, int argc, char **argv)
         { "sim", required_argument, NULL, OPT_SIM },
         { "chips", required_argument, NULL, OPT_CHIPS },
         { "i2c", required_argument, NULL, OPT_I2C },
+        { "client", required_argument, NULL, OPT_CLIENT },
         { "listen", required_argument, NULL, OPT_LISTEN },
         { "stats", required_argument, NULL, OPT_STATS },
         { "ctl", required_argument, NULL, OPT_CTL },
@@ -497,6 +541,7 @@ main(int argc, char **argv)
         .server = { .deadline_s = SERVER_DEADLINE_S,
             .clients_max = SERVER_CLIENTS_MAX,
             .group = PEER_NO_GROUP },
+        .client = -1,
         .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 
@@ -511,9 +556,11 @@ main(int argc, char **argv)
     if ((o.sim == NULL) == (o.i2c == NULL))
         return misuse(
             "want either --sim DIR, the folder of a simulated chip, or --i2c DEVICE, a real one");
-    if (o.i2c != NULL && (o.chips > 0 || o.restricts))
-        return misuse("--chips and --restricted are for simulated chips");
-    if (o.listen_count == 0)
+    if (o.i2c != NULL && o.simulates)
+        return misuse("--chips, --restricted, --quirk, --profile and --fault need --sim");
+    if (o.client >= 0 && (o.listen_count > 0 || o.chips > 0))
+        return misuse("--client serves one socket: give it without --listen and --chips");
+    if (o.listen_count == 0 && o.client < 0)
         return misuse("--listen is missing: where clients connect, as tcp:127.0.0.1:8050");
     return run(&o);
 }

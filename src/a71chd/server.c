@@ -60,6 +60,7 @@ struct client {
     struct buf out; /* has room for a message from the start: no copies of keys by growing */
     size_t out_sent;
     bool trusted; /* may control: control.h */
+    bool sole;    /* the process is there for it */
     struct client *next;
     struct client *prev;
 };
@@ -124,6 +125,8 @@ client_free(struct client *c)
     loop_cancel(s->loop, c->deadline);
     loop_remove(s->loop, c->watch);
     (void)close(c->fd);
+    if (c->sole)
+        loop_stop(s->loop);
     backend_session_close(c->session);
     chips_release(s->chips, c->chip);
     if (c->prev != NULL)
@@ -414,7 +417,8 @@ client_open(struct client *c, const struct listener *l, struct bm_msg *msg)
     return err;
 }
 
-static void
+/* NULL: it was turned away, and `fd` is closed. */
+static struct client *
 client_new(const struct listener *l, int fd)
 {
     const int on = 1;
@@ -434,7 +438,7 @@ client_new(const struct listener *l, int fd)
         }
         free(c);
         (void)close(fd);
-        return;
+        return NULL;
     }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on Unix sockets */
     c->trusted = is_trusted(l, fd);
@@ -445,6 +449,7 @@ client_new(const struct listener *l, int fd)
     s->clients = c;
     s->client_count++;
     log_debug("client=%u connected chip=%zu", c->id, c->chip);
+    return c;
 }
 
 static bool
@@ -475,7 +480,7 @@ on_listener(void *arg, uint32_t events)
             return;
         }
         if (is_allowed(l, fd))
-            client_new(l, fd);
+            (void)client_new(l, fd);
         else
             (void)close(fd);
     }
@@ -516,6 +521,18 @@ server_new(
         return BM_ERR_MEM;
     }
     *out = s;
+    return BM_OK;
+}
+
+enum bm_err
+server_attach(struct server *s, int fd, struct bm_msg *msg)
+{
+    const struct listener nobody = { .server = s };
+    struct client *c = client_new(&nobody, fd);
+
+    if (c == NULL)
+        return bm_fail(msg, BM_ERR_IO, "cannot serve descriptor %d; is it a socket?", fd);
+    c->sole = c->trusted = true;
     return BM_OK;
 }
 

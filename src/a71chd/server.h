@@ -41,6 +41,12 @@ void server_free(struct server *s); /* takes NULL; closes sockets, removes its U
  */
 enum bm_err server_listen(struct server *s, const char *address, struct bm_msg *msg);
 
+/*
+ * Serve a connected socket, which is taken over, to the one who started this process and may
+ * control it; when this client leaves the loop stops.
+ */
+enum bm_err server_attach(struct server *s, int fd, struct bm_msg *msg);
+
 size_t server_client_count(const struct server *s);
 const struct chips *server_chips(const struct server *s);
 

@@ -90,11 +90,11 @@ parse_unix(const char *path, struct address *a, struct bm_msg *msg)
 {
     if (path[0] == '\0')
         return bm_fail(msg, BM_ERR_INPUT, "the address 'unix:' has no path; write unix:PATH");
-    if (strlen(path) >= sizeof a->path)
+    if (strlen(path) >= ADDRESS_SOCKET_LEN)
         return bm_fail(msg, BM_ERR_INPUT,
-            "the path '%.64s...' is longer than the %zu bytes a Unix socket can have; use a "
+            "the path '%.64s...' is longer than the %d bytes a Unix socket can have; use a "
             "shorter one",
-            path, sizeof a->path - 1);
+            path, ADDRESS_SOCKET_LEN - 1);
     a->kind = ADDRESS_UNIX;
     (void)snprintf(a->path, sizeof a->path, "%s", path);
     (void)snprintf(a->text, sizeof a->text, "unix:%s", path);
@@ -131,18 +131,29 @@ parse_i2c(const char *text, struct address *a, struct bm_msg *msg)
     return BM_OK;
 }
 
+static enum bm_err
+parse_sim(const char *dir, struct address *a, struct bm_msg *msg)
+{
+    if (dir[0] == '\0' || strlen(dir) >= sizeof a->path)
+        return bm_fail(msg, BM_ERR_INPUT,
+            "'sim:%.64s' is not an address of a chip; write sim:DIR with a folder of at most %zu "
+            "bytes",
+            dir, sizeof a->path - 1);
+    a->kind = ADDRESS_SIM;
+    (void)snprintf(a->path, sizeof a->path, "%s", dir);
+    (void)snprintf(a->text, sizeof a->text, "sim:%s", dir);
+    return BM_OK;
+}
+
 enum bm_err
-address_parse(const char *text, struct address *out, struct bm_msg *msg)
+chip_address_parse(const char *text, struct address *out, struct bm_msg *msg)
 {
     struct address a = { 0 };
     enum bm_err err;
 
     if (starts_with(text, "sim:"))
-        return bm_fail(msg, BM_ERR_INPUT,
-            "'%.64s': a simulated chip inside this process is not built yet; start "
-            "'a71chd --sim %.64s' and give the address it prints",
-            text, &text[strlen("sim:")]);
-    if (starts_with(text, "i2c:"))
+        err = parse_sim(&text[strlen("sim:")], &a, msg);
+    else if (starts_with(text, "i2c:"))
         err = parse_i2c(text, &a, msg);
     else if (starts_with(text, "unix:"))
         err = parse_unix(&text[strlen("unix:")], &a, msg);
@@ -160,21 +171,21 @@ parse_rjct(const char *text, struct address *out, struct bm_msg *msg)
     char with_port[ADDRESS_TEXT_LEN];
 
     if (strchr(text, ':') != NULL)
-        return address_parse(text, out, msg);
+        return chip_address_parse(text, out, msg);
     if (snprintf(with_port, sizeof with_port, "%s:%s", text, default_port) >= (int)sizeof with_port)
         return bm_fail(msg, BM_ERR_INPUT, "RJCT_SERVER_ADDR '%.64s...' is too long", text);
-    return address_parse(with_port, out, msg);
+    return chip_address_parse(with_port, out, msg);
 }
 
 enum bm_err
-address_from_environment(struct address *out, struct bm_msg *msg)
+chip_address_from_environment(struct address *out, struct bm_msg *msg)
 {
     const char *ours = getenv("A71CH_ADDRESS");
     const char *theirs = getenv("RJCT_SERVER_ADDR");
 
     if (ours != NULL && ours[0] != '\0')
-        return address_parse(ours, out, msg);
+        return chip_address_parse(ours, out, msg);
     if (theirs != NULL && theirs[0] != '\0')
         return parse_rjct(theirs, out, msg);
-    return address_parse("127.0.0.1:8050", out, msg);
+    return chip_address_parse("127.0.0.1:8050", out, msg);
 }

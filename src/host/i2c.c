@@ -72,6 +72,16 @@ request(struct link *l, uint8_t pcb, struct frame *f)
     return sci2c_reply_parse(&r, &f->pcb, &f->data) == BM_OK ? BM_OK : BM_ERR_PROTO;
 }
 
+/*
+ * Was the address, or a byte, not acknowledged? A chip that sleeps or is busy may do that (SPEC 5.1)
+ * and has then taken nothing, so the same transfer may be tried again.
+ */
+static bool
+not_acknowledged(int cause)
+{
+    return cause == ENXIO || cause == EREMOTEIO;
+}
+
 static enum bm_err
 io_failed(struct link *l, const char *what, struct bm_msg *msg)
 {
@@ -79,11 +89,25 @@ io_failed(struct link *l, const char *what, struct bm_msg *msg)
 
     link_close(l);
     l->sys_errno = cause;
-    if (cause == ENXIO || cause == EREMOTEIO)
+    if (not_acknowledged(cause))
         return bm_fail(msg, BM_ERR_IO,
             "nobody answers at address 0x%02x of %s (%s: %s); check wiring and power, and look "
             "with i2cdetect",
             l->i2c, l->name, what, strerror(cause));
+    if (cause == ETIMEDOUT || cause == EBUSY)
+        return bm_fail(msg, BM_ERR_IO,
+            "the bus of %s is stuck (%s: %s): a line is held low; switch the chip off and on, and "
+            "try a lower clock",
+            l->name, what, strerror(cause));
+    if (cause == EAGAIN)
+        return bm_fail(msg, BM_ERR_IO,
+            "another master took the bus of %s (%s: %s); let one of them have it, and connect again",
+            l->name, what, strerror(cause));
+    if (cause == EPROTO)
+        return bm_fail(msg, BM_ERR_IO,
+            "%s sent a frame with no length from 1 to %d (%s: %s); is the chip's power good? "
+            "Connect again",
+            l->name, BLOCK_MAX, what, strerror(cause));
     return bm_fail(msg, BM_ERR_IO, "the I2C transfer with %s failed (%s: %s); connect again",
         l->name, what, strerror(cause));
 }
@@ -143,11 +167,16 @@ set_up(struct link *l, struct bm_msg *msg)
     return BM_OK;
 }
 
-/* SPEC 5.6 step 1; an exception is cured by a soft reset, which the 2022 host does, too. */
+/*
+ * SPEC 5.6 step 1. An exception is cured by a soft reset, which the 2022 host does, too; so is, in
+ * the end, a chip that has not become ready for half of the time: what it was doing was somebody's
+ * who has left, and the connection begins with a soft reset anyway.
+ */
 static enum bm_err
 wait_connect(struct link *l, unsigned timeout_ms, struct bm_msg *msg)
 {
     int64_t deadline = clock_mono_ms() + timeout_ms;
+    int64_t patience = deadline - timeout_ms / 2;
 
     for (;;) {
         struct frame f;
@@ -160,7 +189,7 @@ wait_connect(struct link *l, unsigned timeout_ms, struct bm_msg *msg)
                 return io_failed(l, "ioctl I2C_RDWR", msg);
             return time_failed(l, "did not become ready", timeout_ms, msg);
         }
-        if (err == BM_OK && sci2c_is_exception(f.pcb))
+        if ((err == BM_OK && sci2c_is_exception(f.pcb)) || clock_mono_ms() >= patience)
             (void)request(l, SCI2C_PCB_SOFT_RESET, &f); /* the next status tells */
         pause_us(CONNECT_POLL_US);
     }
@@ -252,6 +281,25 @@ wait_ready(struct link *l, int64_t deadline, unsigned timeout_ms, struct bm_msg 
     }
 }
 
+/* One frame to the chip, which may be asleep for a while. BM_ERR_IO: errno says. */
+static enum bm_err
+write_frame(struct link *l, struct span frame)
+{
+    int64_t silent = clock_mono_ms() + SILENT_MS;
+
+    for (;;) {
+        ssize_t n = write(l->fd, frame.ptr, frame.len);
+
+        if (n == (ssize_t)frame.len)
+            return BM_OK;
+        if (n >= 0)
+            errno = EIO;
+        if (n >= 0 || !not_acknowledged(errno) || clock_mono_ms() >= silent)
+            return BM_ERR_IO;
+        pause_us(POLL_US);
+    }
+}
+
 /* SPEC 5.7 steps 1 to 3 */
 static enum bm_err
 send_command(
@@ -272,14 +320,35 @@ send_command(
 
         (void)sci2c_send_build(&w, sci2c_pcb_send(rd_left(&left) > 0, l->sequence), piece);
         l->sequence = (uint8_t)((l->sequence + 1) % SCI2C_SEQUENCES);
-        errno = EIO; /* of a short write */
-        if (write(l->fd, bytes, wr_len(&w)) != (ssize_t)wr_len(&w))
+        if (write_frame(l, span_of(bytes, wr_len(&w))) != BM_OK)
             err = io_failed(l, "write", msg);
         else
             err = wait_ready(l, deadline, timeout_ms, msg);
     }
     bm_wipe(bytes, sizeof bytes); /* may have held a private key */
     return err;
+}
+
+/*
+ * One frame of the answer; a chip that is not ready for it (not acknowledged, or busy) is asked
+ * again. BM_ERR_IO: errno says. BM_ERR_TIMEOUT, BM_ERR_PROTO.
+ */
+static enum bm_err
+read_frame(struct link *l, uint8_t pcb, int64_t deadline, struct frame *f)
+{
+    int64_t silent = clock_mono_ms() + SILENT_MS;
+
+    for (;;) {
+        enum bm_err err = request(l, pcb, f);
+        int64_t now = clock_mono_ms();
+        bool busy = err == BM_OK && f->pcb == sci2c_status_byte(SCI2C_BUSY);
+
+        if (now >= deadline)
+            return BM_ERR_TIMEOUT;
+        if (!busy && (err != BM_ERR_IO || !not_acknowledged(errno) || now >= silent))
+            return err;
+        pause_us(POLL_US);
+    }
 }
 
 /* Step 4: frames until one without More. */
@@ -292,8 +361,8 @@ receive_answer(
     enum bm_err err = BM_OK;
 
     while (err == BM_OK && (f.pcb & 0x80) != 0) {
-        err = request(l, pcb, &f);
-        if (clock_mono_ms() >= deadline)
+        err = read_frame(l, pcb, deadline, &f);
+        if (err == BM_ERR_TIMEOUT)
             err = time_failed(l, "was still sending its answer", timeout_ms, msg);
         else if (err == BM_ERR_IO)
             err = io_failed(l, "ioctl I2C_RDWR", msg);

@@ -3,6 +3,7 @@
 #include "host/link.h"
 
 #include "host/i2c.h"
+#include "host/sim.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -56,6 +57,8 @@ link_close(struct link *l)
     if (l->fd >= 0)
         (void)shutdown(l->fd, SHUT_RDWR);
     link_abandon(l);
+    if (l->server > 0)
+        sim_end(l);
 }
 
 /* Close after a failure, remember why. */
@@ -157,7 +160,7 @@ open_unix(struct link *l, const struct address *a, unsigned timeout_ms, struct b
 
     if (fd < 0)
         return connect_failed(l, BM_ERR_IO, errno, msg);
-    (void)snprintf(to.sun_path, sizeof to.sun_path, "%s", a->path);
+    memcpy(to.sun_path, a->path, sizeof to.sun_path - 1); /* longer ones were refused */
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     do {
         rc = connect(fd, (const struct sockaddr *)&to, sizeof to);
@@ -185,6 +188,8 @@ link_open(struct link *l, const struct address *address, unsigned timeout_ms, st
         return open_unix(l, address, timeout_ms, msg);
     case ADDRESS_I2C:
         return i2c_open(l, address, timeout_ms, msg);
+    case ADDRESS_SIM:
+        return sim_open(l, address->path, msg);
     }
     return bm_fail(msg, BM_ERR_INTERNAL, "unknown kind of address");
 }

@@ -12,11 +12,14 @@
 #include "host/address.h"
 #include "wire/jrcp.h"
 
+#include <sys/types.h>
+
 struct link {
     int fd;                      /* -1: not connected */
     int sys_errno;               /* why the system refused last, or 0 */
     char name[ADDRESS_TEXT_LEN]; /* for messages */
     uint8_t sequence;            /* I2C only: of the next piece of a command */
+    pid_t server;                /* sim only: the a71chd that is ours, or 0 */
     unsigned i2c;                /* I2C only: the chip's address on the bus */
 };
 

@@ -312,8 +312,8 @@ connect_and_select(a71ch *chip, const char *address, const a71ch_options *o)
 {
     unsigned connect_ms =
         o != NULL && o->connect_timeout_ms != 0 ? o->connect_timeout_ms : DEFAULT_CONNECT_MS;
-    enum bm_err err = address != NULL ? address_parse(address, &chip->address, &chip->msg)
-                                      : address_from_environment(&chip->address, &chip->msg);
+    enum bm_err err = address != NULL ? chip_address_parse(address, &chip->address, &chip->msg)
+                                      : chip_address_from_environment(&chip->address, &chip->msg);
     a71ch_result res;
 
     chip->answer_timeout_ms =

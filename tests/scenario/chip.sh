@@ -42,7 +42,11 @@ check_output "--help says how to start" '^usage: a71chd --sim DIR' "$bin/a71chd"
 check_output "--version names itself" '^a71chd [0-9]' "$bin/a71chd" --version
 check_fails 2 "no options is misuse" "$bin/a71chd"
 check_fails 2 "--sim alone is misuse" "$bin/a71chd" --sim "$work/none"
-check_fails 1 "--i2c without such a bus fails" "$bin/a71chd" --i2c /dev/i2c-none --listen tcp:127.0.0.1:0
+check_fails 2 "a real and a simulated chip are two" "$bin/a71chd" --sim "$work/none" --i2c /dev/i2c-1 --listen tcp:127.0.0.1:0
+check_fails 2 "a real chip has no faults on purpose" "$bin/a71chd" --i2c /dev/i2c-1 --fault hang --listen tcp:127.0.0.1:0
+check_fails 1 "a bus that is not there is no chip" "$bin/a71chd" --i2c "$work/no-bus" --listen tcp:127.0.0.1:0
+check_output "which is said" 'i2c:.*/no-bus: cannot open the bus: No such file or directory; load the module i2c-dev' \
+    sh -c "'$bin/a71chd' --i2c '$work/no-bus' --listen tcp:127.0.0.1:0 2>&1 || :"
 check_fails 2 "an unknown option is misuse" "$bin/a71chd" --nonsense
 for bad in x 4:0:1 3 3: 3:0 3:0: '3:0:1,' 3:0:1,max= 3:0:256 3:4096:1 3:0:1,max=256 3:0:1,max=1,2:1 max=1 3:0:1:2 \
     3:0:1,2:1,4:1,6:1,8:1; do

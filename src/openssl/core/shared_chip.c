@@ -81,7 +81,7 @@ shared_chip_new(const char *address)
 
     if (c == NULL)
         return NULL;
-    if (address == NULL && address_from_environment(&env, NULL) == BM_OK)
+    if (address == NULL && chip_address_from_environment(&env, NULL) == BM_OK)
         address = env.text; /* else a71ch_open() will say what is wrong with it */
     if (address != NULL && (c->address = strdup(address)) == NULL) {
         free(c);
