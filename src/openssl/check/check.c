@@ -488,8 +488,10 @@ judge_configuration(struct check *c)
     }
     (void)OSSL_PROVIDER_get_params(c->provider, params);
     if (warning[0] != '\0')
-        return blame(c, CHECK_CONFIGURATION, "name it " PROV_NAME " in the configuration",
-            "it works here, but not with every OpenSSL: %s", warning);
+        return blame(c, CHECK_CONFIGURATION,
+            "correct the configuration, or write it anew with "
+            "a71chConfig openssl setup",
+            "it works here, but %s", warning);
     if (listed_before_default(c))
         return blame(c, CHECK_CONFIGURATION,
             "list default first, as a71chConfig openssl setup does",

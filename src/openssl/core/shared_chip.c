@@ -29,6 +29,7 @@ struct shared_chip {
     pthread_mutex_t lock;   /* guards `chip`; innermost: nothing else is locked under it */
     a71ch *chip;            /* NULL: not connected */
     char *address;          /* NULL: the environment names none that can be read */
+    a71ch_options options;
 };
 
 /* A fact about the process, not about a chip: how many forks lie before it. */
@@ -91,6 +92,12 @@ shared_chip_new(const char *address)
     (void)pthread_mutex_init(&c->lock, NULL);
     atomic_init(&c->owner, mark_of_process());
     return c;
+}
+
+void
+shared_chip_set_timeout(struct shared_chip *c, unsigned ms)
+{
+    c->options.answer_timeout_ms = ms;
 }
 
 void
@@ -192,7 +199,8 @@ static a71ch_result
 connect_and_run(
     struct shared_chip *c, shared_chip_fn *fn, void *arg, enum bm_err *err, struct bm_msg *msg)
 {
-    a71ch_result result = c->chip != NULL ? A71CH_OK : a71ch_open(c->address, NULL, &c->chip);
+    a71ch_result result =
+        c->chip != NULL ? A71CH_OK : a71ch_open(c->address, &c->options, &c->chip);
 
     if (result == A71CH_OK)
         result = fn(c->chip, arg);

@@ -25,6 +25,8 @@ struct shared_chip;
  * Returns NULL when memory is short.
  */
 struct shared_chip *shared_chip_new(const char *address);
+/* How long one answer may take; 0: the library's 30 s. Before the first operation. */
+void shared_chip_set_timeout(struct shared_chip *c, unsigned ms);
 void shared_chip_free(struct shared_chip *c);
 
 /*

@@ -238,6 +238,20 @@ take_core_functions(struct prov *p, const OSSL_DISPATCH *in)
     }
 }
 
+/* The configuration's answer_timeout, in seconds. */
+static void
+take_timeout(struct prov *p, const char *text)
+{
+    char *end = NULL;
+    unsigned long seconds = strtoul(text, &end, 10);
+
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && seconds >= 1 && seconds <= 3600)
+        shared_chip_set_timeout(p->chip, (unsigned)seconds * 1000);
+    else
+        (void)snprintf(p->warning, sizeof p->warning,
+            "answer_timeout = %.40s counts for nothing; write seconds, 1 to 3600", text);
+}
+
 /* What the configuration file says of us. SPEC openssl 1.4 for the name. */
 static bool
 take_configuration(struct prov *p)
@@ -245,10 +259,12 @@ take_configuration(struct prov *p)
     const char *name = NULL;
     const char *address = NULL;
     const char *strict = NULL;
+    const char *timeout = NULL;
     OSSL_PARAM wanted[] = {
         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_CORE_PROV_NAME, &name, 0),
         OSSL_PARAM_utf8_ptr("address", &address, 0),
         OSSL_PARAM_utf8_ptr("strict_random", &strict, 0),
+        OSSL_PARAM_utf8_ptr("answer_timeout", &timeout, 0),
         OSSL_PARAM_END,
     };
 
@@ -262,9 +278,13 @@ take_configuration(struct prov *p)
     if (address != NULL && address[0] != '\0')
         (void)snprintf(p->address, sizeof p->address, "%s", address);
     p->chip = shared_chip_new(address != NULL && address[0] != '\0' ? address : NULL);
+    if (p->chip == NULL)
+        return false;
+    if (timeout != NULL)
+        take_timeout(p, timeout);
     p->random.chip = p->chip;
     atomic_store(&p->random.strict, strict != NULL && strcmp(strict, "0") != 0);
-    return p->chip != NULL;
+    return true;
 }
 
 int

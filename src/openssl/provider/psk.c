@@ -104,7 +104,7 @@ run_prf(a71ch *chip, void *arg)
         wr_bytes(&out, block, left < sizeof block ? left : sizeof block);
         if (wr_len(&out) == t->len)
             break;
-        res = a71ch_sym_hmac( /* A(i+1) */
+        res = a71ch_sym_hmac(/* A(i+1) */
             chip, t->secret.index, t->secret.blocks, data, A71CH_HASH_LEN, block);
         memcpy(data, block, sizeof block);
     }
