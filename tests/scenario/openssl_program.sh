@@ -8,10 +8,10 @@
 cd "$work" || exit 1
 many=$BUILD/obj/tests/tls_many
 
-# chip_daemon [a71chd options]: the one chip of this test, at one address
+# chip_daemon: the one chip of this test, at one address
 chip_daemon()
 {
-    start a71chd "$bin/a71chd" --sim "$work/chip" --listen "tcp:${A71CH_ADDRESS:-127.0.0.1:0}" --listen "unix:$work/sock" "$@"
+    start a71chd "$bin/a71chd" --sim "$work/chip" --listen "tcp:${A71CH_ADDRESS:-127.0.0.1:0}" --listen "unix:$work/sock"
     wait_line a71chd '^ready$' >/dev/null || exit 1
     A71CH_ADDRESS=$(wait_line a71chd '^listening tcp:' | sed 's/^listening tcp://')
     export A71CH_ADDRESS
