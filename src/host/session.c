@@ -204,7 +204,9 @@ host_command(a71ch *chip, struct task task, const struct apdu *cmd, int want, st
         return res;
     if (out->sw != SW_OK)
         return host_fail(chip, A71CH_ERR_STATUS, "cannot %s: the chip answered %04X (%s)",
-            task_text(task, what), out->sw, status_hint(out->sw));
+            task_text(task, what), out->sw,
+            a71ch_channel_state(chip) == A71CH_CHANNEL_OVER ? "it has ended the secure channel"
+                                                            : status_hint(out->sw));
     if (want != ANY_LEN && out->data.len != (size_t)want)
         return host_fail(chip, A71CH_ERR_RESPONSE,
             "cannot %s: the chip answered with %zu bytes of data instead of %d",

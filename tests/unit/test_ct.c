@@ -219,7 +219,7 @@ macs_and_encryption_do_not_depend_on_keys_and_data(void **state)
 static void
 unwrapping_does_not_depend_on_keys(void **state)
 {
-    EVP_CIPHER *wrap = EVP_CIPHER_fetch(NULL, "AES-128-WRAP", NULL);
+    EVP_CIPHER *wrap;
     uint8_t kek[16];
     uint8_t wrapped[24];
     uint8_t key[16];
@@ -227,6 +227,7 @@ unwrapping_does_not_depend_on_keys(void **state)
 
     (void)state;
     need_valgrind();
+    wrap = EVP_CIPHER_fetch(NULL, "AES-128-WRAP", NULL);
     secret_hex(kek, "000102030405060708090a0b0c0d0e0f"); /* RFC 3394 4.1 */
     secret_hex(wrapped, "1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5");
     assert_int_equal(sym_unwrap(wrap, SPAN(kek), SPAN(wrapped), key), BM_OK);

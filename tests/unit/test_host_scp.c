@@ -351,6 +351,7 @@ raw_apdus_go_around_the_channel_and_leave_it_alone(void **state)
     len = sizeof rsp;
     works(w, a71ch_transceive(&w->chip, select, sizeof select, rsp, &len));
     assert_int_equal(a71ch_counter_get(&w->chip, 0, &value), A71CH_ERR_STATUS);
+    assert_non_null(strstr(a71ch_message(&w->chip), "it has ended the secure channel"));
     is_over(w, a71ch_counter_get(&w->chip, 0, &value), A71CH_ERR_CHANNEL);
 }
 
