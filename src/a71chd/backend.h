@@ -29,6 +29,7 @@ struct backend;
 struct backend_session;
 struct chip;
 struct trace;
+struct scp03_keys;
 
 enum {
     BACKEND_ATR_MAX = 60, /* what socket clients take, SPEC a71ch 1.2 */
@@ -73,6 +74,13 @@ struct sim_options *backend_sim_options(struct backend *b); /* NULL: not simulat
  */
 enum bm_err backend_real_new(
     struct loop *loop, const char *device, struct backend **out, struct bm_msg *msg);
+
+/*
+ * A chip behind a secure channel that this holds; clients speak in the clear. `chip` is borrowed
+ * until backend_free, the keys are copied. BM_ERR_MEM, BM_ERR_INTERNAL (libcrypto).
+ */
+enum bm_err backend_channel_new(
+    struct loop *loop, struct backend *chip, const struct scp03_keys *keys, struct backend **out);
 
 /* The simulated chip was busy for `us`; how many milliseconds of that are to be slept now. */
 uint64_t backend_sim_spend(struct backend *b, uint64_t us);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* a71chd: owns one chip and shares it among any number of clients. Options, start and end. */
+#include "a71chd/channel.h"
 #include "a71chd/ctl.h"
 #include "a71chd/notify.h"
 #include "a71chd/server.h"
@@ -38,6 +39,7 @@ struct options {
     const char *listen[SERVER_LISTENERS_MAX];
     size_t listen_count;
     struct server_options server;
+    struct channel_options channel;
     enum log_level level;
 };
 
@@ -55,6 +57,9 @@ static const char help[] =
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
     "  --client FD       serve the connected socket FD instead, and end with it\n"
     "  --group NAME      let members of this group use the Unix sockets, too (mode 0660)\n"
+    "  --channel unix:PATH --scp-keys FILE [--channel-group NAME]\n"
+    "                    hold a secure channel (SCP03) to the chip; who may use this socket uses\n"
+    "                    it without having the keys\n"
     "  --ctl ADDRESS COMMAND ...\n"
     "                    ask a running a71chd, or with sim:DIR a folder: stats, snapshot,\n"
     "                    restore, fork ...; prints JSON; the command `help` lists them\n"
@@ -295,6 +300,7 @@ run(struct options *o)
     struct opener opener = { .o = o };
     struct chips *chips = NULL;
     struct server *server = NULL;
+    struct channel *channel = NULL;
     enum bm_err err = make_loop(&opener.loop, &msg);
 
     if (err == BM_OK && o->chips > 0)
@@ -307,12 +313,15 @@ run(struct options *o)
         err = open_chips(&opener, &chips, &msg);
     if (err == BM_OK && server_new(opener.loop, chips, &o->server, &server) != BM_OK)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
+    if (err == BM_OK && o->channel.address != NULL)
+        err = channel_new(opener.loop, chips, &o->server, &o->channel, &channel, &msg);
     if (err == BM_OK)
         err = o->client >= 0 ? server_attach(server, o->client, &msg) : listen_all(server, o, &msg);
     else if (o->client >= 0)
         tell_client(o->client, &msg);
     if (err == BM_OK && loop_run(opener.loop) != BM_OK)
         err = bm_fail(&msg, BM_ERR_IO, "the event loop failed: %s", strerror(errno));
+    channel_free(channel);
     server_free(server);
     chips_free(chips);
     OSSL_LIB_CTX_free(o->simulation.lib);
@@ -338,6 +347,9 @@ enum {
     OPT_FAULTS,
     OPT_DEADLINE,
     OPT_GROUP,
+    OPT_CHANNEL,
+    OPT_CHANNEL_GROUP,
+    OPT_SCP_KEYS,
     OPT_LOG,
     OPT_TRACE,
     OPT_HELP,
@@ -470,8 +482,16 @@ take_option(struct options *o, int opt, const char *value)
     case OPT_QUIRKS:
         return print_quirks();
     case OPT_GROUP:
-        if (peer_group(value, &o->server.group, &msg) != BM_OK)
+    case OPT_CHANNEL_GROUP:
+        if (peer_group(value, opt == OPT_GROUP ? &o->server.group : &o->channel.group, &msg) !=
+            BM_OK)
             return failed(&msg);
+        return -1;
+    case OPT_CHANNEL:
+        o->channel.address = value;
+        return -1;
+    case OPT_SCP_KEYS:
+        o->channel.key_file = value;
         return -1;
     case OPT_DEADLINE:
         if (!parse_deadline(value, &o->server.deadline_s))
@@ -513,6 +533,9 @@ parse_options(struct options *o, int argc, char **argv)
         { "fault", required_argument, NULL, OPT_FAULT },
         { "faults", no_argument, NULL, OPT_FAULTS },
         { "quirks", no_argument, NULL, OPT_QUIRKS },
+        { "channel", required_argument, NULL, OPT_CHANNEL },
+        { "channel-group", required_argument, NULL, OPT_CHANNEL_GROUP },
+        { "scp-keys", required_argument, NULL, OPT_SCP_KEYS },
         { "group", required_argument, NULL, OPT_GROUP },
         { "deadline", required_argument, NULL, OPT_DEADLINE },
         { "log", required_argument, NULL, OPT_LOG },
@@ -542,6 +565,7 @@ main(int argc, char **argv)
             .clients_max = SERVER_CLIENTS_MAX,
             .group = PEER_NO_GROUP },
         .client = -1,
+        .channel.group = PEER_NO_GROUP,
         .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
 
@@ -560,6 +584,9 @@ main(int argc, char **argv)
         return misuse("--chips, --restricted, --quirk, --profile and --fault need --sim");
     if (o.client >= 0 && (o.listen_count > 0 || o.chips > 0))
         return misuse("--client serves one socket: give it without --listen and --chips");
+    if ((o.channel.address == NULL) != (o.channel.key_file == NULL) ||
+        (o.channel.address != NULL && o.chips > 0))
+        return misuse("--channel and --scp-keys go together, with one chip");
     if (o.listen_count == 0 && o.client < 0)
         return misuse("--listen is missing: where clients connect, as tcp:127.0.0.1:8050");
     return run(&o);
