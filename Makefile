@@ -4,7 +4,7 @@
 #   make build [BUILD=build] [CC=gcc] [SANITIZE=address,undefined]   programs in $(BUILD)/bin, lib, share
 #   make check [T=filter]    all tests; T runs those whose name holds the filter, on this one build
 #   make demo [KEEP=1]       the AN12131 flow with the real clients
-#   make bench               figures beside a peer in the same run
+#   make bench [T=chip]      figures beside a peer in the same run; installs the peers
 #   make fuzz T=name S=60    one fuzz target with libFuzzer
 BUILD ?= build
 SANITIZE ?= none
@@ -25,7 +25,7 @@ demo: build
 	@scripts/demo $(if $(KEEP),--keep)
 
 bench: build
-	@bench/run "$(BUILD)"
+	@bench/run "$(BUILD)" $(T)
 
 fuzz: deps
 	@scripts/fuzz "$(T)" "$(or $(S),60)"
