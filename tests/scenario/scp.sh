@@ -59,6 +59,8 @@ shows()
 printf '# keys of the test\nENC %s\nMAC %s # trailing\nDEK %s\n' $enc $mac $dek >keys.txt
 printf 'ENC %s\nMAC %s\nDEK %s\n' $enc $dek $mac >other.txt
 
+openssl req -x509 -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=long -days 9 -outform DER -out cert.der 2>/dev/null
+
 serve()
 {
     start "$1" "$bin/a71chd" --sim "$work/chip" --trace "$work/$1.trace" --listen tcp:127.0.0.1:0 --listen "unix:$work/sock" \
@@ -123,15 +125,19 @@ for link in tcp unix i2c; do
 scp auth -h 01 -k keys.txt
 set pair -x 1 -h $public -h $private
 info pair
-set gp -h 0020 -h 00112233445566778899
-info gp -h 0020 -n 1
+set gp -h 0800 -h 00112233445566778899
+info gp -h 0800 -n 1
 refpem -c 10 -x 1 -r $link.ref
 info status
 apdu -cmd 8091000300 -sw 9000
 info cnt
+wcrt -x 2 -c cert.der
+rcrt -x 2 -c $link.der
+ecrt -x 2
 EOF2
+    check "$link: commands and answers of full length" cmp cert.der $link.der
     shows "$link: public keys are read" "${tab}idx=0x01 ECC_PUB (LEN=65):"
-    shows "$link: storage is written and read" "${tab}0x0020 (LEN=32): 0011223344556677889900000000000000000000000000000000000000000000"
+    shows "$link: storage is written and read" "${tab}0x0800 (LEN=32): 0011223344556677889900000000000000000000000000000000000000000000"
     shows "$link: the state is shown" "SCP03 is Mandatory"
     shows "$link: a raw command goes beside the channel" "rsp (LEN=8):"
     script "$link: SELECT ends the channel in the chip, clear_host here" 0 <<EOF2

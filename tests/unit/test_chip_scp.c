@@ -371,6 +371,47 @@ clear_commands_are_refused_once_it_is_mandatory_but_for_the_few(void **state)
     scp_expect(&p->b, &p->h, "80fe000001aa00", SW_INS_UNKNOWN, "");
 }
 
+static void
+other_answers_may_be_chosen(void **state)
+{
+    static const struct {
+        const char *quirk;
+        const char *command; /* in the clear */
+        unsigned sw;
+    } cases[] = {
+        { "scp-keys-again=6986", SCP_PUT_KEY, 0x6986 },
+        { "no-channel=6882", "8491000308001122334455667700", 0x6882 },
+        { "no-challenge=6984", "848233001000112233445566770011223344556677", 0x6984 },
+    };
+    struct pair *p = *state;
+    struct quirks quirks = quirks_default();
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(quirks_set(&quirks, cases[i].quirk, NULL), BM_OK);
+        chip_set_quirks(p->b.chip, &quirks);
+        expect(&p->b, cases[i].command, cases[i].sw, "");
+    }
+    assert_int_equal(quirks_set(&quirks, "clear=6985", NULL), BM_OK);
+    assert_int_equal(quirks_set(&quirks, "long-in-channel=6700", NULL), BM_OK);
+    assert_int_equal(quirks_set(&quirks, "bad-mac=6988", NULL), BM_OK);
+    chip_set_quirks(p->b.chip, &quirks);
+    open_channel(p);
+    expect(&p->b, "8061000000", SW_CONDITIONS, "");
+    scp_expect(&p->b, &p->h, "809500f000", SW_WRONG_LENGTH, "");
+    p->h.channel.chain[0] ^= 1;
+    assert_int_equal(scp_run(&p->b, &p->h, "8061000000"), 0x6988);
+    expect(&p->b, "809400ea00", SW_OK, "");
+    assert_int_equal(quirks_set(&quirks, "no-scp-keys=6985", NULL), BM_OK);
+    assert_int_equal(quirks_set(&quirks, "bad-key-block=6984", NULL), BM_OK);
+    chip_set_quirks(p->b.chip, &quirks);
+    expect(&p->b, "8050210008a0a1a2a3a4a5a6a700", SW_CONDITIONS, "");
+    expect(&p->b,
+        "80d8008146"
+        "21" SCP_BLOCK(SCP_ENC, "c35281") SCP_BLOCK(SCP_MAC, "013808")
+            SCP_BLOCK(SCP_DEK, "840de5") "00",
+        0x6984, "");
+}
+
 /* ---- what ends a channel ------------------------------------------------------------------ */
 
 static void
@@ -596,6 +637,7 @@ main(void)
         WITH_KEYS(refusals_are_bare_or_proved_as_told_and_are_counted),
         WITH_KEYS(answers_of_more_than_239_bytes_are_refused_inside),
         WITH_KEYS(clear_commands_are_refused_once_it_is_mandatory_but_for_the_few),
+        WITH_KEYS(other_answers_may_be_chosen),
         WITH_KEYS(class_84_without_a_channel_is_refused),
         WITH_KEYS(wrong_mac_replay_and_lost_command_end_the_channel),
         WITH_KEYS(select_and_initialize_update_end_the_channel_a_lonely_authenticate_does_not),
