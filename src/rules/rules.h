@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topic rules: SQL over MQTT messages, and actions. SPEC aws-iot 5.
+ * Topic rules: SQL over MQTT messages (src/sql), and actions. SPEC aws-iot 5.
  *
- * Built: `SELECT * FROM 'topic filter'` and the lambda action, asynchronous. A statement or an
- * action that is not built is refused when the rule is created, never accepted and ignored.
- * Evaluated in the control process for messages that a worker or the outbox hands in.
+ * Actions: lambda (asynchronous, durable), republish, http, and one of them as error action. Another
+ * action is refused when the rule is created, never accepted and ignored. Evaluated in the control
+ * process for messages that a worker or the outbox hands in. What an action does with a message
+ * that is not of the outbox is at most once, as the message is.
  */
 #ifndef BM_RULES_RULES_H
 #define BM_RULES_RULES_H
@@ -16,11 +17,22 @@ struct rules;
 
 enum { RULES_PAYLOAD_MAX = 256 * 1024, RULES_ACTIONS_MAX = 10 };
 
+/* What a rule did since it was read last. */
+struct rules_count {
+    uint64_t matched;
+    uint64_t failed;         /* matches of which an action, or the SQL, failed */
+    int64_t last_matched_ms; /* of the epoch; 0: never */
+};
+
 struct rules_options {
+    struct loop *loop;
     struct registry *registry;
     struct lambda *lambda;
     const char *region;
     const char *account;
+    /* A message to the broker, not to the rules. BM_ERR_IO: the broker is down. */
+    enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos);
+    void *publish_arg;
     void (*changed)(void *arg); /* the set of filters changed; may be NULL */
     void *changed_arg;
 };
@@ -44,6 +56,9 @@ enum bm_err rules_reload(struct rules *r, struct bm_msg *msg);
 size_t rules_filter_count(const struct rules *r);
 const char *rules_filter(const struct rules *r, size_t i);
 
+/* Counts of an enabled or disabled rule; false: there is no such rule. */
+bool rules_count_of(const struct rules *r, const char *name, struct rules_count *out);
+
 /*
  * A message that entered. Runs the actions of every matching rule; failures go to the timeline and
  * the log, never to the caller. The caller commits the registry: what the rules caused is in its
@@ -52,7 +67,7 @@ const char *rules_filter(const struct rules *r, size_t i);
 struct rules_message {
     struct span topic;
     struct span payload;
-    struct span client_id;
+    struct span client_id; /* empty: not by MQTT */
     const uint8_t *cert_id; /* whose timeline; NULL when none */
 };
 void rules_evaluate(struct rules *r, const struct rules_message *m);
