@@ -501,6 +501,14 @@ on_acknowledged(void *arg, int packet_id)
     }
 }
 
+static enum bm_err
+publish_from_rules(void *arg, struct span topic, struct span payload, int qos)
+{
+    struct control *c = arg;
+
+    return broker_publish(c->broker, topic, payload, qos, false, NULL);
+}
+
 /* iot-data Publish: to the broker and, as every message that enters, to the rules. */
 static enum bm_err
 publish_from_api(void *arg, struct span topic, struct span payload, int qos, bool retain)
@@ -601,7 +609,10 @@ open_services(struct control *c, struct bm_msg *msg)
         .connected = on_broker_up,
         .acknowledged = on_acknowledged,
         .arg = c };
-    struct rules_options uo = { .registry = c->registry,
+    struct rules_options uo = { .loop = c->loop,
+        .registry = c->registry,
+        .publish = publish_from_rules,
+        .publish_arg = c,
         .region = o->region,
         .account = o->account,
         .changed = on_rules_changed,

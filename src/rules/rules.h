@@ -2,10 +2,10 @@
 /*
  * Topic rules: SQL over MQTT messages (src/sql), and actions. SPEC aws-iot 5.
  *
- * Actions: lambda (asynchronous, durable), republish, http, and one of them as error action. Another
- * action is refused when the rule is created, never accepted and ignored. Evaluated in the control
- * process for messages that a worker or the outbox hands in. What an action does with a message
- * that is not of the outbox is at most once, as the message is.
+ * Actions: lambda (asynchronous, durable), republish, http, and one of them as error action.
+ * Another action is refused when the rule is created, never accepted and ignored. Evaluated in the
+ * control process for messages that a worker or the outbox hands in. What an action does with a
+ * message that is not of the outbox is at most once, as the message is.
  */
 #ifndef BM_RULES_RULES_H
 #define BM_RULES_RULES_H
@@ -67,7 +67,7 @@ bool rules_count_of(const struct rules *r, const char *name, struct rules_count 
 struct rules_message {
     struct span topic;
     struct span payload;
-    struct span client_id; /* empty: not by MQTT */
+    struct span client_id;  /* empty: not by MQTT */
     const uint8_t *cert_id; /* whose timeline; NULL when none */
 };
 void rules_evaluate(struct rules *r, const struct rules_message *m);

@@ -59,7 +59,7 @@ zone_of(const char *s, struct zone *z)
     char path[ZONE_MAX + 32];
 
     *z = (struct zone){ 0 };
-    if (*s == '\0' || strlen(s) >= ZONE_MAX)
+    if (s == NULL || *s == '\0' || strlen(s) >= ZONE_MAX)
         return false;
     (void)snprintf(z->name, sizeof z->name, "%s", s);
     if (zone_offset(s, &z->offset_s))

@@ -40,8 +40,8 @@ static const struct cause_info causes[CAUSE_COUNT] = {
 
     [CAUSE_EVENT_PUBLISHED] = { "event.published", "The registration event was published.", "",
         CAUSE_EFFECT },
-    [CAUSE_RULE_MATCHED] = { "rule.matched", "A topic rule matched the event.", "", CAUSE_EFFECT },
-    [CAUSE_RULE_FAILED] = { "rule.failed", "A topic rule matched, but its action could not run.",
+    [CAUSE_RULE_MATCHED] = { "rule.matched", "A topic rule matched the message.", "", CAUSE_EFFECT },
+    [CAUSE_RULE_FAILED] = { "rule.failed", "A topic rule matched, but its statement or an action failed.",
         "read the facts; " AWS "lambda get-policy --function-name NAME` shows whether the rule may "
         "invoke the function, " AWS "lambda add-permission` allows it",
         CAUSE_REFUSE },

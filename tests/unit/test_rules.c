@@ -1,85 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unit tests of src/rules: the SQL that is built, the payload's checks, what a message causes. */
+/* Unit tests of src/rules: the payload's checks, what a message causes. The SQL: test_sql.c. */
+#include "http/http.h"
 #include "rules/rules.h"
-#include "rules/sql.h"
 
 #include "lambda_world.h"
+
+#include <jansson.h>
 
 #define LAMBDA_ARN(name) "arn:aws:lambda:us-east-1:000000000000:function:" name
 #define ACTION(name) "{\"lambda\":{\"functionArn\":\"" LAMBDA_ARN(name) "\"}}"
 #define RULE(filter, action) "{\"sql\":\"SELECT * FROM '" filter "'\",\"actions\":[" action "]}"
-
-/* ---- SQL ---- */
-
-static void
-select_star_from_a_filter_is_all_that_is_built(void **state)
-{
-    static const struct {
-        const char *sql;
-        const char *filter; /* NULL: refused */
-        const char *says;
-    } cases[] = {
-        { "SELECT * FROM 'a/b'", "a/b", NULL },
-        { "select*from'a'", "a", NULL },
-        { " SeLeCt\t*\r\nfrom \"a/+/#\"  ", "a/+/#", NULL },
-        { "SELECT * FROM '$aws/events/certificates/registered/+'",
-            "$aws/events/certificates/registered/+", NULL },
-        { "SELECT * FROM \"it's\"", "it's", NULL },
-        { "", NULL, "SQL ends at character 1 where SELECT must be" },
-        { "DELETE FROM 'a'", NULL, "SQL, character 1: 'DELETE' where SELECT must be" },
-        { "SELECTED * FROM 'a'", NULL, "character 1: 'SELECTED'" },
-        { "SELECT temp FROM 'a'", NULL, "SQL, character 8: 'temp' where '*'" },
-        { "SELECT *, topic() AS t FROM 'a'", NULL, "SQL, character 9: ',' where FROM" },
-        { "SELECT *", NULL, "SQL ends at character 9 where FROM must be" },
-        { "SELECT * FROM a/b", NULL, "SQL, character 15: 'a' where a quoted topic filter" },
-        { "SELECT * FROM 'a", NULL, "SQL, character 15: the quote is not closed" },
-        { "SELECT * FROM 'a\"", NULL, "the quote is not closed" },
-        { "SELECT * FROM ''", NULL, "is no topic filter" },
-        { "SELECT * FROM 'a/#/b'", NULL, "'a/#/b' is no topic filter" },
-        { "SELECT * FROM 'a+/b'", NULL, "is no topic filter" },
-        { "SELECT * FROM 'a' WHERE x = 1", NULL,
-            "SQL, character 19: 'WHERE' where the end (WHERE is not built) must be" },
-        { "SELECT * FROM 'a';", NULL, "SQL, character 18: ';' where the end must be" },
-        { "SELECT * FROM 'a' 'b'", NULL, "where the end must be" },
-        { "SELECT * FROM 'a' -- note", NULL, "SQL, character 19: '-'" },
-        { "SELECT \xc3\xa4 FROM 'a'", NULL, "SQL, character 8: '?' where" },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct buf filter = { 0 };
-        struct bm_msg msg = { 0 };
-        enum bm_err err = sql_parse(span_str(cases[i].sql), &filter, &msg);
-
-        if (err != (cases[i].filter != NULL ? BM_OK : BM_ERR_PROTO))
-            fail_msg("%s: %s: %s", cases[i].sql, bm_err_name(err), msg.text);
-        if (cases[i].filter != NULL) {
-            assert_string_equal(buf_cstr(&filter), cases[i].filter);
-        } else {
-            assert_contains(msg.text, cases[i].says);
-            assert_int_equal(filter.len, 0);
-        }
-        buf_fini(&filter);
-    }
-}
-
-static void
-statement_with_a_zero_byte_is_refused(void **state)
-{
-    static const char sql[] = "SELECT * FROM 'a\0b'";
-    struct buf filter = { 0 };
-
-    (void)state;
-    assert_int_equal(sql_parse(span_of(sql, sizeof sql - 1), &filter, NULL), BM_ERR_PROTO);
-    buf_fini(&filter);
-}
 
 /* ---- rules in a world ---- */
 
 struct rules_world {
     struct rules *rules;
     int changes;
+    int published; /* by rules */
+    bool broker_down;
+    struct buf last; /* topic, newline, payload of the last one */
+    int last_qos;
+    /* a server for the http action */
+    struct http_server *server;
+    unsigned status;
+    int requests;
+    struct buf request; /* path, header X-Device, body of the last one */
 };
+
+static enum bm_err
+on_publish(void *arg, struct span topic, struct span payload, int qos)
+{
+    struct rules_world *rw = arg;
+
+    if (rw->broker_down)
+        return BM_ERR_IO;
+    rw->published++;
+    rw->last_qos = qos;
+    rw->last.len = 0;
+    buf_addf(&rw->last, "%.*s\n%.*s", (int)topic.len, (const char *)topic.ptr, (int)payload.len,
+        (const char *)payload.ptr);
+    return BM_OK;
+}
+
+static void
+on_request(void *arg, struct http_request *rq)
+{
+    struct rules_world *rw = arg;
+    struct span body = http_body(rq);
+    const char *device = http_header(rq, "X-Device");
+
+    rw->requests++;
+    rw->request.len = 0;
+    buf_addf(&rw->request, "%s %s %s %.*s", http_method(rq), http_path(rq),
+        device != NULL ? device : "-", (int)body.len, (const char *)body.ptr);
+    http_reply(rq, rw->status, NULL, span_str(""));
+}
 
 static void
 on_changed(void *arg)
@@ -101,8 +76,12 @@ rules_world_open(void **state)
     assert_int_equal(world_open(state), 0);
     w = *state;
     w->extra = rw;
+    o.loop = w->loop;
     o.registry = w->registry;
     o.lambda = w->lambda;
+    o.publish = on_publish;
+    o.publish_arg = rw;
+    rw->status = 200;
     assert_int_equal(rules_open(&o, &rw->rules, NULL), BM_OK);
     return 0;
 }
@@ -113,6 +92,9 @@ rules_world_close(void **state)
     struct rules_world *rw = ((struct world *)*state)->extra;
 
     rules_close(rw->rules);
+    http_close(rw->server);
+    buf_fini(&rw->last);
+    buf_fini(&rw->request);
     free(rw);
     return world_close(state);
 }
@@ -136,7 +118,7 @@ payload_is_checked_when_the_rule_is_made(void **state)
         { "{\"sql\":\"SELECT * FROM 'a'\",\"actions\":[],\"awsIotSqlVersion\":\"2016-03-23\","
           "\"description\":\"d\",\"ruleDisabled\":false}",
             BM_OK, NULL },
-        { "{\"sql\":\"SELECT a FROM 'a'\",\"actions\":[]}", BM_ERR_PROTO, "character 8" },
+        { "{\"sql\":\"SELECT a FROM a\",\"actions\":[]}", BM_ERR_PROTO, "character 15" },
         { "{\"actions\":[]}", BM_ERR_INPUT, "needs 'sql'" },
         { "{\"sql\":\"SELECT * FROM 'a'\"}", BM_ERR_INPUT, "needs 'actions'" },
         { "{\"sql\":\"SELECT * FROM 'a'\",\"actions\":[],\"awsIotSqlVersion\":\"2017-01-01\"}",
@@ -146,9 +128,24 @@ payload_is_checked_when_the_rule_is_made(void **state)
         { "{\"sql\":\"SELECT * FROM 'a'\",\"actions\":[],\"surprise\":1}", BM_ERR_INPUT,
             "'surprise'" },
         { "{\"sql\":\"SELECT * FROM 'a'\",\"actions\":[],\"errorAction\":{}}", BM_ERR_INPUT,
-            "errorAction is not built" },
+            "one member" },
+        { "{\"sql\":\"SELECT * FROM 'a'\",\"actions\":[],\"errorAction\":{\"sns\":{}}}",
+            BM_ERR_INPUT, "'sns' is not built" },
+        { RULE("a", "{\"republish\":{\"topic\":\"b\"}}"), BM_ERR_INPUT, "needs a roleArn" },
+        { RULE("a", "{\"republish\":{\"roleArn\":\"r\"}}"), BM_ERR_INPUT, "needs 'topic'" },
+        { RULE("a", "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"b\",\"qos\":2}}"), BM_ERR_INPUT,
+            "qos is 0 or 1" },
+        { RULE("a", "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"${nosuch()}\"}}"), BM_ERR_PROTO,
+            "there is no function nosuch()" },
+        { RULE("a", "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"${topic(1)}/b\"}}"), BM_OK,
+            NULL },
+        { RULE("a", "{\"http\":{}}"), BM_ERR_INPUT, "needs 'url'" },
+        { RULE("a", "{\"http\":{\"url\":\"https://h/\",\"auth\":{}}}"), BM_ERR_INPUT,
+            "auth of the http action" },
+        { RULE("a", "{\"http\":{\"url\":\"https://h/\",\"headers\":[{\"key\":\"a b\"}]}}"),
+            BM_ERR_INPUT, "a header needs 'key'" },
         { RULE("a", "{\"sqs\":{\"queueUrl\":\"x\"}}"), BM_ERR_INPUT,
-            "the action 'sqs' is not built here; built is: lambda" },
+            "the action 'sqs' is not built here; built are: lambda, republish, http" },
         { RULE("a", "{\"lambda\":{}}"), BM_ERR_INPUT, "needs a functionArn" },
         { RULE("a", "{}"), BM_ERR_INPUT, "one member" },
         { RULE("a", "7"), BM_ERR_INPUT, "one member" },
@@ -298,7 +295,7 @@ action_that_cannot_run_is_recorded_and_the_next_one_runs(void **state)
     send(w, "a", "not JSON");
     assert_int_equal(waiting(w), 1);
     c = records(w, CAUSE_RULE_FAILED);
-    assert_int_equal(c.count, 2);
+    assert_int_equal(c.count, 3);
     assert_contains(c.last.facts, "not JSON");
 }
 
@@ -328,19 +325,236 @@ disabled_rules_do_not_run_and_changes_are_told(void **state)
     assert_int_equal(records(w, CAUSE_RULE_MATCHED).count, 1);
 }
 
+/* ---- republish ---- */
+
+#define REPUBLISH(topic) "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"" topic "\",\"qos\":1}}"
+#define SQL_RULE(sql, action, more)                                                                \
+    "{\"sql\":\"" sql "\",\"awsIotSqlVersion\":\"2016-03-23\",\"actions\":[" action "]" more "}"
+
+static void
+republish_sends_what_select_made_and_other_rules_see_it(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    struct rules_count count;
+
+    add_rule(w, "r1",
+        SQL_RULE("SELECT temp, topic(2) AS device FROM 'dt/+/data' WHERE temp > 20",
+            REPUBLISH("hot/${topic(2)}"), ""));
+    add_rule(
+        w, "r2", SQL_RULE("SELECT * FROM 'hot/+'", REPUBLISH("$$aws/things/x/shadow/update"), ""));
+    send(w, "dt/7/data", "{\"temp\": 10}");
+    assert_int_equal(rw->published, 0);
+    send(w, "dt/7/data", "{\"temp\": 21.5, \"more\": 1}");
+    assert_int_equal(rw->published, 2);
+    assert_int_equal(rw->last_qos, 1);
+    assert_string_equal(
+        buf_cstr(&rw->last), "$aws/things/x/shadow/update\n{\"temp\":21.5,\"device\":\"7\"}");
+    assert_true(rules_count_of(rw->rules, "r1", &count));
+    assert_int_equal(count.matched, 1);
+    assert_int_equal(count.failed, 0);
+    assert_true(count.last_matched_ms > 0);
+    assert_false(rules_count_of(rw->rules, "r3", &count));
+}
+
+static void
+rules_that_feed_each_other_end(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    struct rules_count count;
+
+    add_rule(w, "r", SQL_RULE("SELECT * FROM 'a/#'", REPUBLISH("a/b"), ""));
+    send(w, "a/x", "{}");
+    assert_int_equal(rw->published, 8);
+    assert_true(rules_count_of(rw->rules, "r", &count));
+    assert_int_equal(count.failed, 1);
+    assert_contains(records(w, CAUSE_RULE_FAILED).last.facts, "do rules feed each other");
+}
+
+static void
+failures_of_one_message_reach_the_error_action_together(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    json_t *m;
+    char *payload;
+
+    add_rule(w, "r",
+        SQL_RULE("SELECT * FROM 'a'",
+            ACTION("missing") "," REPUBLISH("bad/+") "," REPUBLISH("$$aws/things/x/jobs/y/update"),
+            ",\"errorAction\":" REPUBLISH("errors/${topic()}")));
+    send(w, "a", "{\"x\":1}");
+    assert_int_equal(rw->published, 1);
+    payload = strchr(buf_cstr(&rw->last), '\n') + 1;
+    assert_memory_equal(rw->last.ptr, "errors/a\n", 9);
+    m = json_loads(payload, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(m, "ruleName")), "r");
+    assert_string_equal(json_string_value(json_object_get(m, "topic")), "a");
+    assert_string_equal(json_string_value(json_object_get(m, "clientId")), "client");
+    assert_string_equal(
+        json_string_value(json_object_get(m, "base64OriginalPayload")), "eyJ4IjoxfQ==");
+    assert_int_equal(json_array_size(json_object_get(m, "failures")), 3);
+    json_decref(m);
+    /* the error action's own failure ends there */
+    rw->broker_down = true;
+    send(w, "a", "{\"x\":1}");
+    assert_int_equal(rw->published, 1);
+}
+
+static void
+binary_message_fails_where_the_statement_reads_a_name(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+
+    add_rule(w, "r1", SQL_RULE("SELECT x FROM 'a'", REPUBLISH("b"), ""));
+    send(w, "a", "not JSON");
+    assert_int_equal(rw->published, 0);
+    assert_contains(records(w, CAUSE_RULE_FAILED).last.facts, "the message is no JSON");
+    add_rule(w, "r2", SQL_RULE("SELECT encode(*, 'base64') AS d FROM 'a'", REPUBLISH("b"), ""));
+    send(w, "a", "not JSON");
+    assert_int_equal(rw->published, 1);
+    assert_string_equal(buf_cstr(&rw->last), "b\n{\"d\":\"bm90IEpTT04=\"}");
+}
+
+/* ---- aws_lambda() ---- */
+
+static bool
+was_published(struct world *w)
+{
+    return ((struct rules_world *)w->extra)->published > 0;
+}
+
+static void
+function_in_the_statement_answers_and_the_rule_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+
+    create_python(w, "f", "def handler(e, c):\n    return {'double': e['n'] * 2}\n");
+    permit(w, "f", "r");
+    add_rule(w, "r",
+        SQL_RULE("SELECT n, aws_lambda('" LAMBDA_ARN("f") "', {'n': n}).double AS d FROM 'a/+'",
+            REPUBLISH("b/${topic(2)}"), ",\"errorAction\":" REPUBLISH("errors")));
+    send(w, "a/7", "{\"n\":21}");
+    assert_int_equal(rw->published, 0);
+    UNTIL(w, was_published);
+    assert_string_equal(buf_cstr(&rw->last), "b/7\n{\"n\":21,\"d\":42}");
+}
+
+static void
+function_in_the_statement_that_fails_is_an_error(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+
+    create_python(w, "f", "def handler(e, c):\n    raise Exception('no')\n");
+    permit(w, "f", "r");
+    add_rule(w, "r",
+        SQL_RULE("SELECT * FROM 'a' WHERE aws_lambda('" LAMBDA_ARN("f") "', *)", REPUBLISH("b"),
+            ",\"errorAction\":" REPUBLISH("errors")));
+    send(w, "a", "{}");
+    UNTIL(w, was_published);
+    assert_memory_equal(rw->last.ptr, "errors\n", 7);
+    assert_contains(buf_cstr(&rw->last), "the function failed");
+    /* without permission it is not even asked */
+    add_rule(w, "other",
+        SQL_RULE("SELECT * FROM 'c' WHERE aws_lambda('" LAMBDA_ARN("f") "', *)", REPUBLISH("b"),
+            ",\"errorAction\":" REPUBLISH("errors")));
+    send(w, "c", "{}");
+    assert_contains(buf_cstr(&rw->last), "aws lambda add-permission");
+}
+
+/* ---- http ---- */
+
+static bool
+was_requested(struct world *w)
+{
+    return ((struct rules_world *)w->extra)->requests > 0;
+}
+
+static void
+serve(struct world *w, struct buf *rule, const char *path)
+{
+    struct rules_world *rw = w->extra;
+    struct http_options o = {
+        .loop = w->loop, .host = "127.0.0.1", .body_max = 65536, .handler = on_request, .arg = rw
+    };
+
+    if (rw->server == NULL)
+        assert_int_equal(http_open(&o, &rw->server, NULL), BM_OK);
+    buf_addf(rule,
+        SQL_RULE("SELECT n FROM 'a/+'",
+            "{\"http\":{\"url\":\"http://127.0.0.1:%u%s\",\"headers\":[{\"key\":\"X-Device\","
+            "\"value\":\"${topic(2)}\"}]}}",
+            ",\"errorAction\":" REPUBLISH("errors")),
+        http_port(rw->server), path);
+}
+
+static void
+http_posts_the_result_with_its_headers(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    struct buf rule = { 0 };
+
+    serve(w, &rule, "/in/${clientid()}");
+    add_rule(w, "r", buf_cstr(&rule));
+    send(w, "a/7", "{\"n\":1,\"m\":2}");
+    UNTIL(w, was_requested);
+    assert_string_equal(buf_cstr(&rw->request), "POST /in/client 7 {\"n\":1}");
+    assert_int_equal(rw->published, 0);
+    buf_fini(&rule);
+}
+
+static void
+http_that_is_refused_reaches_the_error_action(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    struct buf rule = { 0 };
+
+    rw->status = 403;
+    serve(w, &rule, "/");
+    add_rule(w, "r", buf_cstr(&rule));
+    send(w, "a/7", "{}");
+    UNTIL(w, was_published);
+    assert_contains(buf_cstr(&rw->last), "answer 403 after 1 attempts");
+    assert_int_equal(rw->requests, 1);
+    /* a value that would be a header more is not sent */
+    rw->published = 0;
+    buf_fini(&rule);
+    serve(w, &rule, "/");
+    add_rule(w, "r2",
+        SQL_RULE("SELECT * FROM 'c'",
+            "{\"http\":{\"url\":\"http://127.0.0.1:1/\",\"headers\":[{\"key\":\"a\",\"value\":"
+            "\"${x}\"}]}}",
+            ",\"errorAction\":" REPUBLISH("errors")));
+    send(w, "c", "{\"x\":\"1\\r\\nb: 2\"}");
+    assert_contains(buf_cstr(&rw->last), "has a line end");
+    buf_fini(&rule);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rules_world_open, rules_world_close)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(select_star_from_a_filter_is_all_that_is_built),
-        cmocka_unit_test(statement_with_a_zero_byte_is_refused),
         TEST(payload_is_checked_when_the_rule_is_made),
         TEST(matching_message_reaches_the_function_as_it_is),
         TEST(without_permission_nothing_runs_and_the_record_has_the_command),
         TEST(action_that_cannot_run_is_recorded_and_the_next_one_runs),
         TEST(disabled_rules_do_not_run_and_changes_are_told),
+        TEST(republish_sends_what_select_made_and_other_rules_see_it),
+        TEST(rules_that_feed_each_other_end),
+        TEST(failures_of_one_message_reach_the_error_action_together),
+        TEST(binary_message_fails_where_the_statement_reads_a_name),
+        TEST(function_in_the_statement_answers_and_the_rule_goes_on),
+        TEST(function_in_the_statement_that_fails_is_an_error),
+        TEST(http_posts_the_result_with_its_headers),
+        TEST(http_that_is_refused_reaches_the_error_action),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

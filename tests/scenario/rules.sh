@@ -1,0 +1,80 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Topic rules with the real aws CLI and unmodified MQTT clients: WHERE and SELECT, republish, http, aws_lambda(), error action.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/libcloud.sh"
+
+start_cloud
+make_ca factory
+register_ca factory
+iot iot create-policy --policy-name open --policy-document "$open_policy" >/dev/null
+make_device a factory
+iot iot register-certificate --certificate-pem "file://$work/a.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE >/dev/null
+iot iot attach-policy --policy-name open --target "$arn:cert/$(id_of "$work/a.crt")"
+role='"roleArn":"arn:aws:iam::000000000000:role/r"'
+
+# NAME SQL ACTION [ERROR-ACTION]
+rule()
+{
+    iot iot create-topic-rule --rule-name "$1" --topic-rule-payload "{\"sql\":\"$2\",\"awsIotSqlVersion\":\"2016-03-23\",\"actions\":[$3]${4:+,\"errorAction\":$4}}"
+}
+republish() { printf '{"republish":{%s,"topic":"%s","qos":1}}' "$role" "$1"; }
+got() { grep -qxF "$2" "$work/$1.log"; }
+said() { grep -q "$2" "$work/$1.log"; }
+
+start sub stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" \
+    -i sub -q 1 -v -d -t 'hot/#' -t 'errors/#' -t 'answers/#'
+wait_for 10 said sub Subscribed
+
+check "a rule with expressions is created" rule hot "SELECT temp * 9 / 5 + 32 AS f, topic(2) AS device, clientid() AS client FROM 'dt/+/temp' WHERE temp > 30" \
+    "$(republish 'hot/${topic(2)}')"
+as a mosquitto_pub -q 1 -t dt/7/temp -m '{"temp": 20}'
+check "a message that passes WHERE is acknowledged" as a mosquitto_pub -q 1 -t dt/8/temp -m '{"temp": 35.5, "more": [1]}'
+check "and what SELECT made of it is republished" wait_for 10 got sub 'hot/8 {"f":95.9,"device":"8","client":"a"}'
+check_fails 1 "what does not pass WHERE is not" said sub hot/7
+
+check_output "what is no SQL is refused with its place" 'SqlParseException.*character 8: there is no function nosuch' \
+    sh -c '"$@" 2>&1 || true' sh aws --endpoint-url "$api" iot create-topic-rule --rule-name bad \
+    --topic-rule-payload "{\"sql\":\"SELECT nosuch(a) AS b FROM 'a'\",\"actions\":[]}"
+check_output "an action that is not built is refused" 'sqs. is not built here' sh -c '"$@" 2>&1 || true' sh aws --endpoint-url "$api" \
+    iot create-topic-rule --rule-name bad --topic-rule-payload "{\"sql\":\"SELECT * FROM 'a'\",\"actions\":[{\"sqs\":{$role,\"queueUrl\":\"u\"}}]}"
+
+# a server that keeps what it was sent
+cat >"$work/server.py" <<'PY'
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        print("POST", self.path, self.headers["X-Device"], body, flush=True)
+        self.send_response(200 if self.path == "/in" else 404)
+        self.end_headers()
+    def log_message(self, *args): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print("port", server.server_port, flush=True)
+server.serve_forever()
+PY
+start server python3 "$work/server.py"
+wait_for 10 said server '^port'
+url="http://127.0.0.1:$(sed -n 's/^port //p' "$work/server.log")"
+check "an http action is created" rule web "SELECT temp FROM 'web/+'" \
+    "{\"http\":{\"url\":\"$url/\${topic(2)}\",\"headers\":[{\"key\":\"X-Device\",\"value\":\"\${clientid()}\"}]}}" "$(republish 'errors/${topic(2)}')"
+as a mosquitto_pub -q 1 -t web/in -m '{"temp": 1.5}'
+check "the server gets result, path and header" wait_for 10 got server 'POST /in a {"temp":1.5}'
+as a mosquitto_pub -q 1 -t web/gone -m '{"temp": 2}'
+check "an answer that is no success reaches the error action" wait_for 10 said sub 'errors/gone.*answer 404'
+
+mkdir "$work/f"
+cat >"$work/f/app.py" <<'PY'
+def handler(event, context):
+    return {"twice": event["n"] * 2}
+PY
+(cd "$work/f" && zip -q "$work/f.zip" app.py)
+iot lambda create-function --function-name twice --runtime python3.11 --handler app.handler --role arn:aws:iam::000000000000:role/r \
+    --zip-file "fileb://$work/f.zip" >/dev/null
+iot lambda add-permission --function-name twice --statement-id iot --action lambda:InvokeFunction --principal iot.amazonaws.com \
+    --source-arn "$arn:rule/ask" >/dev/null
+rule ask "SELECT aws_lambda('arn:aws:lambda:us-east-1:000000000000:function:twice', {'n': n}).twice AS twice FROM 'ask/+'" "$(republish 'answers/${topic(2)}')"
+as a mosquitto_pub -q 1 -t ask/1 -m '{"n": 21}'
+check "aws_lambda() in SELECT gets its answer" wait_for 20 got sub 'answers/1 {"twice":42}'
+check_output "explain shows a rule that failed, with its cause" 'an action failed.*answer 404' "$bin/birthmark" explain --dir "$work/cloud" a
+done_testing
