@@ -213,9 +213,7 @@ bad_line_is_named(void **state)
         "command x -1", "command x 1.", "command x .5", "command x 1.0000", "command x 3600001",
         "command a-name-that-is-much-too-long 1", "reset", "jitter 101", "jitter x", "throttle 5",
         "i2c-clock-khz 5001", "nvm-endurance", "quirk", "quirk bad-index=9000", "fault nothing",
-        "speed 5", "reset 5 5", "\x01",
-        "clock re\x7f"
-        "al" };
+        "speed 5", "reset 5 5", "\x01", "clock re\177al" };
     struct faults faults = { .count = 0 };
     struct quirks quirks = quirks_default();
 
