@@ -581,7 +581,7 @@ open_stores(struct control *c, struct bm_msg *msg)
     char pki_dir[4096];
     enum bm_err err;
 
-    if ((err = table_create(c->options.dir, 1 << 16, &c->table, msg)) != BM_OK)
+    if ((err = table_resume(c->options.dir, &c->table, msg)) != BM_OK)
         return err;
     with_table.table = c->table;
     if ((err = registry_open(&with_table, &c->registry, msg)) != BM_OK)

@@ -59,8 +59,7 @@ document_row(struct registry *r, struct span body, int64_t *out, struct bm_msg *
         err = db_number(r, find, ARGS(a_blob(SPAN(digest))), out, msg);
     if (err != BM_ERR_NOT_FOUND)
         return err;
-    err = db_run(r, add,
-        ARGS(a_blob(SPAN(digest)), a_body(body)), NULL, msg);
+    err = db_run(r, add, ARGS(a_blob(SPAN(digest)), a_body(body)), NULL, msg);
     *out = sqlite3_last_insert_rowid(r->db);
     return err;
 }

@@ -29,8 +29,10 @@ enum { REGISTRY_ID_LEN = 32, REGISTRY_NAME_MAX = 128 };
 typedef void (*registry_changed_fn)(void *arg, const uint8_t cert_id[REGISTRY_ID_LEN]);
 
 /*
- * Open DIR/registry.db, made when missing. `table` (may be NULL: explain, tests) is filled from the
- * store and kept up to date after each commit. `read_only` opens beside a running cloud.
+ * Open DIR/registry.db, made when missing. `table` (may be NULL: explain, tests) is that of
+ * table_resume or table_create: filled from the store unless it is a snapshot of this very state,
+ * and kept up to date after each commit; registry_close leaves it as a snapshot. `read_only` opens
+ * beside a running cloud.
  */
 struct registry_options {
     const char *dir;
@@ -41,7 +43,8 @@ struct registry_options {
 };
 enum bm_err registry_open(
     const struct registry_options *options, struct registry **out, struct bm_msg *msg);
-void registry_close(struct registry *r); /* commits the open group; takes NULL */
+/* Commits the open group; takes NULL. The table is closed after it. */
+void registry_close(struct registry *r);
 enum bm_err registry_commit(struct registry *r, struct bm_msg *msg);
 /* Group several mutations into one savepoint: all or none. Not nestable. */
 enum bm_err registry_begin(struct registry *r, struct bm_msg *msg);

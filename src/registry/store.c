@@ -493,6 +493,42 @@ table_fill(struct registry *r, struct bm_msg *msg)
     return err;
 }
 
+static const char STAMP_KEY[] = "table_stamp";
+
+/* The table from its snapshot when that is of this very state of the registry, else by a scan. */
+static enum bm_err
+table_start(struct registry *r, struct bm_msg *msg)
+{
+    static const char sql_most[] = "SELECT coalesce(max(row), 0) FROM certs";
+    uint8_t stamp[TABLE_STAMP_LEN] = { 0 };
+    struct buf text = { 0 };
+    int64_t most = 0;
+    bool known = registry_setting_get(r, STAMP_KEY, &text, NULL) == BM_OK &&
+                 hex_decode(stamp, sizeof stamp, buf_span(&text)) == BM_OK;
+    enum bm_err err;
+
+    buf_fini(&text);
+    if (known && table_is(r->table, stamp))
+        return BM_OK;
+    err = db_number(r, sql_most, NULL, 0, &most, msg);
+    if (err == BM_OK)
+        err = table_restart(r->table, (size_t)most, msg);
+    return err == BM_OK ? table_fill(r, msg) : err;
+}
+
+/* From here on no snapshot is of this state, until registry_close makes one. */
+static enum bm_err
+stamp_new(struct registry *r, struct bm_msg *msg)
+{
+    char text[2 * TABLE_STAMP_LEN + 1];
+    enum bm_err err = store_random(r->stamp, sizeof r->stamp, msg);
+
+    hex_encode(text, r->stamp, sizeof r->stamp);
+    if (err == BM_OK)
+        err = registry_setting_put(r, STAMP_KEY, span_str(text), msg);
+    return err == BM_OK ? registry_commit(r, msg) : err;
+}
+
 enum bm_err
 registry_open(const struct registry_options *options, struct registry **out, struct bm_msg *msg)
 {
@@ -516,8 +552,11 @@ registry_open(const struct registry_options *options, struct registry **out, str
     if (err == BM_OK)
         err = database_open(r, path, msg);
     if (err == BM_OK && r->table != NULL)
-        err = table_fill(r, msg);
+        err = table_start(r, msg);
+    if (err == BM_OK && !r->read_only)
+        err = stamp_new(r, msg);
     if (err != BM_OK) {
+        r->table = NULL; /* no snapshot of half a start */
         registry_close(r);
         return err;
     }
@@ -532,8 +571,10 @@ registry_close(struct registry *r)
         return;
     if (r->in_begin)
         (void)registry_end(r, false, NULL);
-    if (r->in_group)
-        (void)registry_commit(r, NULL);
+    if (r->in_group && registry_commit(r, NULL) != BM_OK)
+        r->table = NULL;
+    if (r->table != NULL && r->carried == 0)
+        (void)table_mark(r->table, r->stamp, NULL);
     for (size_t i = 0; i < STATEMENT_SLOTS; i++)
         (void)sqlite3_finalize(r->slots[i].statement);
     (void)sqlite3_close_v2(r->db);

@@ -34,6 +34,7 @@ struct registry {
     sqlite3 *db;
     struct statement_slot slots[STATEMENT_SLOTS];
     struct table *table;
+    uint8_t stamp[TABLE_STAMP_LEN]; /* of this state of the registry, until it is opened again */
     registry_changed_fn changed;
     void *changed_arg;
     bool read_only;

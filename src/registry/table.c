@@ -23,6 +23,10 @@
  * (acquire) at each look-up and maps what the link names. If that fails it answers "none": the
  * worker then asks the registry, which is slow but right, where an old answer could admit a
  * revoked certificate. One process uses a struct table from one thread.
+ *
+ * Snapshot: a file that was closed in peace has the registry's stamp, after all else of it is on
+ * disk. The registry takes a new stamp before its first change, so the file of a process that died,
+ * or of another state of the registry, has a stamp that is not the registry's and is not used.
  */
 #include "registry/table.h"
 
@@ -49,10 +53,11 @@ enum { CAPACITY_MIN = 1024, ATTACH_TRIES = 100, READ_SPINS = 64, READ_PATIENCE_M
 struct header {
     uint64_t magic;
     uint64_t capacity;
-    uint64_t number;        /* N of certs.N */
-    _Atomic uint64_t next;  /* 0, or the file that took over */
-    _Atomic uint64_t count; /* entries in use */
-    uint64_t unused[3];
+    uint64_t number;                /* N of certs.N */
+    _Atomic uint64_t next;          /* 0, or the file that took over */
+    _Atomic uint64_t count;         /* entries in use */
+    uint8_t stamp[TABLE_STAMP_LEN]; /* of the registry that the file is a snapshot of */
+    uint64_t taken;                 /* with the stamp: used and tombstones */
 };
 
 enum slot_state { SLOT_FREE, SLOT_USED, SLOT_TOMBSTONE };
@@ -222,14 +227,14 @@ map_path(const char *path, int prot, struct header **out, size_t *len, struct bm
 
 /* Map what the link names. Between reading the link and opening its target the target may go. */
 static enum bm_err
-map_current(const char *dir, struct header **out, size_t *len, struct bm_msg *msg)
+map_current(const char *dir, int prot, struct header **out, size_t *len, struct bm_msg *msg)
 {
     enum bm_err err = BM_ERR_NOT_FOUND;
     char path[PATH_MAX];
 
     path_of(path, dir, 0);
     for (unsigned i = 0; err == BM_ERR_NOT_FOUND && i < ATTACH_TRIES; i++)
-        err = map_path(path, PROT_READ, out, len, msg);
+        err = map_path(path, prot, out, len, msg);
     return err;
 }
 
@@ -387,15 +392,14 @@ writer_lock(struct table *t, struct bm_msg *msg)
     return BM_OK;
 }
 
-enum bm_err
-table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg)
+static enum bm_err
+writer_new(const char *dir, struct table **out, struct bm_msg *msg)
 {
     struct table *t = calloc(1, sizeof *t);
-    uint64_t number;
     enum bm_err err = t != NULL ? BM_OK : bm_fail(msg, BM_ERR_MEM, "out of memory");
 
-    if (err == BM_OK && (strlen(dir) >= sizeof t->dir || expected > SIZE_MAX / 256))
-        err = bm_fail(msg, BM_ERR_ARG, "path or table too long: %s", dir);
+    if (err == BM_OK && strlen(dir) >= sizeof t->dir)
+        err = bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
     if (err == BM_OK)
         err = dir_make(dir, 0700, msg);
     if (err != BM_OK) {
@@ -405,20 +409,96 @@ table_create(const char *dir, size_t expected, struct table **out, struct bm_msg
     (void)snprintf(t->dir, sizeof t->dir, "%s", dir);
     t->writer = true;
     err = writer_lock(t, msg);
-    number = next_number(dir);
     if (err == BM_OK)
-        err = make_file(dir, number, capacity_for(expected), &t->map, msg);
-    if (err == BM_OK) {
-        t->map_len = file_len(t->map->capacity);
-        err = link_current(dir, number, msg);
+        *out = t;
+    else
+        table_close(t);
+    return err;
+}
+
+enum bm_err
+table_restart(struct table *t, size_t expected, struct bm_msg *msg)
+{
+    uint64_t number = next_number(t->dir);
+    struct header *map = NULL;
+    enum bm_err err = BM_OK;
+
+    if (expected > SIZE_MAX / 256)
+        err = bm_fail(msg, BM_ERR_ARG, "a table of %zu entries is too long", expected);
+    if (err == BM_OK)
+        err = make_file(t->dir, number, capacity_for(expected), &map, msg);
+    if (err == BM_OK)
+        err = link_current(t->dir, number, msg);
+    if (err != BM_OK) {
+        if (map != NULL)
+            (void)munmap(map, file_len(map->capacity));
+        return err;
     }
+    if (t->map != NULL)
+        (void)munmap(t->map, t->map_len);
+    t->map = map;
+    t->map_len = file_len(map->capacity);
+    t->taken = 0;
+    retire_below(t->dir, number);
+    return BM_OK;
+}
+
+enum bm_err
+table_create(const char *dir, size_t expected, struct table **out, struct bm_msg *msg)
+{
+    struct table *t = NULL;
+    enum bm_err err = writer_new(dir, &t, msg);
+
+    if (err == BM_OK)
+        err = table_restart(t, expected, msg);
+    if (err == BM_OK)
+        *out = t;
+    else
+        table_close(t);
+    return err;
+}
+
+enum bm_err
+table_resume(const char *dir, struct table **out, struct bm_msg *msg)
+{
+    struct table *t = NULL;
+    enum bm_err err = writer_new(dir, &t, msg);
+
+    if (err == BM_OK &&
+        map_current(dir, PROT_READ | PROT_WRITE, &t->map, &t->map_len, NULL) != BM_OK)
+        err = table_restart(t, 0, msg);
     if (err != BM_OK) {
         table_close(t);
         return err;
     }
-    retire_below(dir, number);
+    t->taken = t->map->taken;
     *out = t;
     return BM_OK;
+}
+
+bool
+table_is(const struct table *t, const uint8_t stamp[TABLE_STAMP_LEN])
+{
+    static const uint8_t none[TABLE_STAMP_LEN];
+
+    return atomic_load_explicit(&t->map->next, memory_order_acquire) == 0 &&
+           memcmp(stamp, none, TABLE_STAMP_LEN) != 0 &&
+           memcmp(t->map->stamp, stamp, TABLE_STAMP_LEN) == 0;
+}
+
+enum bm_err
+table_mark(struct table *t, const uint8_t stamp[TABLE_STAMP_LEN], struct bm_msg *msg)
+{
+    bool done = msync(t->map, t->map_len, MS_SYNC) == 0;
+
+    if (done) {
+        memcpy(t->map->stamp, stamp, TABLE_STAMP_LEN);
+        t->map->taken = t->taken;
+        done = msync(t->map, sizeof *t->map, MS_SYNC) == 0;
+    }
+    return done ? BM_OK
+                : bm_fail(msg, BM_ERR_IO, "cannot write the certificate table in %s: %s", t->dir,
+                      strerror(errno));
 }
 
 enum bm_err
@@ -432,7 +512,7 @@ table_attach(const char *dir, struct table **out, struct bm_msg *msg)
     if (err == BM_OK) {
         (void)snprintf(t->dir, sizeof t->dir, "%s", dir);
         t->lock_fd = -1;
-        err = map_current(dir, &t->map, &t->map_len, msg);
+        err = map_current(dir, PROT_READ, &t->map, &t->map_len, msg);
     }
     if (err != BM_OK) {
         free(t);
@@ -493,7 +573,7 @@ follow(struct table *t)
 
         if (atomic_load_explicit(&t->map->next, memory_order_acquire) == 0)
             return true;
-        if (map_current(t->dir, &map, &len, NULL) != BM_OK)
+        if (map_current(t->dir, PROT_READ, &map, &len, NULL) != BM_OK)
             return false;
         (void)munmap(t->map, t->map_len);
         t->map = map;

@@ -31,6 +31,18 @@ enum bm_err table_create(const char *dir, size_t expected, struct table **out, s
 enum bm_err table_attach(const char *dir, struct table **out, struct bm_msg *msg);
 void table_close(struct table *t); /* takes NULL */
 
+/*
+ * Writer: go on with the file that is there, else make one. Its content is good only when
+ * table_is() says that it has the registry's stamp; else table_restart() makes it anew, empty and
+ * with room for `expected` entries. table_mark() writes everything to disk and then the stamp: it
+ * is the last call before table_close.
+ */
+enum { TABLE_STAMP_LEN = 16 };
+enum bm_err table_resume(const char *dir, struct table **out, struct bm_msg *msg);
+bool table_is(const struct table *t, const uint8_t stamp[TABLE_STAMP_LEN]);
+enum bm_err table_restart(struct table *t, size_t expected, struct bm_msg *msg);
+enum bm_err table_mark(struct table *t, const uint8_t stamp[TABLE_STAMP_LEN], struct bm_msg *msg);
+
 /* Writer only: insert or replace; remove. Grows by itself. */
 enum bm_err table_put(struct table *t, const struct table_entry *e, struct bm_msg *msg);
 void table_remove(struct table *t, const uint8_t id[32]);

@@ -1494,6 +1494,129 @@ what_was_committed_survives_kill_9_at_any_moment(void **state)
     assert_true(stored > 20);
 }
 
+/* ---- the snapshot ---- */
+
+static void
+open_resumed(struct fixture *f)
+{
+    struct registry_options o = { .dir = f->dir };
+
+    OK(f, table_resume(f->dir, &f->table, &f->msg));
+    o.table = f->table;
+    OK(f, registry_open(&o, &f->r, &f->msg));
+}
+
+static void
+close_both(struct fixture *f)
+{
+    registry_close(f->r);
+    table_close(f->table);
+    f->r = NULL;
+    f->table = NULL;
+}
+
+static bool
+in_table(struct fixture *f, unsigned n)
+{
+    struct table_entry e;
+    uint8_t id[32];
+
+    make_id(id, n);
+    return table_get(f->table, id, &e);
+}
+
+/* Behind the registry's back, so that only a scan could see it. */
+static void
+slip_in(struct fixture *f, unsigned n)
+{
+    char path[64];
+    char sql[300];
+    char hex[65];
+    uint8_t id[32];
+    sqlite3 *db;
+
+    make_id(id, n);
+    hex_encode(hex, id, 32);
+    (void)snprintf(path, sizeof path, "%s/registry.db", f->dir);
+    (void)snprintf(sql, sizeof sql,
+        "INSERT INTO certs(id, status, mode, created, modified, not_before, not_after, version,"
+        " generation) VALUES(x'%s', 1, 1, 1, 1, 1, 1, 1, x'00')",
+        hex);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(db);
+}
+
+static void
+table_that_was_closed_in_peace_is_used_without_a_scan(void **state)
+{
+    struct fixture *f = *state;
+
+    OK(f, insert_cert(f->r, 1, CERT_ACTIVE, NULL, &f->msg));
+    close_both(f);
+    slip_in(f, 2);
+    open_resumed(f);
+    assert_true(in_table(f, 1));
+    assert_false(in_table(f, 2));
+    OK(f, insert_cert(f->r, 3, CERT_ACTIVE, NULL, &f->msg));
+    close_both(f);
+    open_resumed(f);
+    assert_true(in_table(f, 1));
+    assert_true(in_table(f, 3));
+    assert_int_equal(table_count(f->table), 2);
+}
+
+static void
+table_of_a_process_that_died_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid;
+    int status;
+
+    OK(f, insert_cert(f->r, 1, CERT_ACTIVE, NULL, &f->msg));
+    close_both(f);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct registry_options o = { .dir = f->dir };
+
+        if (table_resume(f->dir, &o.table, NULL) != BM_OK ||
+            registry_open(&o, &f->r, NULL) != BM_OK ||
+            insert_cert(f->r, 2, CERT_ACTIVE, NULL, NULL) != BM_OK ||
+            registry_commit(f->r, NULL) != BM_OK)
+            _exit(1);
+        _exit(0); /* as by kill -9: nothing is closed */
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    slip_in(f, 3);
+    open_resumed(f);
+    assert_true(in_table(f, 1));
+    assert_true(in_table(f, 2));
+    assert_true(in_table(f, 3)); /* it was scanned */
+}
+
+static void
+table_of_another_state_of_the_registry_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    struct buf old = { 0 };
+    char path[64];
+
+    OK(f, insert_cert(f->r, 1, CERT_ACTIVE, NULL, &f->msg));
+    close_both(f);
+    (void)snprintf(path, sizeof path, "%s/registry.db", f->dir);
+    OK(f, file_read(path, 1 << 24, &old, &f->msg));
+    open_resumed(f);
+    OK(f, insert_cert(f->r, 2, CERT_ACTIVE, NULL, &f->msg));
+    close_both(f);
+    OK(f, file_write(path, buf_span(&old), 0600, &f->msg)); /* a backup comes back */
+    buf_fini(&old);
+    open_resumed(f);
+    assert_true(in_table(f, 1));
+    assert_false(in_table(f, 2));
+}
+
 int
 main(void)
 {
@@ -1504,6 +1627,9 @@ main(void)
         TEST(second_insert_of_a_certificate_leaves_the_first_as_it_was),
         TEST(status_moves_along_legal_arrows_only),
         cmocka_unit_test(status_names_parse_back),
+        TEST(table_that_was_closed_in_peace_is_used_without_a_scan),
+        TEST(table_of_a_process_that_died_is_made_again),
+        TEST(table_of_another_state_of_the_registry_is_made_again),
         TEST(group_undone_leaves_the_rest_of_the_open_group),
         TEST(certificate_touched_often_in_a_group_is_reported_once),
         TEST(failed_commit_takes_the_whole_group_back),
