@@ -17,6 +17,8 @@ static const struct command {
     { "cloud", cmd_cloud,
         "the local cloud: AWS IoT control plane and MQTT endpoint, in the foreground" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
+    { "export", cmd_export, "the state of a cloud as JSON lines" },
+    { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },
     { "policy", cmd_policy, "is a policy document well-formed, and what does it allow?" },
     { "version", cmd_version, "the version" },
 };

@@ -37,7 +37,8 @@ typedef void (*registry_changed_fn)(void *arg, const uint8_t cert_id[REGISTRY_ID
 struct registry_options {
     const char *dir;
     struct table *table;
-    bool read_only;
+    bool read_only; /* all that is read is of one moment */
+    bool bulk;      /* much is going to be written: more memory for it */
     registry_changed_fn changed;
     void *changed_arg;
 };
@@ -343,6 +344,10 @@ enum bm_err registry_tag_remove(
 enum bm_err registry_tag_clear(struct registry *r, const char *arn, struct bm_msg *msg);
 enum bm_err registry_tag_list(
     struct registry *r, const char *arn, registry_tag_fn fn, void *arg, struct bm_msg *msg);
+typedef void (*registry_tag_each_fn)(
+    void *arg, const char *arn, const char *key, const char *value);
+enum bm_err registry_tag_each(
+    struct registry *r, registry_tag_each_fn fn, void *arg, struct bm_msg *msg);
 
 /* ---- an account's settings (logging, event configurations): JSON text by a key of ours ---- */
 enum bm_err registry_setting_get(/* appends; BM_ERR_NOT_FOUND */

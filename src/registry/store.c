@@ -452,7 +452,7 @@ writer_lock(struct registry *r, const char *dir, struct bm_msg *msg)
 }
 
 static enum bm_err
-database_open(struct registry *r, const char *path, struct bm_msg *msg)
+database_open(struct registry *r, const char *path, bool bulk, struct bm_msg *msg)
 {
     static const char pragmas[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                   "PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;"
@@ -469,6 +469,10 @@ database_open(struct registry *r, const char *path, struct bm_msg *msg)
     (void)sqlite3_busy_timeout(r->db, 5000);
     if (!r->read_only && sqlite3_exec(r->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
         return bm_fail(msg, BM_ERR_IO, "cannot set up %s: %s", path, sqlite3_errmsg(r->db));
+    if (bulk && sqlite3_exec(r->db, "PRAGMA cache_size = -524288", NULL, NULL, NULL) != SQLITE_OK)
+        return bm_fail(msg, BM_ERR_IO, "cannot set up %s: %s", path, sqlite3_errmsg(r->db));
+    if (r->read_only && sqlite3_exec(r->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        return bm_fail(msg, BM_ERR_IO, "cannot read %s: %s", path, sqlite3_errmsg(r->db));
     return schema_open(r, path, msg);
 }
 
@@ -550,7 +554,7 @@ registry_open(const struct registry_options *options, struct registry **out, str
     if (err == BM_OK && !r->read_only)
         err = writer_lock(r, options->dir, msg);
     if (err == BM_OK)
-        err = database_open(r, path, msg);
+        err = database_open(r, path, options->bulk, msg);
     if (err == BM_OK && r->table != NULL)
         err = table_start(r, msg);
     if (err == BM_OK && !r->read_only)

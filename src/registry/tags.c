@@ -2,7 +2,7 @@
 /* Tags of resources, and the account's settings. SPEC aws-iot 1.3.6. */
 #include "registry/store.h"
 
-enum { KEY_MAX = 4 * 128, VALUE_MAX = 4 * 256 }; /* bytes of so many characters */
+enum { ARN_MAX = 512, KEY_MAX = 4 * 128, VALUE_MAX = 4 * 256 }; /* bytes of so many characters */
 
 static enum bm_err
 set(struct registry *r, const char *arn, const char *key, const char *value, struct bm_msg *msg)
@@ -67,6 +67,31 @@ registry_tag_list(
         col_text(st, 0, key, sizeof key);
         col_text(st, 1, value, sizeof value);
         fn(arg, key, value);
+    }
+    db_end(st);
+    return err;
+}
+
+enum bm_err
+registry_tag_each(struct registry *r, registry_tag_each_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT resource, key, value FROM tags ORDER BY resource, key";
+    sqlite3_stmt *st;
+    enum bm_err err = db_query(r, sql, NULL, 0, &st, msg);
+
+    while (err == BM_OK) {
+        char resource[ARN_MAX + 1];
+        char key[KEY_MAX + 1];
+        char value[VALUE_MAX + 1];
+        bool row = false;
+
+        err = db_step(r, st, &row, msg);
+        if (err != BM_OK || !row)
+            break;
+        col_text(st, 0, resource, sizeof resource);
+        col_text(st, 1, key, sizeof key);
+        col_text(st, 2, value, sizeof value);
+        fn(arg, resource, key, value);
     }
     db_end(st);
     return err;

@@ -132,21 +132,23 @@ static enum bm_err
 create(struct registry *r, struct registry_thing *t, struct bm_msg *msg)
 {
     static const char sql[] = "INSERT INTO things(name, id, type, version, created)"
-                              " VALUES(?1, ?2, ?3, 1, ?4) ON CONFLICT(name) DO NOTHING";
+                              " VALUES(?1, ?2, ?3, 1, ?4)";
     struct arg type;
     uint8_t uuid[UUID_LEN];
-    int changes = 0;
-    enum bm_err err = type_arg(r, t->type, &type, msg);
+    int64_t there = 0;
+    enum bm_err err = thing_row_number(r, t->name, &there, NULL);
 
+    if (err == BM_OK)
+        return same_thing(r, t, msg);
+    if (err == BM_ERR_NOT_FOUND)
+        err = type_arg(r, t->type, &type, msg);
     if (err == BM_OK)
         err = store_uuid(uuid, msg);
     if (err == BM_OK)
         err = db_run(r, sql,
-            ARGS(a_text(t->name), a_blob(SPAN(uuid)), type, a_int(clock_wall_ms())), &changes, msg);
+            ARGS(a_text(t->name), a_blob(SPAN(uuid)), type, a_int(clock_wall_ms())), NULL, msg);
     if (err != BM_OK)
         return err;
-    if (changes == 0)
-        return same_thing(r, t, msg);
     uuid_text(t->id, uuid);
     t->version = 1;
     return put_attributes(r, sqlite3_last_insert_rowid(r->db), buf_span(&t->attributes), msg);
