@@ -1276,6 +1276,72 @@ every_result_has_its_name(void **state)
     a71ch_abandon(NULL);
 }
 
+/* leases */
+
+#define LEASE "6C 65 61 73 65 00 35 30 30 00 32 30 30 30 00" /* lease 500 2000 */
+#define RELEASE ":07 00 00 08 72 65 6C 65 61 73 65 00"
+#define GRANTED "07 00 00 02 7B 7D"
+
+static void
+lease_is_asked_for_once_and_released_once(void **state)
+{
+    OPEN(s, chip, OPENED, { ":07 00 00 0F" LEASE, GRANTED, RAW }, { RELEASE, GRANTED, RAW });
+
+    (void)state;
+    assert_int_equal(a71ch_lease(chip, 500, 2000), A71CH_OK);
+    assert_int_equal(a71ch_lease(chip, 0, 0), A71CH_OK);
+    assert_int_equal(a71ch_release(chip), A71CH_OK);
+    assert_int_equal(a71ch_release(chip), A71CH_OK);
+    assert_int_equal(a71ch_release(chip), A71CH_ERR_ARG);
+    assert_int_equal(a71ch_lease(chip, 60001, 0), A71CH_ERR_ARG);
+    finish(&s, chip);
+}
+
+static void
+lease_that_is_refused_says_what_the_server_says(void **state)
+{
+    OPEN(s, chip, OPENED, { ":07 00 00 0F" LEASE, "07 02 00 05 6E 6F 0A 6E 6F", RAW },
+        { ":07 00 00 0F" LEASE, GRANTED, RAW }, { RELEASE, "07 02 00 04 6C 6F 73 74", RAW });
+
+    (void)state;
+    assert_int_equal(a71ch_lease(chip, 500, 2000), A71CH_ERR_BUSY);
+    assert_says(chip, "no.no");
+    assert_int_equal(a71ch_lease(chip, 500, 2000), A71CH_OK);
+    assert_int_equal(a71ch_release(chip), A71CH_ERR_BUSY);
+    assert_says(chip, "lost");
+    finish(&s, chip);
+}
+
+/* A server of others answers message 07 empty, and is not asked again. */
+static void
+server_without_leases_is_known_by_its_empty_answer(void **state)
+{
+    OPEN(s, chip, OPENED, { ":07 00 00 0F" LEASE, "07 00 00 00", RAW });
+
+    (void)state;
+    assert_int_equal(a71ch_lease(chip, 500, 2000), A71CH_ERR_UNSUPPORTED);
+    assert_says(chip, "knows no leases");
+    assert_int_equal(a71ch_lease(chip, 500, 2000), A71CH_ERR_UNSUPPORTED);
+    assert_int_equal(a71ch_release(chip), A71CH_ERR_ARG);
+    finish(&s, chip);
+}
+
+/* Between lease and release; the sentence is that of what failed. */
+static void
+sequence_that_fails_is_released(void **state)
+{
+    OPEN(s, chip, OPENED,
+        { ":07 00 00 12 6C 65 61 73 65 00 31 30 30 30 30 00 31 30 30 30 30 00", GRANTED, RAW },
+        { "80 91 00 03 00", "6985", APDU }, { RELEASE, GRANTED, RAW });
+    a71ch_object o;
+
+    (void)state;
+    assert_int_equal(a71ch_object_find(chip, A71CH_DATA, 1, &o), A71CH_ERR_STATUS);
+    assert_int_equal(a71ch_status_word(chip), 0x6985);
+    assert_says(chip, "module info");
+    finish(&s, chip);
+}
+
 int
 main(void)
 {
@@ -1322,6 +1388,10 @@ main(void)
         cmocka_unit_test(raw_apdu_takes_any_status_word),
         cmocka_unit_test(two_chips_in_one_process_do_not_mix),
         cmocka_unit_test(abandoning_in_a_child_leaves_the_parent_connected),
+        cmocka_unit_test(lease_is_asked_for_once_and_released_once),
+        cmocka_unit_test(lease_that_is_refused_says_what_the_server_says),
+        cmocka_unit_test(server_without_leases_is_known_by_its_empty_answer),
+        cmocka_unit_test(sequence_that_fails_is_released),
         cmocka_unit_test(every_result_has_its_name),
     };
 
