@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { NO_ENTRIES = 0xff, FILL = 0xff, LENGTH_IN_DER = 0x8000 };
+enum { NO_ENTRIES = 0xff, FILL = 0xff, DER_SEQUENCE = 0x30 };
 
 size_t
 objtable_segments(size_t n)
@@ -27,7 +27,7 @@ objtable_count(uint8_t last_byte)
 size_t
 objtable_len(const struct objtable_entry *e)
 {
-    return e->word & ~(unsigned)LENGTH_IN_DER;
+    return e->word & ~(unsigned)OBJTABLE_LEN_IN_DER;
 }
 
 size_t
@@ -225,4 +225,22 @@ objtable_place(const struct objtable *t, size_t len, const bool *frozen, uint16_
         }
     }
     return BM_ERR_LIMIT;
+}
+
+size_t
+objtable_der_len(struct span front)
+{
+    struct rd r = rd_of(front);
+    bool sequence = rd_u8(&r) == DER_SEQUENCE;
+    size_t len = rd_u8(&r);
+
+    if (len == 0x81)
+        len = rd_u8(&r) + (size_t)3;
+    else if (len == 0x82)
+        len = rd_u16(&r) + (size_t)4;
+    else if (len < 0x80)
+        len += 2;
+    else
+        return 0;
+    return sequence && !r.failed && len <= OBJTABLE_LEN_MAX ? len : 0;
 }

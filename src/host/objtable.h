@@ -19,9 +19,10 @@ enum {
     OBJTABLE_ENTRY = 6,
     OBJTABLE_TRAILER = 2,
     OBJTABLE_COUNT_MAX = 254,
-    OBJTABLE_LEN_MAX = 0x7fff,  /* of an object */
-    OBJTABLE_BYTES_MAX = 1536,  /* of a table of 254 entries: whole segments */
-    OBJTABLE_SEGMENTS_MAX = 203 /* of storage: what a credential map can name */
+    OBJTABLE_LEN_MAX = 0x7fff,    /* of an object */
+    OBJTABLE_LEN_IN_DER = 0x8000, /* top bit of `word` */
+    OBJTABLE_BYTES_MAX = 1536,    /* of a table of 254 entries: whole segments */
+    OBJTABLE_SEGMENTS_MAX = 203   /* of storage: what a credential map can name */
 };
 
 struct objtable_entry {
@@ -80,6 +81,9 @@ size_t objtable_insert(struct objtable *t, const struct objtable_entry *e);
  */
 enum bm_err objtable_place(
     const struct objtable *t, size_t len, const bool *frozen, uint16_t *offset);
+
+/* Length of a DER sequence with its header, from the front of it; 0: it is none. */
+size_t objtable_der_len(struct span front);
 
 /* Is any segment frozen that these bytes touch? */
 bool objtable_frozen(const bool *frozen, size_t from, size_t end);
