@@ -225,6 +225,15 @@ next_fault(struct i2c *bus, struct span request)
     }
 }
 
+size_t
+i2c_transact(struct i2c *bus, struct span request, uint8_t out[I2CBUS_PACKET_MAX])
+{
+    size_t len = bus_transact(&bus->slave, request, next_fault(bus, request), out);
+
+    follow_up(bus);
+    return len;
+}
+
 static void
 on_master(void *arg, uint32_t events)
 {
@@ -232,7 +241,6 @@ on_master(void *arg, uint32_t events)
     struct i2c *bus = m->bus;
     ssize_t n;
     struct span request;
-    struct bus_fault fault;
 
     (void)events;
     if (bus->talking != NULL) { /* nobody is watched then: the connection broke */
@@ -249,12 +257,10 @@ on_master(void *arg, uint32_t events)
     if ((size_t)n > sizeof bus->in)
         n = 0; /* cut off: malformed, as bus_transact will say */
     request = span_of(bus->in, (size_t)n);
-    fault = next_fault(bus, request);
-    bus->out_len = bus_transact(&bus->slave, request, fault, bus->out);
+    bus->out_len = i2c_transact(bus, request, bus->out);
     bus->talking = m;
     pass_time(bus, bus_bytes(request, span_of(bus->out, bus->out_len)));
     bm_wipe(bus->in, (size_t)n); /* keys may have passed */
-    follow_up(bus);
 }
 
 static struct master *

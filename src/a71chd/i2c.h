@@ -12,6 +12,7 @@
 
 #include "a71chd/backend.h"
 #include "base/loop.h"
+#include "wire/i2cbus.h"
 
 struct i2c;
 
@@ -20,5 +21,11 @@ enum { I2C_MASTERS_MAX = 16 }; /* more wait in the listen queue */
 /* `fd` listens; it stays the caller's, as loop and chip do, until i2c_free. BM_ERR_MEM. */
 enum bm_err i2c_new(struct loop *loop, struct backend *chip, int fd, struct i2c **out);
 void i2c_free(struct i2c *bus); /* takes NULL */
+
+/*
+ * One transaction (wire/i2cbus.h) without a socket, for tests that are the master themselves. A
+ * command that it completes runs from the loop. Returns the length of the answer.
+ */
+size_t i2c_transact(struct i2c *bus, struct span request, uint8_t out[I2CBUS_PACKET_MAX]);
 
 #endif

@@ -240,7 +240,8 @@ connect_chip(struct link *l, struct wr *atr, struct bm_msg *msg)
 
     if (err != BM_OK)
         return err;
-    err = request(l, SCI2C_PCB_ATR, &f);
+    for (int i = 0; i < RESET_TRIES && (i == 0 || err == BM_ERR_IO); i++)
+        err = request(l, SCI2C_PCB_ATR, &f);
     if (err == BM_ERR_IO)
         return io_failed(l, "ioctl I2C_RDWR", msg);
     if (err != BM_OK || f.data.len == 0)
