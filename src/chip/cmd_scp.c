@@ -69,7 +69,7 @@ run_put_key(struct chip_session *s, const struct apdu *cmd, struct wr *out)
         return quirk(s->chip, QUIRK_BAD_LENGTH);
     if (scp_state(c) != SCP_NO_KEYS)
         return quirk(c, QUIRK_SCP_KEYS_AGAIN);
-    err = scp03_get_keys(&c->aes, cmd->data, &record[1], &keys);
+    err = scp03_put_key_parse(&c->aes, cmd->data, &record[1], &keys);
     memcpy(&record[2], &keys, sizeof keys);
     if (err == BM_OK)
         sw = sw_of_write(

@@ -89,21 +89,29 @@ host_channel_apdu(a71ch *chip, const struct apdu *cmd, struct answer *out)
     return A71CH_OK;
 }
 
+/* Make the client, which does not begin a channel. */
 static a71ch_result
-prepare(a71ch *chip, unsigned flags)
+prepare(a71ch *chip)
 {
-    if ((flags & ~(unsigned)A71CH_CHANNEL_STRICT) != 0)
-        return host_fail(chip, A71CH_ERR_ARG, "channel flags %#x are not known", flags);
-    if (chip->channel == NULL) {
-        chip->channel = malloc(sizeof *chip->channel);
-        if (chip->channel == NULL || scp03_client_init(chip->channel, false) != BM_OK) {
-            free(chip->channel);
-            chip->channel = NULL;
-            return host_fail(chip, A71CH_ERR_MEMORY, "out of memory");
-        }
-    }
-    chip->channel->strict = (flags & A71CH_CHANNEL_STRICT) != 0;
-    return A71CH_OK;
+    if (chip->channel != NULL)
+        return A71CH_OK;
+    chip->channel = malloc(sizeof *chip->channel);
+    if (chip->channel != NULL && scp03_client_init(chip->channel, false) == BM_OK)
+        return A71CH_OK;
+    free(chip->channel);
+    chip->channel = NULL;
+    return host_fail(chip, A71CH_ERR_MEMORY, "out of memory");
+}
+
+static struct scp03_keys
+keys_of(const a71ch_scp_keys *keys)
+{
+    struct scp03_keys k;
+
+    memcpy(k.enc, keys->enc, sizeof k.enc);
+    memcpy(k.mac, keys->mac, sizeof k.mac);
+    memcpy(k.dek, keys->dek, sizeof k.dek);
+    return k;
 }
 
 static a71ch_result
@@ -141,18 +149,19 @@ a71ch_channel_open(a71ch *chip, const a71ch_scp_keys *keys, unsigned flags)
     enum bm_err err;
 
     host_begin(chip);
-    res = prepare(chip, flags);
+    if ((flags & ~A71CH_CHANNEL_STRICT) != 0)
+        return host_fail(chip, A71CH_ERR_ARG, "channel flags %#x are not known", flags);
+    res = prepare(chip);
     if (res != A71CH_OK)
         return res;
+    chip->channel->strict = (flags & A71CH_CHANNEL_STRICT) != 0;
     err = scp03_client_begin(chip->channel, &w);
     if (err != BM_OK)
         return open_failed(chip, err, &ans, "INITIALIZE UPDATE");
     res = host_apdu(chip, span_of(bytes, wr_len(&w)), &ans);
     if (res != A71CH_OK)
         return res;
-    memcpy(k.enc, keys->enc, sizeof k.enc);
-    memcpy(k.mac, keys->mac, sizeof k.mac);
-    memcpy(k.dek, keys->dek, sizeof k.dek);
+    k = keys_of(keys);
     w = wr_of(bytes, sizeof bytes);
     err = scp03_client_prove(chip->channel, &k, span_of(ans.bytes, ans.len), &w);
     bm_wipe(&k, sizeof k);
@@ -180,28 +189,20 @@ a71ch_channel_state(const a71ch *chip)
     return chip->channel->state == SCP03_UP ? A71CH_CHANNEL_UP : A71CH_CHANNEL_OVER;
 }
 
-/* SPEC 4.1: 88 is AES, 11 the length of length and key; three bytes of check value. */
 a71ch_result
 a71ch_scp_put_keys(a71ch *chip, uint8_t version, const a71ch_scp_keys *keys)
 {
     uint8_t data[SCP03_PUT_KEY_LEN];
     const struct apdu cmd = { SCP03_CLA_PLAIN, INS_PUT_KEY, 0x00, 0x81, SPAN(data), 256 };
-    struct scp03_aes aes = { 0 };
-    OSSL_LIB_CTX *lib = OSSL_LIB_CTX_new();
-    struct scp03_keys k;
+    struct scp03_keys k = keys_of(keys);
     a71ch_result res;
 
     host_begin(chip);
-    memcpy(k.enc, keys->enc, sizeof k.enc);
-    memcpy(k.mac, keys->mac, sizeof k.mac);
-    memcpy(k.dek, keys->dek, sizeof k.dek);
-    if (lib != NULL && scp03_aes_init(&aes, lib) == BM_OK &&
-        scp03_put_keys(&aes, version, &k, data) == BM_OK)
-        res = host_order(chip, (struct task){ "put the keys of the secure channel", -1 }, &cmd);
-    else
+    res = prepare(chip);
+    if (res == A71CH_OK && scp03_put_key_build(&chip->channel->aes, version, &k, data) != BM_OK)
         res = host_fail(chip, A71CH_ERR_MEMORY, "out of memory");
-    scp03_aes_fini(&aes);
-    OSSL_LIB_CTX_free(lib);
+    if (res == A71CH_OK)
+        res = host_order(chip, (struct task){ "put the keys of the secure channel", -1 }, &cmd);
     bm_wipe(&k, sizeof k);
     bm_wipe(data, sizeof data);
     return res;

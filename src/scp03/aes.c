@@ -90,38 +90,39 @@ scp03_kcv(const struct scp03_aes *a, const uint8_t key[SCP03_KEY_LEN], uint8_t o
 
 enum { KEY_TYPE_AES = 0x88 };
 
-static void
-put_key(const struct scp03_aes *a, const uint8_t key[SCP03_KEY_LEN], struct wr *w, enum bm_err *err)
+static enum bm_err
+put_block(const struct scp03_aes *a, const uint8_t key[SCP03_KEY_LEN], struct wr *w)
 {
-    uint8_t kcv[SCP03_KCV_LEN] = { 0 };
+    uint8_t kcv[SCP03_KCV_LEN];
+    enum bm_err err = scp03_kcv(a, key, kcv);
 
-    if (*err == BM_OK)
-        *err = scp03_kcv(a, key, kcv);
     wr_u8(w, KEY_TYPE_AES);
     wr_u8(w, SCP03_KEY_LEN + 1);
     wr_u8(w, SCP03_KEY_LEN);
     wr_bytes(w, key, SCP03_KEY_LEN);
     wr_u8(w, SCP03_KCV_LEN);
-    wr_bytes(w, kcv, sizeof kcv);
-}
-
-enum bm_err
-scp03_put_keys(const struct scp03_aes *a, uint8_t version, const struct scp03_keys *keys,
-    uint8_t out[SCP03_PUT_KEY_LEN])
-{
-    struct wr w = wr_of(out, SCP03_PUT_KEY_LEN);
-    enum bm_err err = BM_OK;
-
-    wr_u8(&w, version);
-    put_key(a, keys->enc, &w, &err);
-    put_key(a, keys->mac, &w, &err);
-    put_key(a, keys->dek, &w, &err);
+    wr_bytes(w, kcv, err == BM_OK ? sizeof kcv : 0);
     return err;
 }
 
-/* Every block is judged to its end; the verdict comes after all three. */
+enum bm_err
+scp03_put_key_build(const struct scp03_aes *a, uint8_t version, const struct scp03_keys *keys,
+    uint8_t out[SCP03_PUT_KEY_LEN])
+{
+    struct wr w = wr_of(out, SCP03_PUT_KEY_LEN);
+    enum bm_err err;
+
+    wr_u8(&w, version);
+    err = put_block(a, keys->enc, &w);
+    if (err == BM_OK)
+        err = put_block(a, keys->mac, &w);
+    if (err == BM_OK)
+        err = put_block(a, keys->dek, &w);
+    return err;
+}
+
 static enum bm_err
-get_key(const struct scp03_aes *a, struct rd *r, uint8_t out[SCP03_KEY_LEN], bool *ok)
+take_block(const struct scp03_aes *a, struct rd *r, uint8_t out[SCP03_KEY_LEN])
 {
     uint8_t kcv[SCP03_KCV_LEN];
     struct wr w = wr_of(out, SCP03_KEY_LEN);
@@ -137,24 +138,25 @@ get_key(const struct scp03_aes *a, struct rd *r, uint8_t out[SCP03_KEY_LEN], boo
     if (r->failed || !form)
         return BM_ERR_INPUT;
     err = scp03_kcv(a, out, kcv);
-    *ok = bm_equal_ct(kcv, given.ptr, sizeof kcv) & *ok;
+    if (err == BM_OK && !bm_equal_ct(kcv, given.ptr, sizeof kcv))
+        err = BM_ERR_INPUT;
     return err;
 }
 
 enum bm_err
-scp03_get_keys(const struct scp03_aes *a, struct span in, uint8_t *version, struct scp03_keys *keys)
+scp03_put_key_parse(
+    const struct scp03_aes *a, struct span in, uint8_t *version, struct scp03_keys *keys)
 {
     struct rd r = rd_of(in);
-    bool ok = true;
     enum bm_err err;
 
     *version = rd_u8(&r);
-    err = get_key(a, &r, keys->enc, &ok);
+    err = take_block(a, &r, keys->enc);
     if (err == BM_OK)
-        err = get_key(a, &r, keys->mac, &ok);
+        err = take_block(a, &r, keys->mac);
     if (err == BM_OK)
-        err = get_key(a, &r, keys->dek, &ok);
-    if (err != BM_OK)
-        return err;
-    return ok && rd_done(&r) ? BM_OK : BM_ERR_INPUT;
+        err = take_block(a, &r, keys->dek);
+    if (err == BM_OK && !rd_done(&r))
+        err = BM_ERR_INPUT;
+    return err;
 }

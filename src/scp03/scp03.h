@@ -83,12 +83,12 @@ enum bm_err scp03_kcv(
     const struct scp03_aes *a, const uint8_t key[SCP03_KEY_LEN], uint8_t out[SCP03_KCV_LEN]);
 
 /*
- * PUT KEY's data. Reading answers BM_ERR_INPUT when the form or a key check value is wrong; `keys`
- * is then undefined.
+ * PUT KEY's data, SPEC 4.1. Parsing answers BM_ERR_INPUT when the form or a key check value is
+ * wrong; `keys` is then undefined.
  */
-enum bm_err scp03_put_keys(const struct scp03_aes *a, uint8_t version,
+enum bm_err scp03_put_key_build(const struct scp03_aes *a, uint8_t version,
     const struct scp03_keys *keys, uint8_t out[SCP03_PUT_KEY_LEN]);
-enum bm_err scp03_get_keys(
+enum bm_err scp03_put_key_parse(
     const struct scp03_aes *a, struct span in, uint8_t *version, struct scp03_keys *keys);
 
 /* Session keys; the chain starts with zeros and the counter with 0. SPEC 4.3. */

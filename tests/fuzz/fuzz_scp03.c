@@ -56,7 +56,7 @@ open_channel(struct world *w)
     struct apdu cmd = { 0x80, INS_PUT_KEY, 0, 0x81, SPAN(blocks), 256 };
 
     must(send(w, &select) == SW_OK);
-    must(scp03_put_keys(&w->aes, 0x21, &w->keys, blocks) == BM_OK);
+    must(scp03_put_key_build(&w->aes, 0x21, &w->keys, blocks) == BM_OK);
     (void)send(w, &cmd);
     cmd = (struct apdu){ 0x80, INS_INIT_UPDATE, 0x21, 0, span_of(context, 8), 256 };
     if (send(w, &cmd) != SW_OK)

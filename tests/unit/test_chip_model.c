@@ -558,7 +558,7 @@ run_scp(struct world *w, enum op op)
     } else if (op == SPOIL) {
         spoil(w);
     } else {
-        assert_int_equal(scp03_put_keys(&w->host.aes, 0x21, &w->host.keys, data), BM_OK);
+        assert_int_equal(scp03_put_key_build(&w->host.aes, 0x21, &w->host.keys, data), BM_OK);
         if (step(
                 w, op, OPEN, w->scp == NO_KEYS ? 0x9000 : 0x6985, 0xd8, 0, 0x81, data, sizeof data))
             w->scp = KEYS_SET;

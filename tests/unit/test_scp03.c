@@ -199,9 +199,9 @@ put_key_data_has_the_form_of_spec_4_1(void **state)
 
     assert_int_equal(sizeof got, 70);
     assert_int_equal(want.len, sizeof got);
-    assert_int_equal(scp03_put_keys(*state, 0x21, &keys, got), BM_OK);
+    assert_int_equal(scp03_put_key_build(*state, 0x21, &keys, got), BM_OK);
     assert_memory_equal(got, want.at, sizeof got);
-    assert_int_equal(scp03_get_keys(*state, SPAN(got), &version, &back), BM_OK);
+    assert_int_equal(scp03_put_key_parse(*state, SPAN(got), &version, &back), BM_OK);
     assert_int_equal(version, 0x21);
     assert_memory_equal(&keys, &back, sizeof keys);
 }
@@ -216,14 +216,15 @@ put_key_data_with_any_other_byte_is_refused(void **state)
 
     for (size_t i = 1; i < in.len; i++) {
         in.at[i] ^= 0x10;
-        assert_int_equal(scp03_get_keys(*state, span_bytes(&in), &version, &keys), BM_ERR_INPUT);
+        assert_int_equal(
+            scp03_put_key_parse(*state, span_bytes(&in), &version, &keys), BM_ERR_INPUT);
         in.at[i] ^= 0x10;
     }
     for (size_t len = 0; len < in.len; len++)
         assert_int_equal(
-            scp03_get_keys(*state, span_of(in.at, len), &version, &keys), BM_ERR_INPUT);
+            scp03_put_key_parse(*state, span_of(in.at, len), &version, &keys), BM_ERR_INPUT);
     assert_int_equal(
-        scp03_get_keys(*state, span_of(in.at, in.len + 1), &version, &keys), BM_ERR_INPUT);
+        scp03_put_key_parse(*state, span_of(in.at, in.len + 1), &version, &keys), BM_ERR_INPUT);
 }
 
 /* ---- key files ---------------------------------------------------------------------------- */
