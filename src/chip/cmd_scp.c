@@ -70,12 +70,13 @@ run_put_key(struct chip_session *s, const struct apdu *cmd, struct wr *out)
     if (scp_state(c) != SCP_NO_KEYS)
         return quirk(c, QUIRK_SCP_KEYS_AGAIN);
     err = scp03_put_key_parse(&c->aes, cmd->data, &record[1], &keys);
-    memcpy(&record[2], &keys, sizeof keys);
-    if (err == BM_OK)
+    if (err == BM_OK) {
+        memcpy(&record[2], &keys, sizeof keys);
         sw = sw_of_write(
             chip_commit(c, &(struct nvm_change){ IMG_SCP, SPAN(record) }, 1, NVM_APPEND));
-    else
+    } else {
         sw = err == BM_ERR_INPUT ? quirk(c, QUIRK_BAD_KEY_BLOCK) : SW_INTERNAL;
+    }
     bm_wipe(&keys, sizeof keys);
     bm_wipe(record, sizeof record);
     return sw;
