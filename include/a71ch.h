@@ -181,6 +181,12 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_transceive(
 A71CH_API A71CH_MUST_USE a71ch_result a71ch_lease(a71ch *chip, unsigned wait_ms, unsigned hold_ms);
 /* A71CH_ERR_ARG: nothing was leased. A71CH_ERR_BUSY: the lease had been taken away. */
 A71CH_API a71ch_result a71ch_release(a71ch *chip);
+/*
+ * Run `fn` with the chip leased, where the server knows leases, and else without: its result, or
+ * why the chip could not be leased. What is known of a failure is that of `fn`.
+ */
+typedef a71ch_result (*a71ch_sequence_fn)(a71ch *chip, void *arg);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_sequence(a71ch *chip, a71ch_sequence_fn fn, void *arg);
 
 /*
  * See every command before it is sent, those of a71ch_open() excepted; or answer it in the chip's
@@ -232,7 +238,7 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_transport_unlock(
 /*
  * Codes. What is locked asks for proof that the caller knows a configuration key: the chip gives a
  * challenge, the code is that challenge decrypted with the key (AES-128). One challenge, one code;
- * SELECT and a newer challenge of the same kind end it: lease the chip for both. a71ch_get_code()
+ * SELECT and a newer challenge of the same kind end it: a71ch_sequence() for both. a71ch_get_code()
  * takes the challenge and makes the code for a caller that has the key; with the key elsewhere (an
  * HSM), take the challenge, have it decrypted there, and give the code to the call named
  * ..._with_code or to a71ch_transport_unlock(). A71CH_ERR_ARG for another kind.

@@ -13,23 +13,27 @@ lock(struct tool *t, struct args *a)
     return code == CODE_OK ? tool_done(t, a71ch_transport_lock(t->chip)) : code;
 }
 
+/* Challenge and code: another client's SELECT between them would spoil both. */
+static a71ch_result
+unlock_with_key(a71ch *chip, void *key)
+{
+    uint8_t unlock_code[A71CH_KEY_LEN];
+    a71ch_result res = a71ch_get_code(chip, A71CH_CODE_MODULE, key, unlock_code);
+
+    return res == A71CH_OK ? a71ch_transport_unlock(chip, unlock_code) : res;
+}
+
 static enum code
 unlock(struct tool *t, struct args *a)
 {
     uint8_t key[A71CH_KEY_LEN];
-    uint8_t unlock_code[A71CH_KEY_LEN];
     size_t len;
-    a71ch_result res;
     enum code code = opt_hex(a, "-h", sizeof key, sizeof key, key, &len);
 
     if (code == CODE_OK)
         code = tool_for_good(t, "the chip can never be transport locked again");
-    if (code == CODE_OK) {
-        res = a71ch_get_code(t->chip, A71CH_CODE_MODULE, key, unlock_code);
-        if (res == A71CH_OK)
-            res = a71ch_transport_unlock(t->chip, unlock_code);
-        code = tool_done(t, res);
-    }
+    if (code == CODE_OK)
+        code = tool_done(t, a71ch_sequence(t->chip, unlock_with_key, key));
     bm_wipe(key, sizeof key);
     return code;
 }

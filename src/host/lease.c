@@ -110,3 +110,11 @@ host_sequence_end(a71ch *chip, a71ch_result res)
         (void)release(chip, &unheard);
     return res;
 }
+
+a71ch_result
+a71ch_sequence(a71ch *chip, a71ch_sequence_fn fn, void *arg)
+{
+    a71ch_result res = host_sequence(chip);
+
+    return res == A71CH_OK ? host_sequence_end(chip, fn(chip, arg)) : res;
+}

@@ -1326,6 +1326,12 @@ server_without_leases_is_known_by_its_empty_answer(void **state)
     finish(&s, chip);
 }
 
+static a71ch_result
+ask_for_info(a71ch *chip, void *info)
+{
+    return a71ch_get_module_info(chip, info);
+}
+
 /* Between lease and release; the sentence is that of what failed. */
 static void
 sequence_that_fails_is_released(void **state)
@@ -1333,10 +1339,10 @@ sequence_that_fails_is_released(void **state)
     OPEN(s, chip, OPENED,
         { ":07 00 00 12 6C 65 61 73 65 00 31 30 30 30 30 00 31 30 30 30 30 00", GRANTED, RAW },
         { "80 91 00 03 00", "6985", APDU }, { RELEASE, GRANTED, RAW });
-    a71ch_object o;
+    a71ch_module_info info;
 
     (void)state;
-    assert_int_equal(a71ch_object_find(chip, A71CH_DATA, 1, &o), A71CH_ERR_STATUS);
+    assert_int_equal(a71ch_sequence(chip, ask_for_info, &info), A71CH_ERR_STATUS);
     assert_int_equal(a71ch_status_word(chip), 0x6985);
     assert_says(chip, "module info");
     finish(&s, chip);
