@@ -61,11 +61,24 @@ master_drop(struct master *m)
         loop_modify(bus->loop, bus->watch, EPOLLIN);
 }
 
+static enum bm_err
+power_up(struct i2c *bus)
+{
+    const struct sim_options *o = backend_sim_options(bus->chip);
+    struct quirks q = o != NULL ? o->quirks : quirks_default();
+    const struct slave_choices choices = { .wakes = q.value[QUIRK_I2C_WAKE_UP] != 0,
+        .data_counts = q.value[QUIRK_I2C_FRAME_DATA] != 0,
+        .parameters = (uint8_t)q.value[QUIRK_I2C_PARAMETERS],
+        .reset_reply = (uint8_t)q.value[QUIRK_I2C_RESET_REPLY] };
+
+    return slave_init(&bus->slave, backend_atr(bus->chip), &choices);
+}
+
 /* As after power-on, nobody having asked for it. */
 static void
 restart(struct i2c *bus)
 {
-    (void)slave_init(&bus->slave, backend_atr(bus->chip)); /* it fitted before */
+    (void)power_up(bus); /* the ATR fitted before */
     bus->resetting = true;
     backend_reset(bus->session);
 }
@@ -317,7 +330,7 @@ i2c_new(struct loop *loop, struct backend *chip, int fd, struct i2c **out)
         bus->fd = fd;
         for (size_t i = 0; i < I2C_MASTERS_MAX; i++)
             bus->masters[i] = (struct master){ .bus = bus, .fd = -1 };
-        err = slave_init(&bus->slave, backend_atr(chip));
+        err = power_up(bus);
     }
     if (err == BM_OK && (bus->watch = loop_add(loop, fd, EPOLLIN, on_listener, bus)) == NULL)
         err = BM_ERR_MEM;

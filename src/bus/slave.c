@@ -5,11 +5,13 @@
 #include <string.h>
 
 enum bm_err
-slave_init(struct slave *s, struct span atr)
+slave_init(struct slave *s, struct span atr, const struct slave_choices *choices)
 {
+    static const struct slave_choices usual = { .reset_reply = SCI2C_PCB_SOFT_RESET };
+
     if (atr.len > SLAVE_ATR_MAX)
         return BM_ERR_ARG;
-    *s = (struct slave){ .atr_len = atr.len };
+    *s = (struct slave){ .atr_len = atr.len, .choices = choices != NULL ? *choices : usual };
     memcpy(s->atr, atr.ptr, atr.len);
     return BM_OK;
 }
@@ -93,7 +95,9 @@ slave_write(struct slave *s, struct span bytes)
     if (bytes.len == 0)
         return true;
     pcb = sci2c_pcb_parse(rd_u8(&r));
-    if (busy(s) || (pcb.kind == SCI2C_WAKE_UP && bytes.len == 1))
+    if (pcb.kind == SCI2C_WAKE_UP && bytes.len == 1)
+        return s->choices.wakes;
+    if (busy(s))
         return false;
     if (pcb.kind == SCI2C_SEND)
         take_piece(s, &pcb, &r);
@@ -117,7 +121,7 @@ static void
 reply_data(struct slave *s, struct wr *out)
 {
     size_t left = s->answer_len - s->answer_sent;
-    size_t room = sci2c_frame_size(s->size_code) - 2;
+    size_t room = sci2c_frame_size(s->size_code) - (s->choices.data_counts ? 0 : 2);
     size_t len = left < room ? left : room;
     uint8_t pcb = len < left ? SCI2C_PCB_RECEIVE_FIRST : SCI2C_PCB_RECEIVE; /* bit 7: more */
 
@@ -147,14 +151,15 @@ slave_request(struct slave *s, struct span bytes, struct wr *out)
         return false;
     case SCI2C_SOFT_RESET:
         soft_reset(s);
-        (void)sci2c_reply_build(out, byte, (struct span){ 0 });
+        (void)sci2c_reply_build(out, s->choices.reset_reply, (struct span){ 0 });
         return true;
     case SCI2C_ATR:
         (void)sci2c_reply_build(out, byte, span_of(s->atr, s->atr_len));
         return true;
     case SCI2C_PARAMETERS:
         s->size_code = pcb.size_code;
-        (void)sci2c_reply_build(out, sci2c_parameters_reply(pcb.size_code), (struct span){ 0 });
+        (void)sci2c_reply_build(
+            out, sci2c_parameters_reply(pcb.size_code, s->choices.parameters), (struct span){ 0 });
         return true;
     case SCI2C_STATUS:
         reply_status(s, out);

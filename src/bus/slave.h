@@ -6,7 +6,7 @@
  * the owner runs it and calls slave_answer; until then the slave says "busy". When
  * slave_take_reset is true, the master asked for a soft reset.
  *
- * Where SPEC 5 is silent we chose, and a real chip may differ:
+ * Where SPEC 5 is silent we chose, and a real chip may differ (some of it by struct slave_choices):
  * - the wake-up byte is never acknowledged (SPEC 5.3: "NACK is normal"); the address always is;
  * - while busy every write is refused, status says busy, soft reset works;
  * - an exception drops the unfinished command and an unread answer, is told once, by the next
@@ -41,7 +41,16 @@ enum slave_stuck {
     SLAVE_HANGS, /* acknowledges nothing */
 };
 
+/* Where SPEC 5 leaves a choice that hosts can see; all zero but for reset_reply: as above. */
+struct slave_choices {
+    bool wakes;          /* acknowledges the wake-up byte */
+    bool data_counts;    /* the size of a frame is that of its data */
+    uint8_t parameters;  /* 0..3: bits 3 and 2 of the answer to the parameter exchange */
+    uint8_t reset_reply; /* control byte of the answer to a soft reset: 1F */
+};
+
 struct slave {
+    struct slave_choices choices;
     enum slave_stuck stuck;
     enum slave_phase phase;
     enum sci2c_status status; /* an exception not yet told, or SCI2C_READY */
@@ -57,8 +66,8 @@ struct slave {
     size_t answer_sent;
 };
 
-/* As after power-on. BM_ERR_ARG: the ATR is longer than 31 bytes. */
-enum bm_err slave_init(struct slave *s, struct span atr);
+/* As after power-on; `choices` NULL: the defaults. BM_ERR_ARG: the ATR is longer than 31 bytes. */
+enum bm_err slave_init(struct slave *s, struct span atr, const struct slave_choices *choices);
 
 /* A write without a read after it; zero bytes is a mere address. False: a byte was refused. */
 bool slave_write(struct slave *s, struct span bytes);

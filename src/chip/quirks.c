@@ -94,6 +94,14 @@ static const struct quirk_row rows[QUIRK_COUNT] = {
         "plenty" },
     [QUIRK_FREE_TRANSIENT] = { "free-transient", QUIRK_NUMBER, 1024, 32767,
         "free transient memory in bytes (91 P1 01 P2 02): of the order of such a chip's RAM" },
+    [QUIRK_I2C_WAKE_UP] = { "i2c-wake-up", QUIRK_NUMBER, 0, 1,
+        "I2C: the wake-up byte is acknowledged (1) or not (0): NACK is normal, says the vendor" },
+    [QUIRK_I2C_RESET_REPLY] = { "i2c-reset-reply", QUIRK_NUMBER, 0x1f, 255,
+        "I2C: control byte of the answer to a soft reset; hosts take any that is no exception" },
+    [QUIRK_I2C_PARAMETERS] = { "i2c-parameters", QUIRK_NUMBER, 0, 3,
+        "I2C: bits 3 and 2 of the answer to the parameter exchange: 33, 27, 1B or 0F for code 0" },
+    [QUIRK_I2C_FRAME_DATA] = { "i2c-frame-data", QUIRK_NUMBER, 0, 1,
+        "I2C: 31 (63, 127, 254) bytes are the whole frame (0), or its data alone (1)" },
 };
 
 struct quirks

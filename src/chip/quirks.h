@@ -54,6 +54,10 @@ enum quirk {
     QUIRK_SIGNATURE_FORM,
     QUIRK_FREE_EEPROM,
     QUIRK_FREE_TRANSIENT,
+    QUIRK_I2C_WAKE_UP, /* these are the link's: bus/slave.h */
+    QUIRK_I2C_RESET_REPLY,
+    QUIRK_I2C_PARAMETERS,
+    QUIRK_I2C_FRAME_DATA,
     QUIRK_COUNT,
 };
 

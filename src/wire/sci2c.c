@@ -7,7 +7,6 @@ enum {
     LOW_STATUS = 0x07,
     LOW_CONTROL = 0x0f, /* lower half of wake-up, reset, ATR and parameters */
     RECEIVE_BITS = 0x7f,
-    PARAMETERS_REPLY = 0x33, /* bits 5-4 complement bits 3-2, SPEC 5.4 */
 };
 
 static struct sci2c_pcb
@@ -62,9 +61,10 @@ sci2c_pcb_parameters(uint8_t size_code)
 }
 
 uint8_t
-sci2c_parameters_reply(uint8_t size_code)
+sci2c_parameters_reply(uint8_t size_code, uint8_t variant)
 {
-    return (uint8_t)((size_code & 0x03) << 6 | PARAMETERS_REPLY);
+    return (
+        uint8_t)((size_code & 0x03) << 6 | (~variant & 0x03) << 4 | (variant & 0x03) << 2 | 0x03);
 }
 
 bool

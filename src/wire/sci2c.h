@@ -69,7 +69,7 @@ uint8_t sci2c_pcb_send(bool more, uint8_t sequence);
 
 /* Parameter exchange, SPEC 5.4: request, the slave's reply, and what a master accepts. */
 uint8_t sci2c_pcb_parameters(uint8_t size_code);
-uint8_t sci2c_parameters_reply(uint8_t size_code);
+uint8_t sci2c_parameters_reply(uint8_t size_code, uint8_t variant); /* 0..3, all accepted */
 bool sci2c_parameters_accepted(uint8_t size_code, uint8_t reply);
 
 /*

@@ -17,7 +17,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rd r = rd_of(span_of(data, size));
     struct slave s;
 
-    if (slave_init(&s, span_of(filler, 29)) != BM_OK)
+    if (slave_init(&s, span_of(filler, 29), NULL) != BM_OK)
         abort();
     while (rd_left(&r) > 2) {
         uint16_t head = rd_u16(&r);

@@ -117,6 +117,16 @@ cp out said
 check "is said with the call and its cause" grep -q "nobody answers at address 0x49 of i2c:/dev/i2c-7:0x49 (ioctl I2C_RDWR: No such device or address)" said
 
 stop chip
+start chip "$bin/a71chd" --sim "$work/chip" --listen "i2c-unix:$work/bus" --quirk i2c-wake-up=1 --quirk i2c-reset-reply=0 \
+    --quirk i2c-parameters=3 --quirk i2c-frame-data=1 --quirk signature-form=2
+wait_line chip '^ready$' >/dev/null || done_testing
+on_bus "$bin/a71chConfig" i2c:/dev/i2c-7 get pub -c 10 -x 1 -k quirk.pem >said 2>&1
+check "a chip with the other guesses is read all the same" cmp quirk.pem pub.pem
+check "and signs" env A71CH_ADDRESS=i2c:/dev/i2c-7 OPENSSL_CONF="$BUILD/openssl-a71ch.cnf" \
+    A71CH_I2C_BUS="7:$work/bus" LD_PRELOAD="${PRELOAD:+$PRELOAD }$shim" ASAN_OPTIONS=detect_leaks=0 \
+    openssl pkeyutl -sign -inkey ref.pem -in digest -out signature3
+check "a signature that verifies" openssl pkeyutl -verify -pubin -inkey pub.pem -in digest -sigfile signature3
+stop chip
 check "a clean end removes the bus" sh -c "! [ -e '$work/bus' ]"
 check_fails any "without a daemon there is no such device" on_bus i2cdetect -y 7
 cp out said

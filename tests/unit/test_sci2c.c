@@ -22,7 +22,7 @@ slave_at(unsigned sequence)
     struct slave s;
     uint8_t room[SCI2C_REPLY_MAX];
 
-    assert_int_equal(slave_init(&s, SPAN(atr)), BM_OK);
+    assert_int_equal(slave_init(&s, SPAN(atr), NULL), BM_OK);
     for (unsigned i = 0; i < sequence; i++) {
         uint8_t frame[] = { (uint8_t)(i << 4), 1, 0xaa };
         uint8_t get[] = { 0x82 };
@@ -331,7 +331,8 @@ master_accepts_the_replies_that_the_specification_names(void **state)
     assert_false(sci2c_parameters_accepted(0, 0x3f));
     assert_false(sci2c_parameters_accepted(3, 0x33));
     for (uint8_t code = 0; code < SCI2C_SIZE_CODES; code++)
-        assert_true(sci2c_parameters_accepted(code, sci2c_parameters_reply(code)));
+        for (uint8_t variant = 0; variant < 4; variant++)
+            assert_true(sci2c_parameters_accepted(code, sci2c_parameters_reply(code, variant)));
 }
 
 static void
@@ -447,10 +448,36 @@ malformed_transactions_change_nothing(void **state)
     expect(&s, 0x07, "0107");
 }
 
+/* What SPEC 5 leaves open, as it may be on a real chip. */
+static void
+choices_change_what_a_host_sees(void **state)
+{
+    const struct slave_choices other = {
+        .wakes = true, .data_counts = true, .parameters = 2, .reset_reply = 0x5f
+    };
+    uint8_t response[62] = { 0 };
+    struct slave s;
+    char frame[80];
+
+    (void)state;
+    assert_int_equal(slave_init(&s, SPAN(atr), &other), BM_OK);
+    assert_true(write_hex(&s, "0f"));
+    expect(&s, 0x1f, "015f");
+    expect(&s, 0x3f, "011b");
+    assert_true(write_hex(&s, "0f"));
+    assert_true(write_hex(&s, "00058091000300"));
+    slave_answer(&s, SPAN(response));
+    (void)snprintf(frame, sizeof frame, "2082%062d", 0);
+    expect(&s, 0x82, frame); /* 31 bytes of data: LEN is 32 */
+    (void)snprintf(frame, sizeof frame, "2002%062d", 0);
+    expect(&s, 0x02, frame);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choices_change_what_a_host_sees),
         cmocka_unit_test(connect_sequence_as_captured),
         cmocka_unit_test(module_info_as_captured),
         cmocka_unit_test(signature_of_72_bytes_comes_in_three_frames_as_captured),
