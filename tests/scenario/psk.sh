@@ -9,40 +9,6 @@ conf=$work/psk.cnf
 sed 's/^# alg_section = /alg_section = /' "$BUILD/openssl-a71ch.cnf" >psk.cnf
 key=000102030405060708090a0b0c0d0e0f
 
-commands()
-{
-    "$bin/a71chd" --stats "tcp:$A71CH_ADDRESS" | sed 's/.*"commands":\([0-9]*\).*/\1/'
-}
-
-# check_commands N "claim" command ...: exits 0, and the chip was sent N commands besides one SELECT
-check_commands()
-{
-    wanted=$(($1 + 1)) claim=$2
-    shift 2
-    before=$(commands)
-    "$@" >"$work/out" 2>&1
-    code=$?
-    made=$(($(commands) - before))
-    if [ "$code" = 0 ] && [ "$made" = "$wanted" ]; then ok "$claim"; else
-        echo "exit code $code, $made commands, wanted $wanted" >>"$work/out"
-        not_ok "$claim" "$work/out"
-    fi
-}
-
-# reference hmac|native SLOT PSK: store it; prints what a program is given
-reference()
-{
-    "$bin/a71chConfig" --json "$A71CH_ADDRESS" psk "$1" -x "$2" -h "$3" 2>/dev/null | sed 's/.*"reference": "\([0-9a-f]*\)".*/\1/'
-}
-
-# say_psk PSK command ...: a line to the server and back
-say_psk()
-{
-    psk=$1
-    shift
-    printf 'hello\nCLOSE\n' | "$@" -quiet -psk "$psk" -connect "127.0.0.1:$port" 2>&1 | grep olleh
-}
-
 start_chip a71chd
 
 # --- provisioning ------------------------------------------------------------------------------
@@ -89,6 +55,11 @@ suite="-cipher PSK-AES128-GCM-SHA256"
     check_fails any "another key in the slots fails, TLS 1.2" say_psk "$other" chip openssl s_client -tls1_2 $suite
     check_fails any "and TLS 1.3" say_psk "$other" chip openssl s_client -tls1_3
     reference hmac 0 $key >/dev/null
+    printf 'hello\nCLOSE\n' >hello
+    for version in "-tls1_2 $suite" -tls1_3; do
+        check_valgrind psk.cnf all "valgrind finds no error and no leak: $version" openssl s_client -quiet $version -psk "$ref" \
+            -connect "127.0.0.1:$port" <hello
+    done
     stop plain
 
     serve chipserver env OPENSSL_CONF="$conf" ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} \

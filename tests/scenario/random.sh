@@ -8,11 +8,6 @@ cd "$work" || exit 1
 sed 's/^# random = /random = /' "$BUILD/openssl-a71ch.cnf" >seeded.cnf
 sed 's/^# strict_random/strict_random/' seeded.cnf >strict.cnf
 
-commands()
-{
-    "$bin/a71chd" --stats "tcp:$A71CH_ADDRESS" | sed 's/.*"commands":\([0-9]*\).*/\1/'
-}
-
 # check_seeds N "claim" command ...: exits 0, and N processes took a seed (SELECT and one command each)
 check_seeds()
 {

@@ -6,10 +6,12 @@
 #include "a71ch.h"
 #include "base/bytes.h"
 #include "base/file.h"
+#include "openssl/core/hello.h"
 #include "openssl/core/reason.h"
 #include "wire/refpsk.h"
 
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -410,6 +412,157 @@ contexts_are_copied_and_reset(void **state)
     EVP_KDF_CTX_free(copy);
 }
 
+/* --- the chip's own command ---------------------------------------------------------------- */
+
+static const uint8_t server_random[A71CH_RANDOM_LEN] = "the server's thirty-two bytes..";
+
+static void
+master_of(struct world *w, struct span premaster, const uint8_t client_random[A71CH_RANDOM_LEN],
+    uint8_t out[A71CH_MASTER_LEN])
+{
+    uint8_t seed[2 * A71CH_RANDOM_LEN];
+
+    memcpy(seed, client_random, A71CH_RANDOM_LEN);
+    memcpy(seed + A71CH_RANDOM_LEN, server_random, A71CH_RANDOM_LEN);
+    assert_int_equal(prf(w->plain, "SHA256", premaster, span_str("master secret"), SPAN(seed), out,
+                         A71CH_MASTER_LEN),
+        1);
+}
+
+static void
+native_master_is_that_of_the_real_key_once(void **state)
+{
+    struct world *w = *state;
+    struct hello *h = hello_new(shared_chip_new(w->address), HELLO_NO_PAIR, false);
+    uint8_t first[A71CH_RANDOM_LEN];
+    uint8_t second[A71CH_RANDOM_LEN];
+    uint8_t ours[A71CH_MASTER_LEN];
+    uint8_t theirs[A71CH_MASTER_LEN];
+    struct bm_msg msg = { "" };
+
+    store(w, 5, psk, sizeof psk);
+    assert_int_equal(hello_make(h, first, &msg), BM_OK);
+    assert_int_equal(hello_make(h, second, &msg), BM_OK);
+    assert_memory_not_equal(first, second, sizeof first);
+    assert_int_equal(
+        hello_master(h, 5, 1, NULL, first, server_random, ours, &msg), BM_ERR_CONFLICT);
+    assert_int_equal(hello_master(h, 5, 1, NULL, second, server_random, ours, &msg), BM_OK);
+    master_of(w, SPAN(w->premaster), second, theirs);
+    assert_memory_equal(ours, theirs, sizeof ours);
+    assert_int_equal(
+        hello_master(h, 5, 1, NULL, second, server_random, ours, &msg), BM_ERR_CONFLICT);
+    /* the server of the chip was restarted: the chip has forgotten its random */
+    assert_int_equal(hello_make(h, first, &msg), BM_OK);
+    chip_daemon_stop(&w->daemon);
+    w->daemon = chip_daemon_start(w->dir, w->address);
+    assert_int_not_equal(hello_master(h, 5, 1, NULL, first, server_random, ours, &msg), BM_OK);
+    assert_int_equal(hello_make(h, first, &msg), BM_OK);
+    assert_int_equal(hello_master(h, 5, 1, NULL, first, server_random, ours, &msg), BM_OK);
+    hello_free(h);
+}
+
+/* X of the point that both sides reach. */
+static void
+shared_with(struct world *w, EVP_PKEY *mine, const uint8_t point[A71CH_POINT_LEN],
+    uint8_t out[A71CH_SECRET_LEN])
+{
+    EVP_PKEY *theirs = EVP_PKEY_new();
+    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(w->plain, mine, NULL);
+    size_t len = A71CH_SECRET_LEN;
+
+    assert_int_equal(EVP_PKEY_copy_parameters(theirs, mine), 1);
+    assert_int_equal(EVP_PKEY_set1_encoded_public_key(theirs, point, A71CH_POINT_LEN), 1);
+    assert_int_equal(EVP_PKEY_derive_init(c), 1);
+    assert_int_equal(EVP_PKEY_derive_set_peer(c, theirs), 1);
+    assert_int_equal(EVP_PKEY_derive(c, out, &len), 1);
+    EVP_PKEY_CTX_free(c);
+    EVP_PKEY_free(theirs);
+}
+
+static void
+native_ecdhe_master_is_that_of_the_real_key(void **state)
+{
+    struct world *w = *state;
+    struct hello *h = hello_new(shared_chip_new(w->address), 2, true);
+    EVP_PKEY *peer = EVP_PKEY_Q_keygen(w->plain, NULL, "EC", "P-256");
+    const uint8_t ticket[HELLO_TICKET_LEN] = { 1 };
+    const uint8_t other[HELLO_TICKET_LEN] = { 2 };
+    uint8_t premaster[2 + A71CH_SECRET_LEN + 2 + PSK_LEN];
+    uint8_t point[A71CH_POINT_LEN];
+    uint8_t renewed[A71CH_POINT_LEN];
+    uint8_t random[A71CH_RANDOM_LEN];
+    uint8_t ours[A71CH_MASTER_LEN];
+    uint8_t theirs[A71CH_MASTER_LEN];
+    uint8_t z[A71CH_SECRET_LEN];
+    uint8_t *peer_point = NULL;
+    struct wr out = wr_of(premaster, sizeof premaster);
+    struct bm_msg msg = { "" };
+    unsigned pair;
+    a71ch *chip;
+
+    store(w, 5, psk, sizeof psk);
+    assert_int_equal(hello_make(h, random, &msg), BM_ERR_STATUS); /* no key in the slot */
+    assert_int_equal(hello_point(h, &pair, point, &msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(a71ch_open(w->address, NULL, &chip), A71CH_OK);
+    assert_int_equal(a71ch_pair_generate(chip, 2), A71CH_OK);
+    a71ch_close(chip);
+    assert_int_equal(EVP_PKEY_get1_encoded_public_key(peer, &peer_point), A71CH_POINT_LEN);
+    assert_int_equal(hello_make(h, random, &msg), BM_OK);
+    assert_int_equal(hello_point(h, &pair, point, &msg), BM_OK);
+    assert_int_equal(pair, 2);
+    assert_int_equal(
+        hello_master(h, 5, 1, ticket, random, server_random, ours, &msg), BM_ERR_CONFLICT);
+    assert_int_equal(hello_set_peer(h, peer_point, ticket, &msg), BM_OK);
+    assert_int_equal(
+        hello_master(h, 5, 1, other, random, server_random, ours, &msg), BM_ERR_CONFLICT);
+    assert_int_equal(hello_master(h, 5, 1, ticket, random, server_random, ours, &msg), BM_OK);
+    shared_with(w, peer, point, z);
+    wr_u16(&out, sizeof z);
+    wr_span(&out, SPAN(z));
+    wr_u16(&out, PSK_LEN);
+    wr_bytes(&out, psk, PSK_LEN);
+    master_of(w, SPAN(premaster), random, theirs);
+    assert_memory_equal(ours, theirs, sizeof ours);
+    assert_int_equal(hello_point(h, &pair, renewed, &msg), BM_ERR_NOT_FOUND); /* used up */
+    assert_int_equal(hello_make(h, random, &msg), BM_OK);
+    assert_int_equal(hello_point(h, &pair, renewed, &msg), BM_OK);
+    assert_memory_not_equal(point, renewed, sizeof point);
+    OPENSSL_free(peer_point);
+    EVP_PKEY_free(peer);
+    hello_free(h);
+}
+
+/* What libssl would do with a stand-in where it does not belong. */
+static void
+a_stand_in_for_a_shared_secret_is_never_used_as_one(void **state)
+{
+    static const char stand_in_hex[] =
+        "a5a6b5b6a5a6b5b65a00000000000000000102030405060708090a0b0c0d0e0f";
+    struct world *w = *state;
+    uint8_t stand_in[A71CH_SECRET_LEN];
+    uint8_t premaster[2 + A71CH_SECRET_LEN + 2 + PSK_LEN];
+    struct wr with_psk = wr_of(premaster, sizeof premaster);
+    uint8_t out[A71CH_MASTER_LEN];
+
+    assert_int_equal(hex_decode(stand_in, sizeof stand_in, span_str(stand_in_hex)), BM_OK);
+    assert_int_not_equal(
+        prf(w->ctx, "SHA256", SPAN(stand_in), span_str("master secret"), span_str("x"), out, 48),
+        1);
+    assert_true(raised(REASON_PSK));
+    wr_u16(&with_psk, sizeof stand_in);
+    wr_span(&with_psk, SPAN(stand_in));
+    wr_u16(&with_psk, PSK_LEN);
+    wr_bytes(&with_psk, psk, PSK_LEN); /* a real one */
+    assert_int_not_equal(
+        prf(w->ctx, "SHA256", SPAN(premaster), span_str("master secret"), span_str("x"), out, 48),
+        1);
+    assert_true(raised(REASON_PSK));
+    assert_int_not_equal(tls13(w->ctx, EXTRACT, SPAN(stand_in), SPAN(psk), "derived",
+                             (struct span){ 0 }, out, HASH_LEN),
+        1);
+    assert_true(raised(REASON_PSK));
+}
+
 int
 main(void)
 {
@@ -421,6 +574,12 @@ main(void)
         cmocka_unit_test_setup_teardown(published_values_of_tls13_come_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_reference_is_never_used_as_a_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(contexts_are_copied_and_reset, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            native_master_is_that_of_the_real_key_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            native_ecdhe_master_is_that_of_the_real_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_stand_in_for_a_shared_secret_is_never_used_as_one, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See provider.h: keys, ordinary and in the chip, and the operations in the chip. */
-#include "openssl/provider/provider.h"
+#include "openssl/provider/psk.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -338,6 +339,25 @@ key_chip_sign(struct key *k, const uint8_t hash[A71CH_HASH_LEN], uint8_t out[A71
     return 1;
 }
 
+/* The secret is made in the chip together with the master secret; until then a stand-in goes
+ * through libssl. Nobody can guess it: used as a secret it fails, and helps nobody. */
+static int
+secret_of_hello(
+    const struct key *k, const uint8_t peer[A71CH_POINT_LEN], uint8_t out[A71CH_SECRET_LEN])
+{
+    uint8_t ticket[HELLO_TICKET_LEN];
+    struct bm_msg msg = { "" };
+    enum bm_err err;
+
+    if (RAND_bytes_ex(k->prov->soft, ticket, sizeof ticket, 0) != 1)
+        return 0;
+    err = hello_set_peer(k->prov->hello, peer, ticket, &msg);
+    if (err != BM_OK)
+        return prov_raise_chip(k->prov, err, &msg);
+    psk_write_shared(out, ticket);
+    return 1;
+}
+
 int
 key_chip_ecdh(struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LEN])
 {
@@ -350,6 +370,8 @@ key_chip_ecdh(struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LE
         return 0;
     if (!key_point(peer, point))
         return prov_raise(k->prov, REASON_PEER, "ECDH with key pair %u", slot);
+    if (k->of_hello)
+        return secret_of_hello(k, point, out);
     err = shared_chip_ecdh(k->prov->chip, slot, point, out, &msg);
     if (err != BM_OK)
         return prov_raise_chip(k->prov, err, &msg);
@@ -381,6 +403,23 @@ key_chip_verify(struct key *k, const uint8_t hash[A71CH_HASH_LEN], struct span s
             slot);
     }
     return valid;
+}
+
+struct key *
+key_of_hello(struct prov *p)
+{
+    struct refkey ref = { .class_id = REFKEY_CLASS_PAIR, .has_point = true };
+    struct bm_msg msg;
+    struct key *k;
+    unsigned pair;
+
+    if (hello_point(p->hello, &pair, ref.point, &msg) != BM_OK)
+        return NULL;
+    ref.index = (uint8_t)pair;
+    k = key_from_reference(p, &ref);
+    if (k != NULL)
+        k->of_hello = true;
+    return k;
 }
 
 struct key *

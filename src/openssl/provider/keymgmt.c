@@ -267,6 +267,7 @@ struct generation {
     EVP_PKEY_CTX *ctx;
     int slot; /* or IN_SOFTWARE */
     bool other_curve;
+    bool makes_pair; /* not parameters only */
 };
 
 static bool
@@ -296,7 +297,8 @@ gen_init(void *provctx, int selection, const OSSL_PARAM params[])
     g->prov = prov_ref(p);
     g->slot = IN_SOFTWARE;
     g->ctx = EVP_PKEY_CTX_new_from_name(p->soft, "EC", NULL);
-    if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
+    g->makes_pair = (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
+    if (g->makes_pair)
         ok = EVP_PKEY_keygen_init(g->ctx);
     else
         ok = EVP_PKEY_paramgen_init(g->ctx);
@@ -330,6 +332,16 @@ gen_set_params(void *genctx, const OSSL_PARAM params[])
     return EVP_PKEY_CTX_set_params(g->ctx, params) == 1;
 }
 
+/* OpenSSL 3.0's own generation never frees this one, which says "default". */
+static void
+drop_group_check(OSSL_PARAM *params)
+{
+    OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_EC_GROUP_CHECK_TYPE);
+
+    for (; p != NULL && p->key != NULL; p++)
+        p[0] = p[1];
+}
+
 static int
 gen_set_template(void *genctx, void *templ)
 {
@@ -339,8 +351,11 @@ gen_set_template(void *genctx, void *templ)
 
     if (k == NULL || k->soft == NULL)
         return 0;
-    ok = EVP_PKEY_todata(k->soft, EVP_PKEY_KEY_PARAMETERS, &params) == 1 &&
-         gen_set_params(genctx, params);
+    ok = EVP_PKEY_todata(k->soft, EVP_PKEY_KEY_PARAMETERS, &params) == 1;
+    if (ok) {
+        drop_group_check(params);
+        ok = gen_set_params(genctx, params);
+    }
     OSSL_PARAM_free(params);
     return ok;
 }
@@ -385,6 +400,9 @@ gen(void *genctx, OSSL_CALLBACK *cb, void *cbarg)
     }
     if (g->slot != IN_SOFTWARE)
         return key_chip_generate(g->prov, (unsigned)g->slot);
+    k = g->makes_pair && !g->other_curve ? key_of_hello(g->prov) : NULL;
+    if (k != NULL)
+        return k;
     k = key_new(g->prov);
     if (k == NULL)
         return NULL;

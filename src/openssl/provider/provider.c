@@ -30,6 +30,7 @@ prov_unref(struct prov *p)
 {
     if (p == NULL || atomic_fetch_sub(&p->refs, 1) > 1)
         return;
+    hello_free(p->hello);
     shared_chip_free(p->chip);
     if (p->soft_default != NULL)
         (void)OSSL_PROVIDER_unload(p->soft_default);
@@ -137,6 +138,8 @@ query_operation(void *provctx, int operation, int *no_cache)
     static const OSSL_ALGORITHM rand[] = {
         { "A71CH-SEED", "provider=e2a71ch", seed_functions,
             "seed of the A71CH, mixed with the operating system's" },
+        { "A71CH-CLIENTRANDOM", "provider=e2a71ch", hello_functions,
+            "random numbers whose ClientHello randoms are the A71CH's" },
         { NULL, NULL, NULL, NULL },
     };
 
@@ -238,18 +241,38 @@ take_core_functions(struct prov *p, const OSSL_DISPATCH *in)
     }
 }
 
-/* The configuration's answer_timeout, in seconds. */
-static void
-take_timeout(struct prov *p, const char *text)
+/* A connection as the configuration wants it; `timeout` is its answer_timeout, in seconds. NULL:
+ * memory is short. */
+static struct shared_chip *
+configured_chip(struct prov *p, const char *address, const char *timeout)
 {
+    struct shared_chip *chip = shared_chip_new(address);
     char *end = NULL;
-    unsigned long seconds = strtoul(text, &end, 10);
+    unsigned long seconds = timeout != NULL ? strtoul(timeout, &end, 10) : 0;
 
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && seconds >= 1 && seconds <= 3600)
-        shared_chip_set_timeout(p->chip, (unsigned)seconds * 1000);
+    if (chip == NULL || timeout == NULL)
+        return chip;
+    if (timeout[0] >= '0' && timeout[0] <= '9' && *end == '\0' && seconds >= 1 && seconds <= 3600)
+        shared_chip_set_timeout(chip, (unsigned)seconds * 1000);
     else
         (void)snprintf(p->warning, sizeof p->warning,
-            "answer_timeout = %.40s counts for nothing; write seconds, 1 to 3600", text);
+            "answer_timeout = %.40s counts for nothing; write seconds, 1 to 3600", timeout);
+    return chip;
+}
+
+static bool
+is_on(const char *value)
+{
+    return value != NULL && strcmp(value, "0") != 0;
+}
+
+/* One digit; what is none counts as not set, and ECDHE_PSK then says what is missing. */
+static int
+pair_number(const char *value)
+{
+    if (value == NULL || value[0] < '0' || value[0] >= '0' + A71CH_PAIR_COUNT || value[1] != '\0')
+        return HELLO_NO_PAIR;
+    return value[0] - '0';
 }
 
 /* What the configuration file says of us. SPEC openssl 1.4 for the name. */
@@ -260,11 +283,15 @@ take_configuration(struct prov *p)
     const char *address = NULL;
     const char *strict = NULL;
     const char *timeout = NULL;
+    const char *pair = NULL;
+    const char *renew = NULL;
     OSSL_PARAM wanted[] = {
         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_CORE_PROV_NAME, &name, 0),
         OSSL_PARAM_utf8_ptr("address", &address, 0),
         OSSL_PARAM_utf8_ptr("strict_random", &strict, 0),
         OSSL_PARAM_utf8_ptr("answer_timeout", &timeout, 0),
+        OSSL_PARAM_utf8_ptr("psk_pair", &pair, 0),
+        OSSL_PARAM_utf8_ptr("psk_pair_renew", &renew, 0),
         OSSL_PARAM_END,
     };
 
@@ -275,16 +302,15 @@ take_configuration(struct prov *p)
             "the provider is called '%s', which sorts before 'default': OpenSSL may then sign with "
             "the number in the key file instead of the chip; call it " PROV_NAME,
             name);
-    if (address != NULL && address[0] != '\0')
+    if (address != NULL && address[0] == '\0')
+        address = NULL;
+    if (address != NULL)
         (void)snprintf(p->address, sizeof p->address, "%s", address);
-    p->chip = shared_chip_new(address != NULL && address[0] != '\0' ? address : NULL);
-    if (p->chip == NULL)
-        return false;
-    if (timeout != NULL)
-        take_timeout(p, timeout);
+    p->chip = configured_chip(p, address, timeout);
     p->random.chip = p->chip;
-    atomic_store(&p->random.strict, strict != NULL && strcmp(strict, "0") != 0);
-    return true;
+    atomic_store(&p->random.strict, is_on(strict));
+    p->hello = hello_new(configured_chip(p, address, timeout), pair_number(pair), is_on(renew));
+    return p->chip != NULL && p->hello != NULL;
 }
 
 int

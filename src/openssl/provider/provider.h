@@ -21,6 +21,7 @@
 #ifndef BM_OPENSSL_PROVIDER_H
 #define BM_OPENSSL_PROVIDER_H
 
+#include "openssl/core/hello.h"
 #include "openssl/core/random.h"
 #include "openssl/core/reason.h"
 #include "openssl/core/shared_chip.h"
@@ -59,6 +60,7 @@ struct prov {
     OSSL_PROVIDER *soft_default;
     struct shared_chip *chip;
     struct mixed_random random; /* of A71CH-SEED */
+    struct hello *hello;        /* of A71CH-CLIENTRANDOM; no connection before that is used */
     char address[128];          /* for display; "" when the environment decides */
     char warning[256];
 };
@@ -80,6 +82,7 @@ struct key {
     struct prov *prov;
     EVP_PKEY *soft; /* in prov->soft; the public half only when is_chip. NULL: empty */
     bool is_chip;
+    bool of_hello;    /* a chip key that stands for the ephemeral one of an ECDHE_PSK handshake */
     bool has_private; /* chip keys too */
     bool has_public;
     struct refkey ref; /* chip keys: what the file says; its point is in `soft` */
@@ -115,6 +118,9 @@ int key_chip_sign(struct key *k, const uint8_t hash[A71CH_HASH_LEN],
 int key_chip_ecdh(struct key *k, const struct key *peer, uint8_t out[A71CH_SECRET_LEN]);
 /* 1: the signature is good; 0: it is not, or raised. */
 int key_chip_verify(struct key *k, const uint8_t hash[A71CH_HASH_LEN], struct span sig);
+/* The key pair set aside for ECDHE_PSK, when the chip has made a ClientHello random to go with it.
+ * NULL, nothing raised: no. */
+struct key *key_of_hello(struct prov *p);
 /* Make a key pair in an empty slot. NULL: raised. */
 struct key *key_chip_generate(struct prov *p, unsigned index);
 
@@ -131,6 +137,7 @@ extern const OSSL_DISPATCH keymgmt_functions[];
 extern const OSSL_DISPATCH signature_functions[];
 extern const OSSL_DISPATCH keyexch_functions[];
 extern const OSSL_DISPATCH seed_functions[];
+extern const OSSL_DISPATCH hello_functions[];
 extern const OSSL_DISPATCH prf_functions[];
 extern const OSSL_DISPATCH hkdf_functions[];
 extern const OSSL_ALGORITHM decoder_algorithms[];

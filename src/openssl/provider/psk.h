@@ -19,6 +19,7 @@ enum psk_found {
     PSK_NONE,      /* a secret */
     PSK_REFERENCE, /* a reference, or something with its magic */
     PSK_EARLY,     /* the stand-in for an early secret of TLS 1.3 */
+    PSK_SHARED,    /* the stand-in for an ECDHE secret, where none belongs */
 };
 
 struct psk {
@@ -28,13 +29,21 @@ struct psk {
     struct refpsk_secret early;
 };
 
-/* Look at a PSK or an early secret of TLS 1.3. */
+/* Look at a PSK, or at a secret of TLS 1.3. */
 struct psk psk_look(struct span secret);
+
+/* The stand-in for an ECDHE secret that only the chip can make. */
+void psk_write_shared(uint8_t out[A71CH_SECRET_LEN], const uint8_t ticket[HELLO_TICKET_LEN]);
 
 /* A premaster secret of TLS 1.2: RFC 4279 2, RFC 5489 2. */
 struct psk_premaster {
     struct psk psk;
-    bool plain; /* the other half is zeros, as it is in plain PSK */
+    enum psk_other {
+        PSK_OTHER_ZEROS,  /* plain PSK */
+        PSK_OTHER_SHARED, /* ECDHE_PSK with the chip's key pair */
+        PSK_OTHER_SECRET, /* DHE_PSK, ECDHE_PSK or RSA_PSK in software */
+    } other;
+    uint8_t ticket[HELLO_TICKET_LEN]; /* with PSK_OTHER_SHARED */
 };
 struct psk_premaster psk_look_premaster(struct span premaster);
 

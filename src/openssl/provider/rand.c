@@ -1,28 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See provider.h: A71CH-SEED, a seed source for OpenSSL's own generators. The configuration chooses
- * it by `[random] seed`; each process then draws once and each child of a fork once more. A strict
- * failure comes from get_seed and never from instantiate: a seed source that cannot be made is
- * silently replaced by the operating system's. SPEC openssl 4.
+ * See provider.h: two generators.
+ *
+ * A71CH-SEED is a seed source for OpenSSL's own. The configuration chooses it by `[random] seed`;
+ * each process then draws once and each child of a fork once more. A strict failure comes from
+ * get_seed and never from instantiate: a seed source that cannot be made is silently replaced by
+ * the operating system's. SPEC openssl 4.
+ *
+ * A71CH-CLIENTRANDOM takes the place of OpenSSL's own (`[random] random`). It gives what a private
+ * one of those gives, but where 32 bytes are asked for, which may be for a ClientHello, the chip
+ * makes them (core/hello.h). SPEC openssl 3.2.
  */
 #include "openssl/provider/provider.h"
 
 #include <openssl/core_names.h>
 #include <openssl/params.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 
-struct seed_ctx {
+struct rand_ctx {
     struct prov *prov;
     int state; /* EVP_RAND_STATE_* */
 };
 
-enum { SEED_STRENGTH = 256, SEED_MAX = 1 << 16 };
+enum { STRENGTH = 256, REQUEST_MAX = 1 << 16 };
 
-static OSSL_FUNC_rand_newctx_fn new_ctx;
+static OSSL_FUNC_rand_newctx_fn new_seed;
+static OSSL_FUNC_rand_newctx_fn new_hello;
 static OSSL_FUNC_rand_freectx_fn free_ctx;
 static OSSL_FUNC_rand_instantiate_fn instantiate;
 static OSSL_FUNC_rand_uninstantiate_fn uninstantiate;
-static OSSL_FUNC_rand_generate_fn generate;
+static OSSL_FUNC_rand_generate_fn generate_seed;
+static OSSL_FUNC_rand_generate_fn generate_hello;
 static OSSL_FUNC_rand_reseed_fn reseed;
 static OSSL_FUNC_rand_get_seed_fn get_seed;
 static OSSL_FUNC_rand_clear_seed_fn clear_seed;
@@ -33,27 +42,41 @@ static OSSL_FUNC_rand_gettable_ctx_params_fn gettable_ctx_params;
 static OSSL_FUNC_rand_get_ctx_params_fn get_ctx_params;
 
 static void *
-new_ctx(void *provctx, void *parent, const OSSL_DISPATCH *parent_calls)
+new_ctx(struct prov *p)
 {
-    struct seed_ctx *c;
+    struct rand_ctx *c = calloc(1, sizeof *c);
 
+    if (c == NULL)
+        return NULL;
+    c->prov = prov_ref(p);
+    c->state = EVP_RAND_STATE_UNINITIALISED;
+    return c;
+}
+
+static void *
+new_seed(void *provctx, void *parent, const OSSL_DISPATCH *parent_calls)
+{
     (void)parent_calls;
     if (parent != NULL) {
         (void)prov_raise(provctx, REASON_PARAMETER, "A71CH-SEED is a source; it has no parent");
         return NULL;
     }
-    c = calloc(1, sizeof *c);
-    if (c != NULL) {
-        c->prov = prov_ref(provctx);
-        c->state = EVP_RAND_STATE_UNINITIALISED;
-    }
-    return c;
+    return new_ctx(provctx);
+}
+
+/* The parent is asked for nothing: what stands behind it has seeds of its own. */
+static void *
+new_hello(void *provctx, void *parent, const OSSL_DISPATCH *parent_calls)
+{
+    (void)parent;
+    (void)parent_calls;
+    return new_ctx(provctx);
 }
 
 static void
 free_ctx(void *ctx)
 {
-    struct seed_ctx *c = ctx;
+    struct rand_ctx *c = ctx;
 
     if (c == NULL)
         return;
@@ -65,15 +88,15 @@ static int
 instantiate(void *ctx, unsigned int strength, int prediction_resistance, const unsigned char *pstr,
     size_t pstr_len, const OSSL_PARAM params[])
 {
-    struct seed_ctx *c = ctx;
+    struct rand_ctx *c = ctx;
 
     (void)prediction_resistance; /* every byte is new */
     (void)pstr;
     (void)pstr_len;
     (void)params;
-    if (strength > SEED_STRENGTH)
-        return prov_raise(c->prov, REASON_PARAMETER, "a strength of %u; A71CH-SEED has %d",
-            strength, SEED_STRENGTH);
+    if (strength > STRENGTH)
+        return prov_raise(
+            c->prov, REASON_PARAMETER, "a strength of %u; there are %d bits", strength, STRENGTH);
     c->state = EVP_RAND_STATE_READY;
     return 1;
 }
@@ -81,7 +104,7 @@ instantiate(void *ctx, unsigned int strength, int prediction_resistance, const u
 static int
 uninstantiate(void *ctx)
 {
-    struct seed_ctx *c = ctx;
+    struct rand_ctx *c = ctx;
 
     c->state = EVP_RAND_STATE_UNINITIALISED;
     return 1;
@@ -89,7 +112,7 @@ uninstantiate(void *ctx)
 
 /* A caller's additional input is mixed in; it can do no harm. */
 static int
-fill(struct seed_ctx *c, unsigned char *out, size_t len, const unsigned char *extra,
+fill(struct rand_ctx *c, unsigned char *out, size_t len, const unsigned char *extra,
     size_t extra_len)
 {
     struct bm_msg msg = { "" };
@@ -103,24 +126,52 @@ fill(struct seed_ctx *c, unsigned char *out, size_t len, const unsigned char *ex
 }
 
 static int
-generate(void *ctx, unsigned char *out, size_t len, unsigned int strength,
+require_ready(const struct rand_ctx *c, unsigned int strength)
+{
+    if (c->state == EVP_RAND_STATE_READY && strength <= STRENGTH)
+        return 1;
+    return prov_raise(
+        c->prov, REASON_PARAMETER, "the generator is not instantiated, or not with this strength");
+}
+
+static int
+generate_seed(void *ctx, unsigned char *out, size_t len, unsigned int strength,
     int prediction_resistance, const unsigned char *extra, size_t extra_len)
 {
-    struct seed_ctx *c = ctx;
+    struct rand_ctx *c = ctx;
 
     (void)prediction_resistance;
-    if (c->state != EVP_RAND_STATE_READY || strength > SEED_STRENGTH)
-        return prov_raise(c->prov, REASON_PARAMETER,
-            "A71CH-SEED is not instantiated, or not with "
-            "this strength");
-    return fill(c, out, len, extra, extra_len);
+    return require_ready(c, strength) && fill(c, out, len, extra, extra_len);
+}
+
+static int
+generate_hello(void *ctx, unsigned char *out, size_t len, unsigned int strength,
+    int prediction_resistance, const unsigned char *extra, size_t extra_len)
+{
+    const struct rand_ctx *c = ctx;
+    struct bm_msg msg = { "" };
+    enum bm_err err;
+
+    (void)prediction_resistance;
+    (void)extra; /* the private generator takes none */
+    (void)extra_len;
+    if (!require_ready(c, strength))
+        return 0;
+    if (len == A71CH_RANDOM_LEN) {
+        err = hello_make(c->prov->hello, out, &msg);
+        if (err == BM_OK)
+            return 1;
+        if (atomic_load(&c->prov->random.strict))
+            return prov_raise_chip(c->prov, err, &msg);
+    }
+    return RAND_bytes_ex(c->prov->soft, out, len, strength) == 1;
 }
 
 static int
 reseed(void *ctx, int prediction_resistance, const unsigned char *ent, size_t ent_len,
     const unsigned char *extra, size_t extra_len)
 {
-    const struct seed_ctx *c = ctx;
+    const struct rand_ctx *c = ctx;
 
     (void)prediction_resistance;
     (void)ent;
@@ -134,14 +185,14 @@ static size_t
 get_seed(void *ctx, unsigned char **out, int entropy, size_t min_len, size_t max_len,
     int prediction_resistance, const unsigned char *extra, size_t extra_len)
 {
-    struct seed_ctx *c = ctx;
+    struct rand_ctx *c = ctx;
     size_t len = entropy > 0 ? ((size_t)entropy + 7) / 8 : 0;
     unsigned char *bytes;
 
     (void)prediction_resistance;
     if (len < min_len)
         len = min_len;
-    if (len == 0 || len > max_len || len > SEED_MAX) {
+    if (len == 0 || len > max_len || len > REQUEST_MAX) {
         (void)prov_raise(
             c->prov, REASON_PARAMETER, "a seed of %zu bytes, %zu to %zu", len, min_len, max_len);
         return 0;
@@ -203,31 +254,39 @@ gettable_ctx_params(void *ctx, void *provctx)
 static int
 get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
-    const struct seed_ctx *c = ctx;
+    const struct rand_ctx *c = ctx;
     OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_STATE);
 
     if (p != NULL && !OSSL_PARAM_set_int(p, c->state))
         return 0;
     p = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_STRENGTH);
-    if (p != NULL && !OSSL_PARAM_set_uint(p, SEED_STRENGTH))
+    if (p != NULL && !OSSL_PARAM_set_uint(p, STRENGTH))
         return 0;
     p = OSSL_PARAM_locate(params, OSSL_RAND_PARAM_MAX_REQUEST);
-    return p == NULL || OSSL_PARAM_set_size_t(p, SEED_MAX);
+    return p == NULL || OSSL_PARAM_set_size_t(p, REQUEST_MAX);
 }
 
+#define COMMON_FUNCTIONS                                                                           \
+    PROV_FN(OSSL_FUNC_RAND_FREECTX, free_ctx), PROV_FN(OSSL_FUNC_RAND_INSTANTIATE, instantiate),   \
+        PROV_FN(OSSL_FUNC_RAND_UNINSTANTIATE, uninstantiate),                                      \
+        PROV_FN(OSSL_FUNC_RAND_RESEED, reseed),                                                    \
+        PROV_FN(OSSL_FUNC_RAND_ENABLE_LOCKING, enable_locking),                                    \
+        PROV_FN(OSSL_FUNC_RAND_LOCK, lock), PROV_FN(OSSL_FUNC_RAND_UNLOCK, unlock),                \
+        PROV_FN(OSSL_FUNC_RAND_GETTABLE_CTX_PARAMS, gettable_ctx_params),                          \
+        PROV_FN(OSSL_FUNC_RAND_GET_CTX_PARAMS, get_ctx_params)
+
 const OSSL_DISPATCH seed_functions[] = {
-    PROV_FN(OSSL_FUNC_RAND_NEWCTX, new_ctx),
-    PROV_FN(OSSL_FUNC_RAND_FREECTX, free_ctx),
-    PROV_FN(OSSL_FUNC_RAND_INSTANTIATE, instantiate),
-    PROV_FN(OSSL_FUNC_RAND_UNINSTANTIATE, uninstantiate),
-    PROV_FN(OSSL_FUNC_RAND_GENERATE, generate),
-    PROV_FN(OSSL_FUNC_RAND_RESEED, reseed),
+    PROV_FN(OSSL_FUNC_RAND_NEWCTX, new_seed),
+    PROV_FN(OSSL_FUNC_RAND_GENERATE, generate_seed),
     PROV_FN(OSSL_FUNC_RAND_GET_SEED, get_seed),
     PROV_FN(OSSL_FUNC_RAND_CLEAR_SEED, clear_seed),
-    PROV_FN(OSSL_FUNC_RAND_ENABLE_LOCKING, enable_locking),
-    PROV_FN(OSSL_FUNC_RAND_LOCK, lock),
-    PROV_FN(OSSL_FUNC_RAND_UNLOCK, unlock),
-    PROV_FN(OSSL_FUNC_RAND_GETTABLE_CTX_PARAMS, gettable_ctx_params),
-    PROV_FN(OSSL_FUNC_RAND_GET_CTX_PARAMS, get_ctx_params),
+    COMMON_FUNCTIONS,
+    PROV_END,
+};
+
+const OSSL_DISPATCH hello_functions[] = {
+    PROV_FN(OSSL_FUNC_RAND_NEWCTX, new_hello),
+    PROV_FN(OSSL_FUNC_RAND_GENERATE, generate_hello),
+    COMMON_FUNCTIONS,
     PROV_END,
 };
