@@ -19,6 +19,7 @@ static const struct command {
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
     { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },
+    { "logs", cmd_logs, "what a function printed" },
     { "policy", cmd_policy, "is a policy document well-formed, and what does it allow?" },
     { "version", cmd_version, "the version" },
 };

@@ -140,40 +140,51 @@ check_bootstrap(int root, struct bm_msg *msg)
     return BM_OK;
 }
 
-/* Handler `pkg/module.function` or `pkg.module.function`: pkg/module.py or pkg/module/__init__.py.
+static bool
+is_file(int root, const char *base, const char *end)
+{
+    char path[CONFIG_HANDLER_MAX + 16];
+    struct stat st;
+
+    (void)snprintf(path, sizeof path, "%s%s", base, end);
+    return fstatat(root, path, &st, 0) == 0 && S_ISREG(st.st_mode);
+}
+
+/*
+ * Handler `pkg/module.function`: one of the files pkg/module + `ends`. Python takes
+ * pkg.module.function for it, too.
  */
 static enum bm_err
-check_python_handler(int root, const char *handler, struct bm_msg *msg)
+check_handler(int root, const char *handler, bool python, struct bm_msg *msg)
 {
+    static const char *const python_ends[] = { ".py", "/__init__.py", NULL };
+    static const char *const node_ends[] = { ".js", ".mjs", ".cjs", NULL };
+    const char *const *ends = python ? python_ends : node_ends;
     char module[CONFIG_HANDLER_MAX + 1];
-    char path[CONFIG_HANDLER_MAX + 16];
     char *dot;
-    struct stat st;
 
     (void)snprintf(module, sizeof module, "%s", handler);
     dot = strrchr(module, '.');
     if (dot == NULL || dot == module || dot[1] == '\0' || strchr(dot, '/') != NULL)
-        return bm_fail(msg, BM_ERR_INPUT,
-            "Handler '%s': for Python it is module.function, as in lambda_function.lambda_handler",
-            handler);
+        return bm_fail(msg, BM_ERR_INPUT, "Handler '%s': it is %s, as in %s", handler,
+            python ? "module.function" : "file.function",
+            python ? "lambda_function.lambda_handler" : "index.handler");
     *dot = '\0';
-    for (char *c = module; *c != '\0'; c++) {
+    for (char *c = module; python && *c != '\0'; c++) {
         if (*c == '.')
             *c = '/';
     }
     if (!package_name_ok(module))
         return bm_fail(
             msg, BM_ERR_INPUT, "Handler '%s' does not name a file in the package", handler);
-    (void)snprintf(path, sizeof path, "%s.py", module);
-    if (fstatat(root, path, &st, 0) == 0 && S_ISREG(st.st_mode))
-        return BM_OK;
-    (void)snprintf(path, sizeof path, "%s/__init__.py", module);
-    if (fstatat(root, path, &st, 0) == 0 && S_ISREG(st.st_mode))
-        return BM_OK;
+    for (const char *const *end = ends; *end != NULL; end++) {
+        if (is_file(root, module, *end))
+            return BM_OK;
+    }
     return bm_fail(msg, BM_ERR_INPUT,
-        "Handler '%s' needs a file %s.py in the package root, and the zip has none; zip the files, "
+        "Handler '%s' needs a file %s%s in the package root, and the zip has none; zip the files, "
         "not their folder",
-        handler, module);
+        handler, module, ends[0]);
 }
 
 static enum bm_err
@@ -189,7 +200,8 @@ check_folder(const char *folder, const struct config *c, struct bm_msg *msg)
         err = check_bootstrap(root, msg);
         break;
     case RUNTIME_PYTHON:
-        err = check_python_handler(root, c->handler, msg);
+    case RUNTIME_NODE:
+        err = check_handler(root, c->handler, c->runtime == RUNTIME_PYTHON, msg);
         break;
     }
     (void)close(root);

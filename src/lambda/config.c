@@ -20,6 +20,9 @@ static const struct {
     { "python3.11", RUNTIME_PYTHON },
     { "python3.12", RUNTIME_PYTHON },
     { "python3.13", RUNTIME_PYTHON },
+    { "nodejs18.x", RUNTIME_NODE },
+    { "nodejs20.x", RUNTIME_NODE },
+    { "nodejs22.x", RUNTIME_NODE },
 };
 
 /* What the service sets itself; a function that could change these would not be the function it
@@ -59,8 +62,8 @@ read_runtime(const char *name, struct config *c, struct bm_msg *msg)
     }
     return bm_fail(msg, BM_ERR_INPUT,
         "Runtime '%.40s' is not built here: use provided, provided.al2 or provided.al2023 (an "
-        "executable 'bootstrap' in the package root), or python3.7 to python3.13 (each runs on "
-        "this machine's python3)",
+        "executable 'bootstrap' in the package root), python3.7 to python3.13, or nodejs18.x, "
+        "nodejs20.x, nodejs22.x (each runs on this machine's python3 or node)",
         name);
 }
 

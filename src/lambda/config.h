@@ -20,7 +20,7 @@ enum {
     CONFIG_MEMORY_MAX = 10240,
 };
 
-enum runtime { RUNTIME_PROVIDED, RUNTIME_PYTHON };
+enum runtime { RUNTIME_PROVIDED, RUNTIME_PYTHON, RUNTIME_NODE };
 
 struct config {
     enum runtime runtime;

@@ -309,6 +309,7 @@ copy_options(struct lambda *l, const struct lambda_options *o)
     to->dir = strdup(o->dir);
     to->runtime_dir = strdup(o->runtime_dir);
     to->python = strdup(o->python != NULL ? o->python : "/usr/bin/python3");
+    to->node = strdup(o->node != NULL ? o->node : "/usr/bin/node");
     to->region = strdup(o->region);
     to->account = strdup(o->account);
     to->access_key = strdup(o->access_key);
@@ -317,7 +318,7 @@ copy_options(struct lambda *l, const struct lambda_options *o)
     to->idle_ms = o->idle_ms > 0 ? o->idle_ms : IDLE_MS;
     to->retry_ms[0] = o->retry_ms[0] > 0 ? o->retry_ms[0] : RETRY_1_MS;
     to->retry_ms[1] = o->retry_ms[1] > 0 ? o->retry_ms[1] : RETRY_2_MS;
-    return to->dir && to->runtime_dir && to->python && to->region && to->account &&
+    return to->dir && to->runtime_dir && to->python && to->node && to->region && to->account &&
                    to->access_key && to->secret_key
                ? BM_OK
                : BM_ERR_MEM;
@@ -418,6 +419,7 @@ lambda_close(struct lambda *l)
     free_text(l->options.dir);
     free_text(l->options.runtime_dir);
     free_text(l->options.python);
+    free_text(l->options.node);
     free_text(l->options.region);
     free_text(l->options.account);
     free_text(l->options.access_key);

@@ -6,13 +6,16 @@
  * Code is a zip, kept as DIR/functions/<sha256>.zip and unpacked beside it. A function has one
  * process at a time, started at its first invocation and kept warm; invocations queue behind each
  * other. Runtimes: provided, provided.al2, provided.al2023 (an executable `bootstrap` in the
- * package root) and python3.7 to python3.13, all of which run on the one python3 of this machine
- * (our runtime client). Asynchronous invocations live in the registry until they ran: at least
- * once, with the service's two retries. Output goes to DIR/functions/log/<name>.log. One thread:
- * the control loop's.
+ * package root), python3.7 to python3.13 and nodejs18.x to nodejs22.x, which run on the one python3
+ * and the one node of this machine (our runtime clients). Asynchronous invocations live in the
+ * registry until they ran: at least once, with the service's two retries. Output goes to
+ * DIR/functions/log/<name>.log. One thread: the control loop's.
  *
- * Not built: versions and aliases, layers, images, several processes per function, a memory limit
- * (MemorySize is told to the function, not enforced). A function runs as the user of the cloud.
+ * A function's process has no descriptor of ours, no new privileges, and limits: data (MemorySize
+ * and what the runtime itself takes), 512 MB a file, 1024 descriptors.
+ *
+ * Not built: versions and aliases, layers, images, several processes per function. A function runs
+ * as the user of the cloud and sees its files.
  */
 #ifndef BM_LAMBDA_LAMBDA_H
 #define BM_LAMBDA_LAMBDA_H
@@ -35,6 +38,7 @@ struct lambda_options {
     const char *dir;         /* state folder; functions/ below it */
     const char *runtime_dir; /* where our runtime clients are (share/birthmark/runtimes) */
     const char *python;      /* NULL: /usr/bin/python3 */
+    const char *node;        /* NULL: /usr/bin/node */
     const char *region;
     const char *account;
     const char *access_key; /* credentials the functions get */

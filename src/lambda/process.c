@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { FILE_MAX = 512 * 1024 * 1024, FILES_MAX = 1024 }; /* as the service: 512 MB of /tmp */
 enum { EXEC_FD = 3, READ_CHUNK = 16384, NOTE_MAX = 512 };
 
 struct process {
@@ -70,10 +71,21 @@ child_descriptors(int out, int exec_fd)
     return close_range(EXEC_FD + 1, ~0U, 0) == 0;
 }
 
+static void
+child_limits(unsigned memory_mb)
+{
+    rlim_t data = memory_mb > 0 ? (rlim_t)memory_mb * 1024 * 1024 : RLIM_INFINITY;
+
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    (void)setrlimit(RLIMIT_FSIZE, &(struct rlimit){ FILE_MAX, FILE_MAX });
+    (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){ FILES_MAX, FILES_MAX });
+    (void)setrlimit(RLIMIT_DATA, &(struct rlimit){ data, data });
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
 _Noreturn static void
 child_main(const struct process_options *o, pid_t parent, int out, int exec_fd)
 {
-    struct rlimit no_core = { 0, 0 };
     int cause;
 
     (void)setpgid(0, 0);
@@ -81,7 +93,7 @@ child_main(const struct process_options *o, pid_t parent, int out, int exec_fd)
     if (getppid() != parent)
         _exit(126); /* it died before the line above */
     child_signals();
-    (void)setrlimit(RLIMIT_CORE, &no_core);
+    child_limits(o->memory_mb);
     if (child_descriptors(out, exec_fd)) {
         exec_fd = EXEC_FD;
         if (chdir(o->cwd) == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One child process with its output caught: a group of its own that dies with this process, a clean
- * environment, no descriptor of ours, stdout and stderr in a bounded log file and a short tail.
+ * environment, no descriptor of ours, no new privileges, limited resources, stdout and stderr in a
+ * bounded log file and a short tail.
  */
 #ifndef BM_LAMBDA_PROCESS_H
 #define BM_LAMBDA_PROCESS_H
@@ -18,6 +19,7 @@ struct process_options {
     char *const *argv;
     char *const *envp;
     const char *cwd;
+    unsigned memory_mb;   /* of data; 0: no limit */
     const char *log_path; /* appended to; at PROCESS_LOG_MAX it becomes log_path.1 */
     /* The process has ended and is reaped, all its output is read. process_free is allowed here. */
     void (*exited)(void *arg, int wait_status);

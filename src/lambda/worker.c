@@ -29,6 +29,8 @@
 #define RUNTIME_PATH "/2018-06-01/runtime/"
 
 enum { BODY_MAX = LAMBDA_PAYLOAD_SYNC_MAX + 1024 * 1024, ENV_MAX = 2100 };
+/* Data that a runtime takes for itself, beside the function; V8 and its threads take much. */
+enum { OWN_MB = 128, NODE_OWN_MB = 1024 };
 
 static const char *const content_type = "application/json";
 
@@ -460,7 +462,8 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
     char program[PATH_MAX];
     char client[PATH_MAX];
     char log_path[PATH_MAX];
-    char *argv[3] = { program, NULL, NULL };
+    char heap[48];
+    char *argv[4] = { program, NULL, NULL, NULL };
     struct env env = { .ok = true };
     struct process_options po = { .loop = o->loop,
         .argv = argv,
@@ -481,7 +484,15 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
         (void)snprintf(client, sizeof client, "%s/python3/bootstrap.py", o->runtime_dir);
         argv[1] = client;
         break;
+    case RUNTIME_NODE:
+        (void)snprintf(program, sizeof program, "%s", o->node);
+        (void)snprintf(heap, sizeof heap, "--max-old-space-size=%u", w->config.memory_mb);
+        (void)snprintf(client, sizeof client, "%s/nodejs/bootstrap.mjs", o->runtime_dir);
+        argv[1] = heap;
+        argv[2] = client;
+        break;
     }
+    po.memory_mb = w->config.memory_mb + (w->config.runtime == RUNTIME_NODE ? NODE_OWN_MB : OWN_MB);
     env_of_user(&env, &w->config); /* these may replace PATH or LANG; reserved names are refused */
     env_of_service(&env, w, task_root);
     env_drop_doubles(&env);

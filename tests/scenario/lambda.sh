@@ -83,7 +83,7 @@ invalid=InvalidParameterValueException
 refused "a bootstrap without x bit is refused, with the cure" "$invalid.*chmod \\+x before zip" create plain provided.al2 x
 refused "a zip that leaves its folder is refused" "$invalid.*'../evil.py'" create outside python3.11 evil.handler
 refused "a damaged zip is refused" "$invalid.*app.py" create damaged python3.11 app.handler
-refused "a runtime that is not built is refused, with what is" "$invalid.*provided.al2023.*python3" create echo nodejs18.x app.handler
+refused "a runtime that is not built is refused, with what is" "$invalid.*provided.al2023.*python3" create echo ruby3.2 app.handler
 refused "a handler that is not in the zip is refused" "$invalid.*other.py" create echo python3.11 other.handler
 check "nothing of them is stored" sh -c '[ -z "$(find "$0" -name "*.zip" -o -name evil.py -o -name "unpack.*")" ]' "$work/cloud/functions"
 
@@ -163,6 +163,23 @@ check "its process ends with the cloud" wait_for 10 not_running "$(cat "$mark")"
 wait "$master" 2>/dev/null
 start_cloud
 check "the next cloud runs the event again" wait_for 60 status_is "$(id_of "$work/d4.crt")" ACTIVE
+check_output "logs shows what a function printed" 'REPORT RequestId' "$bin/birthmark" logs --dir "$work/cloud" --lines 0 echo
+check_fails 3 "and says when there is nothing" "$bin/birthmark" logs --dir "$work/cloud" nosuch
+mkdir "$work/node"
+echo 'exports.handler = async (e) => { console.log("seen", e.n); return { twice: e.n * 2 }; };' >"$work/node/index.js"
+(cd "$work/node" && zip -q "$work/node.zip" index.js)
+if command -v node >/dev/null; then
+    iot lambda create-function --function-name node --runtime nodejs20.x --handler index.handler --role "$role" --timeout 30 \
+        --zip-file "fileb://$work/node.zip" >/dev/null
+    iot lambda invoke --function-name node --cli-binary-format raw-in-base64-out --payload '{"n":21}' "$work/node.out" >/dev/null
+    check "a function for Node.js answers" grep -qx '{"twice":42}' "$work/node.out"
+    start follow "$bin/birthmark" logs --dir "$work/cloud" -f node
+    wait_for 10 grep -q 'seen 21' "$work/follow.log"
+    iot lambda invoke --function-name node --cli-binary-format raw-in-base64-out --payload '{"n":4}' "$work/node.out" >/dev/null
+    check "logs -f goes on as it writes" wait_for 10 grep -q 'seen 4' "$work/follow.log"
+else
+    echo "skip - a function for Node.js answers: there is no node on this machine"
+fi
 stop cloud
 check "and leaves no process of a function behind when it stops" sh -c '! grep -lsz "LAMBDA_TASK_ROOT=$0/" /proc/[0-9]*/environ' "$work"
 done_testing

@@ -298,8 +298,8 @@ configuration_and_package_must_fit(void **state)
             "module.function" },
         { "{\"Runtime\":\"python3.9\",\"Handler\":\"../f.h\"}", { "f.py", S_IFREG | 0644, "x" },
             "does not name a file" },
-        { "{\"Runtime\":\"nodejs18.x\",\"Handler\":\"f.h\"}", { "f.py", S_IFREG | 0644, "x" },
-            "'nodejs18.x' is not built here: use provided" },
+        { "{\"Runtime\":\"ruby3.2\",\"Handler\":\"f.h\"}", { "f.py", S_IFREG | 0644, "x" },
+            "'ruby3.2' is not built here: use provided" },
         { "{\"Runtime\":\"python3.11\"}", { "f.py", S_IFREG | 0644, "x" }, "mandatory" },
         { "{\"Runtime\":\"python3.9\",\"Handler\":\"f.h\",\"Timeout\":901}",
             { "f.py", S_IFREG | 0644, "x" }, "Timeout must be" },
@@ -924,6 +924,79 @@ python_sample_activates_through_the_endpoint_from_the_environment(void **state)
     buf_fini(&code);
 }
 
+/* ---- Node.js ---- */
+
+#define NODE(handler) "{\"Runtime\":\"nodejs20.x\",\"Handler\":\"" handler "\",\"Timeout\":30}"
+
+static bool
+without_node(void)
+{
+    if (access("/usr/bin/node", X_OK) == 0)
+        return false;
+    print_message("skip - SKIPPED: there is no node on this machine\n");
+    return true;
+}
+
+static void
+node_handlers_of_every_form_answer(void **state)
+{
+    static const struct {
+        const char *file;
+        const char *code;
+        const char *answer;
+        const char *error;
+    } cases[] = {
+        { "index.js", "exports.handler = async (e, c) => ({ n: e.n + 1, name: c.functionName });",
+            "{\"n\":8,\"name\":\"f\"}", "" },
+        { "index.mjs", "export const handler = (e) => Promise.resolve([e.n]);", "[7]", "" },
+        { "index.cjs", "exports.handler = (e, c, done) => setTimeout(() => done(null, 'late'), 5);",
+            "\"late\"", "" },
+        { "index.js", "exports.handler = () => {};", "null", "" },
+        { "index.js", "exports.handler = (e, c, done) => done(new TypeError('no'));",
+            "\"errorType\":\"TypeError\",\"errorMessage\":\"no\"", "Unhandled" },
+        { "index.js", "exports.handler = async () => { throw 'text'; };",
+            "\"errorMessage\":\"text\"", "Unhandled" },
+        { "index.js",
+            "exports.handler = async () => { setTimeout(() => { throw new Error('x'); }); "
+            "await new Promise(() => {}); };",
+            "Runtime.UncaughtException", "Unhandled" },
+        { "index.js", "exports.other = 1;", "Runtime.HandlerNotFound", "Unhandled" },
+        { "index.js", "require('nosuch');", "Runtime.ImportModuleError", "Unhandled" },
+        { "index.js", "syntax error here", "Runtime.UserCodeSyntaxError", "Unhandled" },
+    };
+    struct world *w = *state;
+
+    if (without_node())
+        skip();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        create(w, "f", NODE("index.handler"),
+            &(struct zip_file_in){ cases[i].file, S_IFREG | 0644, cases[i].code });
+        assert_contains(invoke(w, "f", "{\"n\":7}"), cases[i].answer);
+        assert_string_equal(w->error, cases[i].error);
+        lambda_forget(w->lambda, "f");
+        assert_int_equal(registry_function_delete(w->registry, "f", NULL), BM_OK);
+    }
+}
+
+static void
+function_cannot_take_more_than_its_limits(void **state)
+{
+    struct world *w = *state;
+
+    create_python(w, "f",
+        "import os\n"
+        "def handler(e, c):\n"
+        "    if e['what'] == 'memory':\n"
+        "        b = bytearray(1 << 30)\n"
+        "    if e['what'] == 'file':\n"
+        "        with open(os.environ['TMPDIR'] + '/big', 'wb') as f: f.truncate(600 << 20)\n"
+        "    if e['what'] == 'privileges':\n"
+        "        return [l for l in open('/proc/self/status') if l.startswith('NoNewPrivs')]\n");
+    assert_contains(invoke(w, "f", "{\"what\":\"memory\"}"), "MemoryError");
+    assert_contains(invoke(w, "f", "{\"what\":\"file\"}"), "rror");
+    assert_contains(invoke(w, "f", "{\"what\":\"privileges\"}"), "NoNewPrivs:\\t1");
+}
+
 /* ---- names and permissions ---- */
 
 static void
@@ -1061,6 +1134,8 @@ main(void)
         TEST(second_try_may_succeed),
         TEST(event_that_was_running_at_the_end_runs_again_after_a_restart),
         TEST(event_for_a_missing_function_is_refused),
+        TEST(node_handlers_of_every_form_answer),
+        TEST(function_cannot_take_more_than_its_limits),
         TEST(python_sample_activates_through_the_endpoint_from_the_environment),
         TEST(names_come_out_of_arns),
         TEST(permission_needs_a_statement_that_fits_in_every_part),
