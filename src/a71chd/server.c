@@ -215,8 +215,10 @@ reply(struct client *c, uint8_t mty, struct span payload)
     uint8_t *to = buf_reserve(&c->out, JRCP_MESSAGE_MAX);
     struct wr w = wr_of(to, to != NULL ? JRCP_MESSAGE_MAX : 0);
 
+    if (payload.len > JRCP_PAYLOAD_MAX) /* a sentence; answers of chips are shorter */
+        payload.len = JRCP_PAYLOAD_MAX;
     (void)jrcp_build(&w, &(struct jrcp_msg){ .mty = mty, .payload = payload });
-    c->out.len += wr_len(&w); /* it fits: nothing here is longer than JRCP_PAYLOAD_MAX */
+    c->out.len += wr_len(&w);
 }
 
 static void

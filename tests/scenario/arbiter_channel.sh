@@ -47,7 +47,8 @@ check "the tool makes a reference key" "$tool" "$channel" refpem -c 10 -x 0 -r "
 echo hello >"$work/data"
 sign()
 {
-    env A71CH_ADDRESS="$channel" OPENSSL_CONF="$BUILD/openssl-a71ch.cnf" openssl dgst -sha256 -sign "$work/ref.pem" -out "$work/sig" "$work/data" &&
+    env A71CH_ADDRESS="$channel" OPENSSL_CONF="$BUILD/openssl-a71ch.cnf" \
+        ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} openssl dgst -sha256 -sign "$work/ref.pem" -out "$work/sig" "$work/data" &&
         openssl ec -in "$work/ref.pem" -pubout -out "$work/pub.pem" &&
         openssl dgst -sha256 -verify "$work/pub.pem" -signature "$work/sig" "$work/data"
 }
