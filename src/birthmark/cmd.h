@@ -7,6 +7,9 @@
 
 #include "base/bytes.h"
 
+#include <getopt.h>
+#include <limits.h>
+
 /* Exit codes, listed in birthmark(1). */
 enum {
     EXIT_DONE = 0,
@@ -31,6 +34,24 @@ int cmd_version(int argc, char **argv);
  * ~/.local/state/birthmark. False when none of them is set.
  */
 bool cmd_default_dir(char *out, size_t cap);
+
+/* What the sub-commands that read a state folder have in common. */
+struct cmd_common {
+    const char *command;
+    const char *usage;
+    char dir[PATH_MAX]; /* "": not given */
+};
+#define CMD_COMMON_OPTIONS                                                                         \
+    { "dir", required_argument, NULL, 'd' }, { "help", no_argument, NULL, 'h' },                   \
+        { "version", no_argument, NULL, 'V' },                                                     \
+    {                                                                                              \
+        NULL, 0, NULL, 0                                                                           \
+    }
+enum { CMD_GO_ON = -1 };
+/* Take one of these options from getopt_long: CMD_GO_ON, or the exit code to end with. */
+int cmd_common_option(struct cmd_common *c, int opt);
+/* After the last option: the state folder is known then. CMD_GO_ON or an exit code. */
+int cmd_common_end(struct cmd_common *c);
 
 /* One line on stderr for misuse: what is wrong and where to read on. Returns EXIT_USAGE. */
 int cmd_misuse(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

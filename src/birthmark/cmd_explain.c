@@ -8,8 +8,6 @@
 
 #include "registry/registry.h"
 
-#include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,34 +124,26 @@ run(const char *dir, const char *name, size_t limit, bool json)
 int
 cmd_explain(int argc, char **argv)
 {
-    static const struct option options[] = { { "dir", required_argument, NULL, 'd' },
-        { "limit", required_argument, NULL, 'n' }, { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { NULL, 0, NULL, 0 } };
-    char dir[PATH_MAX] = "";
+    static const struct option options[] = { { "limit", required_argument, NULL, 'n' },
+        { "json", no_argument, NULL, 'j' }, CMD_COMMON_OPTIONS };
+    struct cmd_common common = { .command = "explain", .usage = usage };
     unsigned long limit = 100;
     bool json = false;
+    int end = CMD_GO_ON;
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (opt == 'd' && snprintf(dir, sizeof dir, "%s", optarg) >= (int)sizeof dir)
-            return cmd_misuse("explain", "--dir is too long");
+    while (end == CMD_GO_ON && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (opt == 'n' && ((limit = strtoul(optarg, NULL, 10)) == 0 || limit > 1000000))
             return cmd_misuse("explain", "--limit wants 1 to 1000000, not '%s'", optarg);
         if (opt == 'j')
             json = true;
-        if (opt == 'h') {
-            fputs(usage, stdout);
-            return EXIT_DONE;
-        }
-        if (opt == 'V')
-            return cmd_version(1, NULL);
-        if (opt == '?')
-            return EXIT_USAGE;
+        end = cmd_common_option(&common, opt);
     }
+    if (end == CMD_GO_ON)
+        end = cmd_common_end(&common);
+    if (end != CMD_GO_ON)
+        return end;
     if (argc - optind > 1)
         return cmd_misuse("explain", "one certificate or client id at a time");
-    if (dir[0] == '\0' && !cmd_default_dir(dir, sizeof dir))
-        return cmd_misuse("explain", "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
-    return run(dir, optind < argc ? argv[optind] : NULL, limit, json);
+    return run(common.dir, optind < argc ? argv[optind] : NULL, limit, json);
 }

@@ -16,8 +16,6 @@
 #include "registry/table.h"
 
 #include <errno.h>
-#include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -641,27 +639,19 @@ run(const char *dir, const char *path)
 int
 cmd_import(int argc, char **argv)
 {
-    static const struct option options[] = { { "dir", required_argument, NULL, 'd' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { NULL, 0, NULL, 0 } };
-    char dir[PATH_MAX] = "";
+    static const struct option options[] = { CMD_COMMON_OPTIONS };
+    struct cmd_common common = { .command = "import", .usage = usage };
+    int end = CMD_GO_ON;
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (opt == 'd' && snprintf(dir, sizeof dir, "%s", optarg) >= (int)sizeof dir)
-            return cmd_misuse("import", "--dir is too long");
-        if (opt == 'h') {
-            fputs(usage, stdout);
-            return EXIT_DONE;
-        }
-        if (opt == 'V')
-            return cmd_version(1, NULL);
-        if (opt == '?')
-            return EXIT_USAGE;
+    while (end == CMD_GO_ON && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        end = cmd_common_option(&common, opt);
     }
+    if (end == CMD_GO_ON)
+        end = cmd_common_end(&common);
+    if (end != CMD_GO_ON)
+        return end;
     if (argc - optind != 1)
         return cmd_misuse("import", "one FILE of JSON lines is wanted");
-    if (dir[0] == '\0' && !cmd_default_dir(dir, sizeof dir))
-        return cmd_misuse("import", "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
-    return run(dir, argv[optind]);
+    return run(common.dir, argv[optind]);
 }

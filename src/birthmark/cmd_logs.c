@@ -11,7 +11,6 @@
 #include "lambda/lambda.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,38 +137,30 @@ run(const char *dir, const char *function, unsigned long lines, bool follows)
 int
 cmd_logs(int argc, char **argv)
 {
-    static const struct option options[] = { { "dir", required_argument, NULL, 'd' },
-        { "follow", no_argument, NULL, 'f' }, { "lines", required_argument, NULL, 'n' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { NULL, 0, NULL, 0 } };
-    char dir[PATH_MAX] = "";
+    static const struct option options[] = { { "follow", no_argument, NULL, 'f' },
+        { "lines", required_argument, NULL, 'n' }, CMD_COMMON_OPTIONS };
+    struct cmd_common common = { .command = "logs", .usage = usage };
     unsigned long lines = 100;
     bool follows = false;
-    char *end;
+    char *rest;
+    int end = CMD_GO_ON;
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "fn:", options, NULL)) != -1) {
-        if (opt == 'd' && snprintf(dir, sizeof dir, "%s", optarg) >= (int)sizeof dir)
-            return cmd_misuse("logs", "--dir is too long");
+    while (end == CMD_GO_ON && (opt = getopt_long(argc, argv, "fn:", options, NULL)) != -1) {
         if (opt == 'f')
             follows = true;
         if (opt == 'n') {
-            lines = strtoul(optarg, &end, 10);
-            if (*optarg == '\0' || *end != '\0' || lines > 1000000)
+            lines = strtoul(optarg, &rest, 10);
+            if (*optarg == '\0' || *rest != '\0' || lines > 1000000)
                 return cmd_misuse("logs", "--lines wants 0 to 1000000, not '%s'", optarg);
         }
-        if (opt == 'h') {
-            fputs(usage, stdout);
-            return EXIT_DONE;
-        }
-        if (opt == 'V')
-            return cmd_version(1, NULL);
-        if (opt == '?')
-            return EXIT_USAGE;
+        end = cmd_common_option(&common, opt);
     }
+    if (end == CMD_GO_ON)
+        end = cmd_common_end(&common);
+    if (end != CMD_GO_ON)
+        return end;
     if (argc - optind != 1)
         return cmd_misuse("logs", "name one function");
-    if (dir[0] == '\0' && !cmd_default_dir(dir, sizeof dir))
-        return cmd_misuse("logs", "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
-    return run(dir, argv[optind], lines, follows);
+    return run(common.dir, argv[optind], lines, follows);
 }

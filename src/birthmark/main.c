@@ -54,6 +54,33 @@ cmd_default_dir(char *out, size_t cap)
 }
 
 int
+cmd_common_option(struct cmd_common *c, int opt)
+{
+    switch (opt) {
+    case 'd':
+        if (snprintf(c->dir, sizeof c->dir, "%s", optarg) >= (int)sizeof c->dir)
+            return cmd_misuse(c->command, "--dir is too long");
+        break;
+    case 'h':
+        fputs(c->usage, stdout);
+        return EXIT_DONE;
+    case 'V':
+        return cmd_version(1, NULL);
+    case '?':
+        return EXIT_USAGE;
+    }
+    return CMD_GO_ON;
+}
+
+int
+cmd_common_end(struct cmd_common *c)
+{
+    if (c->dir[0] == '\0' && !cmd_default_dir(c->dir, sizeof c->dir))
+        return cmd_misuse(c->command, "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
+    return CMD_GO_ON;
+}
+
+int
 cmd_misuse(const char *command, const char *fmt, ...)
 {
     char what[512];
