@@ -339,7 +339,8 @@ backend_finish(struct backend *b, const struct backend_answer *answer)
 void
 backend_hang(struct backend *b, const char *fault)
 {
-    trace(b, &(struct backend_answer){ .err = BM_ERR_TIMEOUT, .cause = "none", .fault = fault });
+    trace(
+        b, &(struct backend_answer){ .err = BM_ERR_TIMEOUT, .cause = "no answer", .fault = fault });
     b->running = NULL; /* its session keeps waiting */
     b->busy = false;
     pump(b);

@@ -146,8 +146,7 @@ power_cycle(struct sim *sim)
 
 /* What a command meets on its way; nothing of it is stored. */
 struct trial {
-    struct fault *fault; /* or NULL */
-    enum fault_kind kind;
+    enum fault_kind kind; /* FAULT_KINDS: nothing happens */
     uint32_t value;
     bool lost; /* there is no answer */
 };
@@ -327,16 +326,18 @@ start(struct backend *b, struct backend_session *s)
         if (sim->options != NULL)
             us = profile_reset(&sim->options->profile, &sim->pace);
     } else {
+        struct fault *f = NULL;
+
         if (sim->options != NULL)
-            t.fault = faults_at(
+            f = faults_at(
                 &sim->options->faults, FAULT_EXCHANGE, s->command_len > 1 ? s->command[1] : 0);
-        if (t.fault != NULL) {
-            t.kind = t.fault->kind;
-            t.value = fault_value(t.fault);
-            sim->answer.fault = t.fault->text;
+        if (f != NULL) {
+            t.kind = f->kind;
+            t.value = fault_value(f);
+            sim->answer.fault = f->text;
         }
         if (t.kind == FAULT_HANG) {
-            backend_hang(b, t.fault->text);
+            backend_hang(b, sim->answer.fault);
             return;
         }
         us = run(sim, s, &t, &out);

@@ -322,7 +322,7 @@ static void
 make_factory(void)
 {
     struct chip *chip = open_chip(&w.factory);
-    char gp[512] = "80720000ff";
+    char gp[10 + 2 * 255 + 1] = "80720000ff";
 
     for (size_t i = 0; i < 255; i++)
         (void)snprintf(&gp[10 + 2 * i], 3, "%02x", (unsigned)(i * 7 + 1) & 0x7f);
