@@ -17,12 +17,10 @@ named()
     env OPENSSL_ENGINES="$lib/engines-3" ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} "$@"
 }
 
-random_commands()
-{
-    "$bin/a71chd" --stats "tcp:$A71CH_ADDRESS" | sed 's/.*"commands":\([0-9]*\).*/\1/'
-}
-
-start_chip a71chd
+start a71chd "$bin/a71chd" --sim "$work/chip" --listen tcp:127.0.0.1:0 --listen "unix:$work/sock"
+wait_line a71chd '^ready$' >/dev/null || exit 1
+A71CH_ADDRESS=$(wait_line a71chd '^listening tcp:' | sed 's/^listening tcp://')
+export A71CH_ADDRESS
 for i in 0 1; do
     "$bin/a71chConfig" "$A71CH_ADDRESS" gen pair -x $i >/dev/null
     "$bin/a71chConfig" "$A71CH_ADDRESS" refpem -c 10 -x $i -r ref$i.pem >/dev/null
@@ -37,7 +35,7 @@ new_key prime256v1 peer.key
 openssl pkey -in peer.key -pubout -out peer.pub
 
 # --- asked for by name -------------------------------------------------------------------------
-check_output "openssl lists its control commands" 'LOG_LEVEL, SO_PATH, ADDRESS, STRICT_RANDOM' \
+check_output "openssl lists its control commands" 'LOG_LEVEL, SO_PATH, ADDRESS, STRICT_RANDOM, ANSWER_TIMEOUT' \
     named openssl engine -t -v e2a71ch
 check_signs 0 "the public key of a slot" named openssl pkey -engine e2a71ch -inform engine -in pair:0 -pubout -out pub.pem
 check_signs 1 "dgst signs with a slot" named openssl dgst -sha256 -engine e2a71ch -keyform engine -sign pair:0 -out sig message
@@ -55,10 +53,10 @@ check "pkeyutl -derive with a slot" \
     named openssl pkeyutl -engine e2a71ch -derive -keyform engine -inkey pair:0 -peerkey peer.pub -out secret.chip
 openssl pkeyutl -derive -inkey peer.key -peerkey pub.pem -out secret.soft
 check "gives what software gives" cmp secret.chip secret.soft
-before=$(random_commands)
+before=$(commands)
 check_output "rand draws from the chip" '^[0-9a-f]{32}$' sh -c "OPENSSL_ENGINES='$lib/engines-3' LD_PRELOAD='${PRELOAD:-}' \
     ASAN_OPTIONS=detect_leaks=0 openssl rand -engine e2a71ch -hex 16 2>/dev/null"
-check "which it answered" test "$(random_commands)" -gt "$before"
+check "which it answered" test "$(commands)" -gt "$before"
 check_fails any "a slot that no chip has is refused" named openssl pkey -engine e2a71ch -inform engine -in pair:7 -pubout
 check_fails any "an ordinary key asked of the engine is refused" \
     named openssl dgst -sha256 -engine e2a71ch -keyform engine -sign peer.key message
@@ -225,6 +223,35 @@ many()
     done
 }
 check_signs 8 "eight processes sign at once" many
+for how in threads forks exec mixed; do
+    case $how in threads | mixed) count=2 total=32 ;; forks) count=2 total=20 ;; exec) count=2 total=4 ;; esac
+    check_signs $total "a program, $how: two signatures for each mutual handshake" env OPENSSL_CONF="$conf" \
+        timeout 60 "$BUILD/obj/tests/tls_many" ref0.pem device.pem ca.pem $how $count
+done
+sed 's/^default_algorithms = EC/&,RAND/' "$conf" >random.cnf
+cat >fork.py <<'END_PY'
+import os, ssl
+drawn = [ssl.RAND_bytes(32)]
+for _ in range(3):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, ssl.RAND_bytes(32))
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    drawn.append(os.read(reader, 32))
+drawn.append(ssl.RAND_bytes(32))
+assert len(set(drawn)) == 5 and all(len(d) == 32 for d in drawn)
+END_PY
+before=$(commands)
+check "RAND by configuration, in a process and its children" env OPENSSL_CONF="$work/random.cnf" \
+    ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} /usr/bin/python3 fork.py
+check "each drew from the chip" test "$(commands)" -ge $((before + 9))
+sed 's/^# ANSWER_TIMEOUT = .*/ANSWER_TIMEOUT = 1/' "$conf" >patient.cnf
+"$bin/a71chd" --ctl "unix:$work/sock" fault add hang:ins=15,count=1 >/dev/null
+check_output "a mute chip is given up after ANSWER_TIMEOUT" 'e2a71ch.*no answer' sh -c "OPENSSL_CONF='$work/patient.cnf' \
+    LD_PRELOAD='${PRELOAD:-}' ASAN_OPTIONS=detect_leaks=0 timeout 10 openssl dgst -sha256 -sign ref0.pem message 2>&1 || :"
+"$bin/a71chd" --ctl "unix:$work/sock" fault clear >/dev/null
 if [ -z "${PRELOAD:-}" ] && command -v valgrind >/dev/null; then
     # without debug information, which valgrind does not read in every compiler's form
     objcopy --strip-debug "$lib/engines-3/e2a71ch.so" stripped.so

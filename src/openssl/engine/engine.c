@@ -22,6 +22,7 @@ enum {
     CMD_SO_PATH,
     CMD_ADDRESS,
     CMD_STRICT_RANDOM,
+    CMD_ANSWER_TIMEOUT,
 };
 
 static const ENGINE_CMD_DEFN commands[] = {
@@ -38,6 +39,8 @@ static const ENGINE_CMD_DEFN commands[] = {
     { CMD_STRICT_RANDOM, "STRICT_RANDOM",
         "1: no random numbers without the chip; 0: then the operating system's alone (default)",
         ENGINE_CMD_FLAG_NUMERIC },
+    { CMD_ANSWER_TIMEOUT, "ANSWER_TIMEOUT",
+        "How long the chip may take to answer, in seconds (default 30)", ENGINE_CMD_FLAG_NUMERIC },
     { 0, NULL, NULL, 0 },
 };
 
@@ -46,6 +49,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned bound; /* ENGINE objects that stand for this module */
 static unsigned users; /* ENGINE_init() without ENGINE_finish() */
 static char *address;  /* NULL: the environment decides */
+static long timeout_s; /* 0: the library's own */
 static struct shared_chip *chip;
 static struct mixed_random rnd;
 static _Atomic int log_mask;
@@ -115,8 +119,11 @@ init(ENGINE *e)
 
     (void)e;
     (void)pthread_mutex_lock(&lock);
-    if (users == 0)
+    if (users == 0) {
         rnd.chip = chip = shared_chip_new(address);
+        if (chip != NULL && timeout_s > 0)
+            shared_chip_set_timeout(chip, (unsigned)timeout_s * 1000);
+    }
     ok = chip != NULL;
     if (ok)
         users++;
@@ -141,6 +148,15 @@ finish(ENGINE *e)
 }
 
 static int
+too_late(const char *command)
+{
+    return engine_raise(REASON_PARAMETER,
+        "%s comes too late, the engine is in use; in a configuration file it stands before init "
+        "and default_algorithms",
+        command);
+}
+
+static int
 set_address(const char *text)
 {
     char *copy = text != NULL && text[0] != '\0' ? strdup(text) : NULL;
@@ -155,13 +171,25 @@ set_address(const char *text)
         address = copy;
     }
     (void)pthread_mutex_unlock(&lock);
-    if (!ok) {
+    if (!ok)
         free(copy);
-        return engine_raise(REASON_PARAMETER,
-            "ADDRESS comes too late, the engine is in use; in a configuration file it stands "
-            "before init and default_algorithms");
-    }
-    return 1;
+    return ok ? 1 : too_late("ADDRESS");
+}
+
+static int
+set_timeout(long seconds)
+{
+    bool ok;
+
+    if (seconds < 1 || seconds > 3600)
+        return engine_raise(
+            REASON_PARAMETER, "ANSWER_TIMEOUT is %ld; it goes from 1 to 3600 s", seconds);
+    (void)pthread_mutex_lock(&lock);
+    ok = users == 0;
+    if (ok)
+        timeout_s = seconds;
+    (void)pthread_mutex_unlock(&lock);
+    return ok ? 1 : too_late("ANSWER_TIMEOUT");
 }
 
 static int
@@ -184,6 +212,8 @@ control(ENGINE *e, int cmd, long i, void *p, void (*f)(void))
             return engine_raise(REASON_PARAMETER, "STRICT_RANDOM is %ld; it is 0 or 1", i);
         atomic_store(&rnd.strict, i == 1);
         return 1;
+    case CMD_ANSWER_TIMEOUT:
+        return set_timeout(i);
     default:
         return engine_raise(REASON_PARAMETER, "there is no control command %d", cmd);
     }
@@ -200,6 +230,7 @@ destroy(ENGINE *e)
         (void)ERR_unload_strings(library, library_name);
         free(address);
         address = NULL;
+        timeout_s = 0;
     }
     (void)pthread_mutex_unlock(&lock);
     return 1;
