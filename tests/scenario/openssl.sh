@@ -188,6 +188,19 @@ else
     skip node "signing with its own OpenSSL"
 fi
 
+# --- names: all that TLS needs comes out of the chip --------------------------------------------
+check "the device's certificate goes into the chip" "$bin/a71chConfig" "$A71CH_ADDRESS" wcrt -x 1 -p device.pem -n 1
+check "its issuer's too" "$bin/a71chConfig" "$A71CH_ADDRESS" wcrt -x 2 -p ca.pem
+check "another one" "$bin/a71chConfig" "$A71CH_ADDRESS" wcrt -x 3 -p server.pem
+check "x509 reads the certificate of the key pair" chip openssl x509 -in a71ch:pair=0 -out named.pem
+check "which is the device's" sh -c 'openssl x509 -in device.pem | cmp - named.pem'
+check_output "storeutl finds the chain" '^Total found: 2' chip openssl storeutl -noout -certs a71ch:pair=0
+check_output "and one by its index" 'CN ?= ?localhost' chip openssl x509 -in a71ch:cert=3 -noout -subject
+serve names openssl s_server -cert server.pem -key server.key -CAfile ca.pem -Verify 1 -verify_return_error -rev
+check_signs 1 "TLS with key, certificate and chain by name" \
+    say chip openssl s_client -key a71ch:pair=0 -cert a71ch:pair=0 -cert_chain a71ch:pair=0
+stop names
+
 # --- beside ordinary keys ----------------------------------------------------------------------
 edwards()
 {
