@@ -92,8 +92,7 @@ put_signature(X509_REQ *req, struct span signature)
         ASN1_BIT_STRING_free(bits);
         return false;
     }
-    bits->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 7); /* no unused bits */
-    bits->flags |= ASN1_STRING_FLAG_BITS_LEFT;
+    bits->flags = (bits->flags & ~7) | ASN1_STRING_FLAG_BITS_LEFT; /* no unused bits */
     X509_REQ_set0_signature(req, bits);
     return true;
 }

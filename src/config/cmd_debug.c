@@ -14,7 +14,8 @@ disable(struct tool *t, struct args *a)
 {
     enum code code = tool_for_good(t,
         "no 'debug reset' and no 'erase cnt' any more, so that every lock and freeze of this chip "
-        "becomes final");
+        "becomes final",
+        UNDO_NEVER);
 
     (void)a;
     return code == CODE_OK ? tool_done(t, a71ch_debug_disable(t->chip)) : code;

@@ -18,7 +18,7 @@ lock_slot(struct tool *t, struct args *a, const char *what,
         return code;
     (void)snprintf(
         lost, sizeof lost, "%s %u can never be set, generated or erased again", what, index);
-    code = tool_for_good(t, lost);
+    code = tool_for_good(t, lost, UNDO_BY_RESET);
     return code == CODE_OK ? tool_done(t, freeze(t->chip, index)) : code;
 }
 
@@ -50,7 +50,7 @@ lock_gp(struct tool *t, struct args *a)
     len = (size_t)segments * A71CH_SEGMENT_LEN;
     (void)snprintf(lost, sizeof lost,
         "the %zu bytes of storage from offset 0x%04X can never be written again", len, offset);
-    code = tool_for_good(t, lost);
+    code = tool_for_good(t, lost, UNDO_BY_RESET);
     return code == CODE_OK ? tool_done(t, a71ch_gp_freeze(t->chip, offset, len)) : code;
 }
 
@@ -59,7 +59,8 @@ lock_inject_plain(struct tool *t, struct args *a)
 {
     enum code code = tool_for_good(t,
         "no key can be set in the clear again; key pairs and public keys are generated, locked and "
-        "erased only with a code made of a configuration key, symmetric keys never erased");
+        "erased only with a code made of a configuration key, symmetric keys never erased",
+        UNDO_BY_RESET);
 
     (void)a;
     return code == CODE_OK ? tool_done(t, a71ch_inject_lock(t->chip)) : code;

@@ -45,7 +45,8 @@ for_good(struct tool *t)
 {
     return tool_for_good(t,
         "these keys can not be replaced or taken out; and after the first 'scp auth' "
-        "the chip does nothing any more for whoever does not have them");
+        "the chip does nothing any more for whoever does not have them",
+        UNDO_BY_RESET);
 }
 
 /* The first one makes the channel mandatory; and what follows would depend on its answer. */

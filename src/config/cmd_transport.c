@@ -7,7 +7,8 @@ lock(struct tool *t, struct args *a)
 {
     enum code code = tool_for_good(t,
         "the chip does nothing until 'transport unlock' with its configuration key 0, and after "
-        "that can never be transport locked again");
+        "that can never be transport locked again",
+        UNDO_NEVER);
 
     (void)a;
     return code == CODE_OK ? tool_done(t, a71ch_transport_lock(t->chip)) : code;
@@ -31,7 +32,7 @@ unlock(struct tool *t, struct args *a)
     enum code code = opt_hex(a, "-h", sizeof key, sizeof key, key, &len);
 
     if (code == CODE_OK)
-        code = tool_for_good(t, "the chip can never be transport locked again");
+        code = tool_for_good(t, "the chip can never be transport locked again", UNDO_BY_RESET);
     if (code == CODE_OK)
         code = tool_done(t, a71ch_sequence(t->chip, unlock_with_key, key));
     bm_wipe(key, sizeof key);

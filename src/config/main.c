@@ -9,6 +9,7 @@
  */
 #include "config/tool.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,8 @@ start(struct tool *t, char **words, size_t count)
     }
     if (strcmp(command, "openssl") == 0)
         return cmd_openssl(t, words, count);
+    /* from here on OpenSSL is a tool of ours: the user's configuration may hand keys to a chip */
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
     if (strcmp(command, "probe") == 0)
         return tool_run(t, words, count); /* it connects itself, and tells each step */
     if (strcmp(command, "nc") == 0)

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { DEBUG_ON = 1 }; /* SPEC a71ch 1.1 */
+
 /*
  * A shell with job control, which is what a person types into, gives each command a process group
  * of its own; a script's commands, make's and sudo's stay in that of their parent.
@@ -20,9 +22,12 @@ person_there(const struct tool *t)
 }
 
 enum code
-tool_for_good(struct tool *t, const char *lost)
+tool_for_good(struct tool *t, const char *lost, enum undo undo)
 {
-    fprintf(stderr, "This is for good (but for 'debug reset' of an evaluation chip): %s.\n", lost);
+    fprintf(stderr, "This is for good: %s.\n", lost);
+    if (undo == UNDO_BY_RESET && (a71ch_applet_version(t->chip) & DEBUG_ON) != 0)
+        fprintf(stderr, "(Except that this chip's debug mode is on: 'debug reset' undoes it, and "
+                        "wipes all else.)\n");
     if (t->yes || t->yes_once || t->dry_run || !person_there(t))
         return CODE_OK;
     fprintf(stderr, "Nothing was sent. If you mean it, write --yes before the command%s.\n",

@@ -95,7 +95,8 @@ uint16_t tool_host_code(const a71ch *chip, a71ch_result result);
 const char *tool_code_text(enum code code);
 
 /* person.c: before a command that can not be undone; `lost` says what will be impossible. */
-enum code tool_for_good(struct tool *t, const char *lost);
+enum undo { UNDO_NEVER, UNDO_BY_RESET };
+enum code tool_for_good(struct tool *t, const char *lost, enum undo undo);
 
 /* dryrun.c: from now on t->chip takes no command that changes it. */
 void dry_run_begin(struct tool *t);

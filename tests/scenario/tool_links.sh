@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Every command of SPEC a71ch 8.7, and what the vendor's demo script does with them (reset, info, keys, wrapped keys,
-# storage, counters, certificates, objects, locks, transport lock), on one chip over every link: each line must end
+# storage, counters, certificates, objects, locks, transport lock, SCP03), on one chip over every link: each line must end
 # with its code, and print the same on each link. Lines with a $ are checked by facts from outside: openssl, diff.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
@@ -32,6 +32,9 @@ sym=dbfee9e3b276154d67f9d84cb9355456
 sym2=aabbccddeeff06070809a0b0b1b2b3b4
 printf '1122334455667788' >data0.txt
 printf '# the demo script\ninfo cnt\nset cnt -x 0 -h 00000009 # raise it\ninfo cnt\nconnect close\nconnect open\ninfo cnt\n' >script.txt
+printf 'ENC %s\nMAC %s\nDEK %s\n' $cfg0 $cfg1 $cfg2 >keys.txt
+printf 'scp auth -h 01 -k ../keys.txt\ninfo all\nset pair -x 0 -k key0.pem\nget pub -c 10 -x 0 -k scp.pem\nset gp -h 0100 -h 0102\ninfo objects\n' >scp.txt
+printf 'apdu -cmd 00A4040005613731636800 -sw 9000\nscp clear_host\ninfo device\n' >>scp.txt
 
 cat >lines <<EOF
 0 debug reset
@@ -166,7 +169,13 @@ cat >lines <<EOF
 0 help
 0 nc help
 1 nc info device
+0 scp put -h 01 -k ../keys.txt
+1 scp put -h 01 -k ../keys.txt
+0 script -f ../scp.txt
+1 info cnt
+0 info device
 0 debug reset
+0 info device
 EOF
 
 # flow NAME ADDRESS [RUNNER...]: every line; $work/NAME.out gets what they print
