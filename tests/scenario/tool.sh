@@ -33,8 +33,8 @@ prints()
     cat >want
     run "$code_wanted" "$@"
     if cmp -s want got; then ok "$claim"; else
-        diff want got >diff
-        not_ok "$claim" diff
+        diff want got >differs
+        not_ok "$claim" differs
     fi
 }
 
