@@ -37,6 +37,7 @@ enum {
     LAZY_COMMIT_MS = 100,
     VERDICTS_MAX = 1024, /* answers that wait for one commit */
     OUTBOX_IN_FLIGHT = 64,
+    EVENTS_WAITING_MAX = 8192,
     READS_PER_ROUND = 64, /* packets taken from one worker before the others have their turn */
 };
 
@@ -78,6 +79,8 @@ struct control {
     bool commit_now;
     struct loop_timer *lazy;
     struct in_flight in_flight[OUTBOX_IN_FLIGHT];
+    unsigned events_waiting; /* lifecycle events that the broker has not acknowledged */
+    uint64_t events_lost;
     int64_t outbox_seen; /* highest event id handed to the broker on this connection */
     uint8_t packet[LINK_MESSAGE_MAX];
 };
@@ -311,6 +314,27 @@ ingress(struct worker_link *l, const struct link_msg *m)
     l->control->commit_now = true;
 }
 
+/*
+ * At most once: not stored, and given up while the broker is gone or EVENTS_WAITING_MAX wait for
+ * its acknowledgement, so that a broker that is slow costs events and not memory.
+ */
+static void
+lifecycle_event(struct control *c, const struct link_msg *m)
+{
+    const struct rules_message in = { .topic = m->u.ingress.topic,
+        .payload = m->u.ingress.payload,
+        .cert_id = m->u.ingress.cert_id };
+
+    if (c->events_waiting < EVENTS_WAITING_MAX &&
+        broker_publish(c->broker, in.topic, in.payload, 1, false, NULL) == BM_OK)
+        c->events_waiting++;
+    else if (c->events_lost++ % 1000 == 0)
+        log_warn("lifecycle event not published (%llu so far): the broker is %s",
+            (unsigned long long)c->events_lost, broker_up(c->broker) ? "slow" : "gone");
+    rules_evaluate(c->rules, &in);
+    commit_soon(c); /* as the record of what it tells */
+}
+
 static void
 serve(struct worker_link *l, struct span packet)
 {
@@ -333,6 +357,9 @@ serve(struct worker_link *l, struct span packet)
         break;
     case LINK_INGRESS:
         ingress(l, m);
+        break;
+    case LINK_EVENT:
+        lifecycle_event(l->control, m);
         break;
     case LINK_VERDICT:
     case LINK_DOCUMENTS:
@@ -462,6 +489,7 @@ on_broker_up(void *arg)
 
     memset(c->in_flight, 0, sizeof c->in_flight);
     c->outbox_seen = 0;
+    c->events_waiting = 0;
     pump_outbox(c);
 }
 
@@ -499,6 +527,8 @@ on_acknowledged(void *arg, int packet_id)
             return;
         }
     }
+    if (c->events_waiting > 0)
+        c->events_waiting--;
 }
 
 static enum bm_err

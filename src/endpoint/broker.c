@@ -87,6 +87,24 @@ take_over(struct conn *c)
     return index_add(&w->by_client, c, key);
 }
 
+static int open_socket(const char *path);
+
+/*
+ * A broker that ends the connection of a client in good order and serves on does it for a newer
+ * connection with the client id, which may be another worker's.
+ */
+static bool
+broker_serves(const struct worker *w)
+{
+    int fd = open_socket(w->o->broker_path);
+    bool full = fd < 0 && errno == EAGAIN;
+
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return fd >= 0 || full;
+}
+
 static void
 broker_gone(struct conn *c, const char *how)
 {
@@ -94,7 +112,7 @@ broker_gone(struct conn *c, const char *how)
         broker_drop(c);
     } else if (c->state != CONN_RELAY) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"%s\" before=connack", how);
-    } else if (c->superseded) {
+    } else if (c->superseded || broker_serves(c->w)) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
         conn_end(c, CAUSE_DISCONNECTED, "by=broker how=\"%s\"", how);

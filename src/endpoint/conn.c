@@ -89,6 +89,7 @@ conn_end(struct conn *c, enum cause cause, const char *facts_fmt, ...)
         return;
     }
     if (c->state != CONN_CLOSING) { /* its cause is recorded already */
+        c->ended_by = cause;
         va_start(ap, facts_fmt);
         record(c, cause, facts_fmt, ap);
         va_end(ap);
@@ -113,6 +114,7 @@ conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *f
         conn_drop(c);
         return;
     }
+    c->ended_by = cause;
     va_start(ap, facts_fmt);
     record(c, cause, facts_fmt, ap);
     va_end(ap);
@@ -283,6 +285,9 @@ conn_go(struct conn *c, enum conn_event event)
     if (from == CONN_TLS && c->handshaking) {
         c->w->handshakes--;
     }
+    if (from == CONN_RELAY) {
+        presence_disconnected(c);
+    }
     if (c->state == CONN_CLOSING) {
         conn_deadline(c, FLUSH_WAIT_MS);
     }
@@ -304,6 +309,7 @@ client_gone(struct conn *c, const char *how)
         conn_end(c, CAUSE_TLS, "error=\"%s\"", how);
         return;
     }
+    c->left = LEFT_LOST;
     conn_end(c, CAUSE_DISCONNECTED, "by=client how=\"%s\"%s", how,
         c->state == CONN_RELAY ? "" : " before=connack");
 }

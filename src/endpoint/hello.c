@@ -512,4 +512,5 @@ hello_connack(struct conn *c, const struct mqtt_packet *p)
     conn_deadline(c, 1500 * (int64_t)c->keep_alive_s);
     conn_record(c, CAUSE_ADMITTED, "level=%u keep_alive_s=%u tls=%s", c->level, c->keep_alive_s,
         SSL_get_version(c->ssl));
+    presence_connected(c);
 }

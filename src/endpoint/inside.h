@@ -7,6 +7,7 @@
  *   hello.c     CONNECT: who, may it, to the broker
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
  *   control.c   the link to the control process    policies.c compiled policy sets by number
+ *   presence.c  lifecycle events
  *   index.c     find connections by client id, certificate, request
  *
  * Rules. Everything runs on one thread in one loop. A handler of a packet or message may close its
@@ -162,6 +163,9 @@ struct partial_sub {
     uint8_t denied; /* bit i: filter i was denied and did not go to the broker */
 };
 
+/* Whose doing a CAUSE_DISCONNECTED was. */
+enum left_by { LEFT_BROKER, LEFT_CLIENT, LEFT_LOST, LEFT_SERVICE };
+
 struct conn {
     struct worker *w;
     struct conn *next;
@@ -198,6 +202,10 @@ struct conn {
     bool assigned_id; /* the endpoint chose the client id */
     bool superseded;  /* a newer connection has our client id */
     char *client_id;
+    uint8_t session[16];  /* sessionIdentifier of lifecycle events */
+    int64_t connected_ms; /* wall clock, their versionNumber */
+    enum cause ended_by;
+    enum left_by left;
     bool persistent; /* iot:ConnectAttributes */
     bool last_will;
     struct policy_certificate *certificate; /* made when a policy asks for it */
@@ -264,7 +272,7 @@ struct worker {
     size_t filter_count;
     int64_t anonymous_second;
     unsigned anonymous_count;
-    uint64_t generated_ids;
+    uint64_t events_lost;
     struct link_msg tx; /* too large for a stack frame of every record */
     struct link_msg rx;
     uint8_t scratch[SCRATCH_LEN];
@@ -327,6 +335,13 @@ bool relay_depth_fits(struct span topic);
 
 /* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
 void fact_text(char *out, size_t cap, struct span s);
+
+/* presence.c: for a connection that is, or was until now, in CONN_RELAY */
+void presence_connected(struct conn *c);
+void presence_disconnected(struct conn *c);
+/* `type`: subscribed or unsubscribed; bit i of `denied`: filter i is left out. */
+void presence_subscriptions(
+    struct conn *c, const char *type, const struct mqtt_subscribe *s, uint8_t denied);
 
 /* broker.c */
 void broker_connect(struct conn *c);

@@ -115,6 +115,7 @@ fields_read(struct rd *r, struct link_msg *m)
         record_read(r, &m->u.record);
         return;
     case LINK_INGRESS:
+    case LINK_EVENT:
         id_read(r, m->u.ingress.cert_id);
         m->u.ingress.client_id = bytes_read(r);
         m->u.ingress.topic = bytes_read(r);
@@ -218,6 +219,7 @@ put_fields(struct buf *out, const struct link_msg *m)
         put_record(out, &m->u.record);
         return;
     case LINK_INGRESS:
+    case LINK_EVENT:
         buf_add(out, m->u.ingress.cert_id, 32);
         put_bytes(out, m->u.ingress.client_id);
         put_bytes(out, m->u.ingress.topic);

@@ -22,6 +22,7 @@ enum link_type {
     LINK_INGRESS,   /* worker: a message that entered and matches a rule's filter */
     LINK_FILTERS,   /* control: the filters of all enabled rules; replaces what the worker had */
     LINK_CHANGED,   /* control: this certificate changed, look at the table again */
+    LINK_EVENT,     /* worker: a lifecycle event, for the broker and the rules; as LINK_INGRESS */
 };
 
 enum {

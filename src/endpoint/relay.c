@@ -439,6 +439,7 @@ client_subscribe(struct conn *c, const struct mqtt_packet *p)
             c, CAUSE_TOO_LARGE, REASON_ADMINISTRATIVE, "subscribes_in_flight=%d", PARTIALS_MAX);
     } else {
         forward_filters(c, MQTT_SUBSCRIBE, &s, denied);
+        presence_subscriptions(c, "subscribed", &s, denied);
     }
 }
 
@@ -458,6 +459,7 @@ client_unsubscribe(struct conn *c, const struct mqtt_packet *p)
         }
     }
     forward_filters(c, MQTT_UNSUBSCRIBE, &s, 0);
+    presence_subscriptions(c, "unsubscribed", &s, 0);
 }
 
 /* ---- the rest from the client ---- */
@@ -467,6 +469,8 @@ client_disconnect(struct conn *c, const struct mqtt_packet *p)
 {
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
     conn_record(c, CAUSE_DISCONNECTED, "by=client how=DISCONNECT");
+    c->ended_by = CAUSE_DISCONNECTED;
+    c->left = LEFT_CLIENT;
     conn_go(c, EV_FLUSH);
 }
 
@@ -565,6 +569,20 @@ broker_suback(struct conn *c, const struct mqtt_packet *p)
     free(held);
 }
 
+/* Only why it ended the connection counts; that it ends is seen on the socket, too. */
+static void
+broker_disconnect(struct conn *c, const struct mqtt_packet *p)
+{
+    if (p->body.len > 0 && p->body.ptr[0] == REASON_TAKEN_OVER) {
+        c->superseded = true;
+        return;
+    }
+    buf_add(&c->out, p->whole.ptr, p->whole.len);
+    conn_record(c, CAUSE_DISCONNECTED, "by=broker how=DISCONNECT");
+    c->ended_by = CAUSE_DISCONNECTED;
+    conn_go(c, EV_FLUSH);
+}
+
 void
 relay_delivery(struct conn *c, const struct mqtt_packet *p)
 {
@@ -577,8 +595,10 @@ relay_delivery(struct conn *c, const struct mqtt_packet *p)
         return;
     case MQTT_PUBACK:
     case MQTT_UNSUBACK:
-    case MQTT_DISCONNECT:
         buf_add(&c->out, p->whole.ptr, p->whole.len);
+        return;
+    case MQTT_DISCONNECT:
+        broker_disconnect(c, p);
         return;
     case MQTT_PINGRESP:
     case MQTT_PUBREC:

@@ -104,6 +104,7 @@ end_connections(struct worker *w)
         struct conn *c = w->conns;
 
         if (c->state == CONN_RELAY) {
+            c->left = LEFT_SERVICE;
             conn_dismiss(c, CAUSE_DISCONNECTED, REASON_SHUTTING_DOWN, "by=service");
             conn_settle(c);
         }

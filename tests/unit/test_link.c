@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { KINDS = LINK_CHANGED };
+enum { KINDS = LINK_EVENT };
 
 /* One message of each type with every field set. */
 static void
@@ -51,6 +51,7 @@ fill(struct link_msg *m, enum link_type type)
         (void)strcpy(m->u.record.facts, "topic=a/b");
         return;
     case LINK_INGRESS:
+    case LINK_EVENT:
         memset(m->u.ingress.cert_id, 0xcd, 32);
         m->u.ingress.client_id = span_str("dev");
         m->u.ingress.topic = span_str("a/b");

@@ -34,7 +34,7 @@
 #define MOSQUITTO "/usr/sbin/mosquitto"
 #define LIT(text) span_of(text, sizeof(text) - 1)
 
-enum { WAIT_MS = 10000, RECORDS_MAX = 512, SET = 7, SET_NARROW = 8 };
+enum { WAIT_MS = 10000, RECORDS_MAX = 512, EVENTS_MAX = 512, SET = 7, SET_NARROW = 8 };
 
 /* All may connect and use t/; foo is deaf: it may publish and subscribe but receive nothing. */
 static const char wide[] =
@@ -93,6 +93,11 @@ struct fixture {
     unsigned ingresses;
     char ingress_topic[300];
     char ingress_payload[300];
+    struct event {
+        char topic[160];
+        char payload[512];
+    } events[EVENTS_MAX];
+    size_t event_count;
     struct link_msg rx;
     struct link_msg tx;
     uint8_t packet[LINK_MESSAGE_MAX];
@@ -185,6 +190,15 @@ control_message(struct fixture *f, struct span packet)
         f->ingresses++;
         (void)snprintf(f->ingress_topic, sizeof f->ingress_topic, "%.*s", (int)t.len, t.ptr);
         (void)snprintf(f->ingress_payload, sizeof f->ingress_payload, "%.*s", (int)p.len, p.ptr);
+    } else if (f->rx.type == LINK_EVENT) {
+        struct event *e = &f->events[f->event_count % EVENTS_MAX];
+        struct span t = f->rx.u.ingress.topic;
+        struct span p = f->rx.u.ingress.payload;
+
+        assert_int_equal(f->rx.u.ingress.client_id.len, 0);
+        f->event_count++;
+        (void)snprintf(e->topic, sizeof e->topic, "%.*s", (int)t.len, t.ptr);
+        (void)snprintf(e->payload, sizeof e->payload, "%.*s", (int)p.len, p.ptr);
     } else {
         assert_int_equal(f->rx.type, LINK_RECORD);
         assert_true(f->record_count < RECORDS_MAX);
@@ -228,6 +242,29 @@ wait_record(struct fixture *f, size_t from, enum cause cause)
                     f->records[i].facts);
             }
             fail_msg("no record of %s", cause_info(cause)->id);
+        }
+        pump(f, -1, 0, 20);
+    }
+}
+
+/* Wait for the event with this topic below $aws/events/, with this part in its payload. */
+static const struct event *
+wait_event(struct fixture *f, const char *topic, const char *part)
+{
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    for (;;) {
+        for (size_t i = 0; i < f->event_count && i < EVENTS_MAX; i++) {
+            if (strcmp(f->events[i].topic + strlen("$aws/events/"), topic) == 0 &&
+                strstr(f->events[i].payload, part) != NULL) {
+                return &f->events[i];
+            }
+        }
+        if (clock_mono_ms() > end) {
+            for (size_t i = 0; i < f->event_count && i < EVENTS_MAX; i++) {
+                (void)fprintf(stderr, "%s %s\n", f->events[i].topic, f->events[i].payload);
+            }
+            fail_msg("no event %s with %s", topic, part);
         }
         pump(f, -1, 0, 20);
     }
@@ -747,6 +784,87 @@ known_device_is_admitted_without_asking_who_it_is(void **state)
     expect_closed(&d);
     assert_fact(wait_record(f, 0, CAUSE_DISCONNECTED), "by=client");
     device_free(&d);
+}
+
+/* The value of a member that both have is the same. */
+static void
+assert_same_member(const struct event *a, const struct event *b, const char *name)
+{
+    const char *in_a = strstr(a->payload, name);
+    const char *in_b = strstr(b->payload, name);
+
+    assert_non_null(in_a);
+    assert_non_null(in_b);
+    assert_int_equal(strncmp(in_a, in_b, strcspn(in_a, ",}")), 0);
+}
+
+static void
+events_tell_of_coming_subscribing_and_leaving(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "dev \"1\"");
+    const struct event *in =
+        wait_event(f, "presence/connected/dev \"1\"", "\"clientId\":\"dev \\\"1\\\"\"");
+    const struct event *out;
+    char principal[128] = "\"principalIdentifier\":\"";
+    uint8_t id[32];
+
+    certs_id(&f->device, id);
+    hex_encode(principal + strlen(principal), id, sizeof id);
+    assert_non_null(strstr(in->payload, principal));
+    assert_non_null(strstr(in->payload, "\"eventType\":\"connected\""));
+    assert_non_null(strstr(in->payload, "\"ipAddress\":\"127.0.0.1\""));
+    say_subscribe(&d, 5, "t/x", 1);
+    wait_event(f, "subscriptions/subscribed/dev \"1\"", "\"topics\":[\"t/x\"]");
+    say_subscribe(&d, 5, "denied", 1);
+    device_send(&d, LIT("\xa2\x08\x00\x15\x00\x00\x03t/x"));
+    wait_event(f, "subscriptions/unsubscribed/dev \"1\"", "\"topics\":[\"t/x\"]");
+    device_send(&d, LIT("\xe0\x00"));
+    out = wait_event(f, "presence/disconnected/dev \"1\"", "\"clientInitiatedDisconnect\":true");
+    assert_non_null(strstr(out->payload, "\"disconnectReason\":\"CLIENT_INITIATED_DISCONNECT\""));
+    assert_same_member(in, out, "\"sessionIdentifier\":");
+    assert_same_member(in, out, "\"versionNumber\":");
+    assert_int_equal(f->event_count, 4); /* a denied filter is no subscription */
+    device_free(&d);
+}
+
+static void
+events_tell_why_a_device_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct device lost = device_in(f, &f->device, "lost");
+    struct device first = device_in(f, &f->device, "same");
+    struct device second = device_in(f, &f->device, "same");
+    struct device denied = device_in(f, &f->device, "denied");
+    struct device twice = device_in(f, &f->device, "twice");
+
+    device_free(&lost);
+    say_publish(&denied, 4, 0, "nowhere", "x");
+    say_connect(&twice, 4, "twice", span_of(NULL, 0));
+    wait_event(f, "presence/disconnected/lost", "\"CONNECTION_LOST\"");
+    wait_event(f, "presence/disconnected/same", "\"DUPLICATE_CLIENTID\"");
+    wait_event(f, "presence/disconnected/denied", "\"AUTH_ERROR\"");
+    wait_event(f, "presence/disconnected/twice", "\"CLIENT_ERROR\"");
+    put_table(f, &f->device, CERT_INACTIVE, SET);
+    changed(f, &f->device);
+    wait_event(f, "presence/disconnected/same", "\"FORBIDDEN_ACCESS\"");
+    device_free(&first);
+    device_free(&second);
+    device_free(&denied);
+    device_free(&twice);
+}
+
+static void
+ids_that_look_like_wildcards_have_no_events(void **state)
+{
+    struct fixture *f = *state;
+    struct device odd = device_in(f, &f->device, "a+b");
+    struct device plain = device_in(f, &f->device, "plain");
+
+    wait_event(f, "presence/connected/plain", "connected");
+    assert_int_equal(f->event_count, 1);
+    device_free(&odd);
+    device_free(&plain);
 }
 
 static void
@@ -1936,6 +2054,9 @@ main(void)
     };
     const struct CMUnitTest tests[] = {
         KNOWN(known_device_is_admitted_without_asking_who_it_is),
+        KNOWN(events_tell_of_coming_subscribing_and_leaving),
+        KNOWN(events_tell_why_a_device_is_gone),
+        KNOWN(ids_that_look_like_wildcards_have_no_events),
         KNOWN(policies_are_fetched_once_for_all_who_share_them),
         UNKNOWN(unknown_device_is_asked_about_and_closed_without_connack),
         UNKNOWN(device_that_says_nothing_is_never_asked_about),
