@@ -53,12 +53,15 @@ taskset -c 0 swtpm socket --tpm2 --tpmstate dir="$work/tpmstate" --server type=u
 echo $! >"$work/swtpm.pid"
 names="$names swtpm"
 wait_for 10 test -S "$work/tpm.sock.ctrl" || die "swtpm does not start"
+start served "$bin/a71chd" --sim "$work/served" --chips "$cores" --workers "$cores" --listen "unix-dir:$work/sockets" --log error
+wait_line served '^ready$' >/dev/null || exit 1
 pids=
-for i in $(seq 0 $((cores - 1))); do
-    start "a71chd$i" taskset -c "$i" "$bin/a71chd" --sim "$work/served/$i" --listen "unix:$work/sockets/000$i" --log error
-    wait_line "a71chd$i" '^ready$' >/dev/null || exit 1
-    pids=$pids${pids:+,}$(cat "$work/a71chd$i.pid")
+if [ "$cores" -gt 1 ]; then workers=$(pgrep -P "$(cat "$work/served.pid")"); else workers=$(cat "$work/served.pid"); fi
+for pid in $workers; do # in the order of their chips
+    taskset -cp "$(printf '%s' "$pids" | tr -dc , | wc -c)" "$pid" >/dev/null
+    pids=$pids$pid,
 done
+pids=${pids%,}
 
 echo "chip: $ROUNDS rounds of $SECS s each, $(openssl version | cut -d' ' -f1,2), SoftHSM2 $(dpkg-query -W -f '${Version}' softhsm2)," \
     "swtpm $(dpkg-query -W -f '${Version}' swtpm), $cores cores, load $(cut -d' ' -f1-3 /proc/loadavg)"
@@ -103,7 +106,7 @@ ratio "sign through a socket, beside swtpm through its socket" "$(median socket 
 for n in $(seq 2 "$cores"); do
     ratio "signatures per second, $n processes beside 1" "$(median "process$n" sign 3)" "$(median process1 sign 3)" "grows"
     ratio "... per second of CPU time: what is lost by the company" "$(median "process$n" sign 4)" "$(median process1 sign 4)"
-    ratio "signatures per second, $n a71chd beside 1" "$(median "socket$n" sign 3)" "$(median socket1 sign 3)" "grows"
+    ratio "signatures per second, $n workers of a71chd beside 1" "$(median "socket$n" sign 3)" "$(median socket1 sign 3)" "grows"
     ratio "... per second of CPU time" "$(median "socket$n" sign 4)" "$(median socket1 sign 4)"
 done
 echo "durable, per second: fdatasync alone $(median disk fsync 3), GP write $(median disk gp-write 3), key injection $(median disk inject 3);" \

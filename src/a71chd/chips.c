@@ -29,7 +29,6 @@ struct chips {
     size_t save_at;
     chips_open_fn open;
     void *arg;
-    int lock_fd; /* of the folder with many; -1 for one */
     char dir[PATH_MAX];
 };
 
@@ -69,7 +68,6 @@ new_chips(size_t count)
     if (c == NULL)
         return NULL;
     c->count = count;
-    c->lock_fd = -1;
     c->idle.next = c->idle.prev = &c->idle;
     c->slots = calloc(count, sizeof *c->slots);
     if (c->slots != NULL)
@@ -94,50 +92,45 @@ chips_one(struct backend *chip, struct chips **out)
     return BM_OK;
 }
 
-static enum bm_err
-take_folder(struct chips *c, struct bm_msg *msg)
+enum bm_err
+chips_lock(const char *dir, int *out, struct bm_msg *msg)
 {
-    char path[PATH_MAX + 8];
-    enum bm_err err = dir_make(c->dir, 0700, msg);
+    char path[PATH_MAX];
+    enum bm_err err = dir_make(dir, 0700, msg);
+    int fd;
 
     if (err != BM_OK)
         return err;
-    (void)snprintf(path, sizeof path, "%s/nvm", c->dir);
+    if (snprintf(path, sizeof path, "%s/lock", dir) >= (int)sizeof path - CHIPS_NAME_LEN)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    (void)snprintf(path, sizeof path, "%s/nvm", dir);
     if (access(path, F_OK) == 0)
         return bm_fail(msg, BM_ERR_INPUT,
-            "folder %s is a chip itself; name one for the folders of many chips", c->dir);
-    (void)snprintf(path, sizeof path, "%s/lock", c->dir);
-    c->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (c->lock_fd < 0)
+            "folder %s is a chip itself; name one for the folders of many chips", dir);
+    (void)snprintf(path, sizeof path, "%s/lock", dir);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
         return bm_fail(msg, BM_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    if (flock(c->lock_fd, LOCK_EX | LOCK_NB) != 0)
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
         return bm_fail(msg, BM_ERR_CONFLICT,
-            "another process serves the chips in %s; stop it or name another folder", c->dir);
+            "another process serves the chips in %s; stop it or name another folder", dir);
+    }
+    *out = fd;
     return BM_OK;
 }
 
 enum bm_err
-chips_many(const char *dir, size_t count, chips_open_fn open, void *arg, struct chips **out,
-    struct bm_msg *msg)
+chips_many(const char *dir, size_t count, chips_open_fn open, void *arg, struct chips **out)
 {
-    struct chips *c;
-    enum bm_err err;
+    struct chips *c = new_chips(count);
 
-    *out = NULL;
-    if (strlen(dir) >= sizeof c->dir - CHIPS_NAME_LEN - 1)
-        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
-    c = new_chips(count);
+    *out = c;
     if (c == NULL)
-        return bm_fail(msg, BM_ERR_MEM, "out of memory");
-    (void)snprintf(c->dir, sizeof c->dir, "%s", dir);
+        return BM_ERR_MEM;
+    (void)snprintf(c->dir, sizeof c->dir, "%s", dir); /* chips_lock refused longer ones */
     c->open = open;
     c->arg = arg;
-    err = take_folder(c, msg);
-    if (err != BM_OK) {
-        chips_free(c);
-        return err;
-    }
-    *out = c;
     return BM_OK;
 }
 
@@ -148,8 +141,6 @@ chips_free(struct chips *c)
         return;
     for (size_t i = 0; i < c->count; i++)
         slot_close(c, &c->slots[i]);
-    if (c->lock_fd >= 0)
-        (void)close(c->lock_fd);
     free(c->slots);
     free(c);
 }

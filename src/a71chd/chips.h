@@ -28,11 +28,15 @@ typedef enum bm_err (*chips_open_fn)(
 enum bm_err chips_one(struct backend *chip, struct chips **out);
 
 /*
- * `count` chips in folder `dir`, which is made when missing. BM_ERR_CONFLICT: another process has
- * it. BM_ERR_INPUT: it is a chip itself. BM_ERR_IO.
+ * Keep other processes out of a folder of many chips, which is made when missing, until *fd is
+ * closed. BM_ERR_CONFLICT: another process has it. BM_ERR_INPUT: it is a chip itself. BM_ERR_IO.
  */
-enum bm_err chips_many(const char *dir, size_t count, chips_open_fn open, void *arg,
-    struct chips **out, struct bm_msg *msg);
+enum bm_err chips_lock(const char *dir, int *fd, struct bm_msg *msg);
+
+/* `count` chips in a folder that this process, or the one that started it, has locked. BM_ERR_MEM.
+ */
+enum bm_err chips_many(
+    const char *dir, size_t count, chips_open_fn open, void *arg, struct chips **out);
 
 void chips_free(struct chips *c); /* takes NULL; after all clients */
 

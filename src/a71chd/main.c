@@ -5,6 +5,7 @@
 #include "a71chd/notify.h"
 #include "a71chd/server.h"
 #include "a71chd/trace.h"
+#include "a71chd/workers.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "chip/chip.h"
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 
@@ -30,6 +32,7 @@ struct options {
     bool simulates; /* an option was given that a real chip can not follow */
     int client;     /* descriptor, or -1 */
     size_t chips;   /* 0: --sim names the one chip's folder */
+    int ready_fd;   /* of a worker: workers.h; otherwise -1 */
     struct sim_options simulation;
     const char *trace;
     const char *ctl; /* ask the a71chd there */
@@ -53,6 +56,7 @@ static const char help[] =
     "  --i2c DEVICE      real chip on a bus of this machine, as /dev/i2c-1[:0xADDR]\n"
     "  --chips N         N chips, in DIR/0000, DIR/0001 ..., each with a socket of its own:\n"
     "                    PATH/0000 ... of unix-dir:PATH, or ports in a row from tcp:HOST:PORT\n"
+    "  --workers W       serve them by W processes, as many as there are cores (1)\n"
     "  --listen ADDRESS  tcp:HOST:PORT (port 0: any free one) or unix:PATH; repeatable;\n"
     "                    i2c-unix:PATH: the chip on a simulated I2C bus (a71ch-i2c-shim(7))\n"
     "  --client FD       serve the connected socket FD instead, and end with it\n"
@@ -75,7 +79,6 @@ static const char help[] =
     "  --fault RULE      a fault on purpose, as truncate:ins=15,nth=2; repeatable\n"
     "  --faults          list their kinds\n"
     "  --quirks          list their names, defaults and reasons\n"
-    "  --i2c DEVICE      a real chip on this bus, as /dev/i2c-1 or /dev/i2c-1:0x48\n"
     "  --log LEVEL       error, warn, info (default), debug, trace; to stderr\n"
     "  --trace FILE      write each exchange with the chip to FILE, a JSON object a line,\n"
     "                    secrets as their length; `--log trace` has the same lines\n"
@@ -158,6 +161,14 @@ on_signal(void *arg)
     loop_stop(arg);
 }
 
+static bool
+announce(void)
+{
+    puts("ready");
+    notify_ready();
+    return fflush(stdout) == 0;
+}
+
 static enum bm_err
 listen_all(struct server *s, const struct options *o, struct bm_msg *msg)
 {
@@ -167,9 +178,11 @@ listen_all(struct server *s, const struct options *o, struct bm_msg *msg)
         if (err != BM_OK)
             return err;
     }
-    puts("ready");
-    notify_ready();
-    return fflush(stdout) == 0 ? BM_OK : bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
+    if (o->ready_fd >= 0) /* a worker: the process that started it says so for all */
+        return write(o->ready_fd, "", 1) == 1
+                   ? BM_OK
+                   : bm_fail(msg, BM_ERR_CLOSED, "the process that started this worker is gone");
+    return announce() ? BM_OK : bm_fail(msg, BM_ERR_IO, "cannot write to stdout");
 }
 
 static enum bm_err
@@ -235,7 +248,9 @@ open_chips(struct opener *opener, struct chips **out, struct bm_msg *msg)
 
     *out = NULL;
     if (opener->o->chips > 0)
-        return chips_many(opener->o->sim, opener->o->chips, open_chip, opener, out, msg);
+        return chips_many(opener->o->sim, opener->o->chips, open_chip, opener, out) == BM_OK
+                   ? BM_OK
+                   : bm_fail(msg, BM_ERR_MEM, "out of memory");
     if (opener->o->i2c != NULL) {
         err = backend_real_new(opener->loop, opener->o->i2c, &chip, msg);
         if (err == BM_OK)
@@ -255,7 +270,11 @@ open_chips(struct opener *opener, struct chips **out, struct bm_msg *msg)
 static enum bm_err
 make_room(struct options *o, struct bm_msg *msg)
 {
-    size_t need = FDS_RESERVE + o->chips * o->listen_count + (size_t)CHIPS_FDS * CHIPS_IDLE_MAX;
+    enum { CLIENTS_MIN = 64 };
+    size_t mine = o->server.workers > 1 ? o->chips / o->server.workers + 1 : o->chips;
+    size_t idle = mine < CHIPS_IDLE_MAX ? mine : CHIPS_IDLE_MAX;
+    size_t for_client = mine > idle ? 1 + CHIPS_FDS : 1;
+    size_t need = FDS_RESERVE + mine * o->listen_count + idle * CHIPS_FDS;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -265,16 +284,14 @@ make_room(struct options *o, struct bm_msg *msg)
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return bm_fail(
             msg, BM_ERR_IO, "cannot raise the limit of descriptors: %s", strerror(errno));
-    if (limit.rlim_max < need + SERVER_CLIENTS_MAX * (1 + (size_t)CHIPS_FDS))
+    if (limit.rlim_max < need + CLIENTS_MIN * for_client)
         return bm_fail(msg, BM_ERR_LIMIT,
             "%zu chips need %zu open files, this process may have %llu; raise the hard limit "
-            "(ulimit "
-            "-Hn, or LimitNOFILE= of systemd) or take fewer chips",
-            o->chips, need + SERVER_CLIENTS_MAX * (1 + (size_t)CHIPS_FDS),
-            (unsigned long long)limit.rlim_max);
-    o->server.clients_max = (limit.rlim_max - need) / (1 + CHIPS_FDS);
-    if (o->server.clients_max > o->chips + SERVER_CLIENTS_MAX)
-        o->server.clients_max = o->chips + SERVER_CLIENTS_MAX;
+            "(ulimit -Hn, or LimitNOFILE= of systemd), take fewer chips or more --workers",
+            o->chips, need + CLIENTS_MIN * for_client, (unsigned long long)limit.rlim_max);
+    o->server.clients_max = (limit.rlim_max - need) / for_client;
+    if (o->server.clients_max > mine + SERVER_CLIENTS_MAX)
+        o->server.clients_max = mine + SERVER_CLIENTS_MAX;
     return BM_OK;
 }
 
@@ -293,8 +310,9 @@ tell_client(int fd, const struct bm_msg *msg)
         log_debug("the client has left");
 }
 
+/* The life of the process that serves, or of one of several workers. */
 static int
-run(struct options *o)
+serve(struct options *o)
 {
     struct bm_msg msg = { "" };
     struct opener opener = { .o = o };
@@ -303,8 +321,6 @@ run(struct options *o)
     struct channel *channel = NULL;
     enum bm_err err = make_loop(&opener.loop, &msg);
 
-    if (err == BM_OK && o->chips > 0)
-        err = make_room(o, &msg);
     if (err == BM_OK && (o->simulation.lib = OSSL_LIB_CTX_new()) == NULL)
         err = bm_fail(&msg, BM_ERR_MEM, "out of memory");
     if (err == BM_OK)
@@ -330,9 +346,44 @@ run(struct options *o)
     return err == BM_OK ? 0 : failed(&msg);
 }
 
+static int
+be_worker(void *arg, size_t index, int ready_fd)
+{
+    struct options *o = arg;
+
+    o->server.worker = index;
+    o->ready_fd = ready_fd;
+    return serve(o);
+}
+
+static void
+workers_ready(void)
+{
+    if (!announce())
+        log_error("cannot write to stdout");
+}
+
+static int
+run(struct options *o)
+{
+    struct bm_msg msg = { "" };
+    int lock;
+    int code;
+
+    if (o->chips == 0)
+        return serve(o);
+    if (make_room(o, &msg) != BM_OK || chips_lock(o->sim, &lock, &msg) != BM_OK)
+        return failed(&msg);
+    code = o->server.workers > 1 ? workers_run(o->server.workers, be_worker, o, workers_ready)
+                                 : serve(o);
+    (void)close(lock);
+    return code;
+}
+
 enum {
     OPT_SIM = 1,
     OPT_CHIPS,
+    OPT_WORKERS,
     OPT_I2C,
     OPT_CLIENT,
     OPT_LISTEN,
@@ -437,6 +488,11 @@ take_option(struct options *o, int opt, const char *value)
         o->chips = number;
         o->simulation.named = true;
         return -1;
+    case OPT_WORKERS:
+        if (!take_number(&value, WORKERS_MAX, &number) || *value != '\0' || number == 0)
+            return misuse("--workers wants a number from 1 to 256");
+        o->server.workers = number;
+        return -1;
     case OPT_I2C:
         o->i2c = value;
         return -1;
@@ -521,6 +577,7 @@ parse_options(struct options *o, int argc, char **argv)
     static const struct option known[] = {
         { "sim", required_argument, NULL, OPT_SIM },
         { "chips", required_argument, NULL, OPT_CHIPS },
+        { "workers", required_argument, NULL, OPT_WORKERS },
         { "i2c", required_argument, NULL, OPT_I2C },
         { "client", required_argument, NULL, OPT_CLIENT },
         { "listen", required_argument, NULL, OPT_LISTEN },
@@ -565,6 +622,7 @@ main(int argc, char **argv)
             .clients_max = SERVER_CLIENTS_MAX,
             .group = PEER_NO_GROUP },
         .client = -1,
+        .ready_fd = -1,
         .channel.group = PEER_NO_GROUP,
         .level = LOG_INFO };
     int code = parse_options(&o, argc, argv);
@@ -587,6 +645,8 @@ main(int argc, char **argv)
     if ((o.channel.address == NULL) != (o.channel.key_file == NULL) ||
         (o.channel.address != NULL && o.chips > 0))
         return misuse("--channel and --scp-keys go together, with one chip");
+    if (o.server.workers > 1 && (o.chips == 0 || o.trace != NULL))
+        return misuse("--workers is for many chips (--chips), without --trace");
     if (o.listen_count == 0 && o.client < 0)
         return misuse("--listen is missing: where clients connect, as tcp:127.0.0.1:8050");
     return run(&o);

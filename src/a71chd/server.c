@@ -80,6 +80,8 @@ struct server {
     bool control_tcp;
     gid_t group;
     struct loop_timer *save;
+    size_t worker;
+    size_t workers;
 };
 
 /* There is room for a client again. */
@@ -512,6 +514,8 @@ server_new(
     s->loop = loop;
     s->chips = chips;
     s->client_max = o->clients_max;
+    s->worker = o->worker;
+    s->workers = o->workers > 1 ? o->workers : 1;
     s->deadline_ms = (int64_t)o->deadline_s * 1000;
     s->control_tcp = o->control_tcp;
     s->group = o->group;
@@ -631,7 +635,7 @@ listen_in_folder(struct server *s, const char *folder, struct bm_msg *msg)
 
     if (err == BM_OK && s->group != PEER_NO_GROUP)
         err = peer_share(folder, s->group, 0710, msg);
-    for (size_t i = 0; err == BM_OK && i < chips_count(s->chips); i++) {
+    for (size_t i = s->worker; err == BM_OK && i < chips_count(s->chips); i += s->workers) {
         char text[ADDRESS_TEXT_LEN];
         char name[CHIPS_NAME_LEN];
         struct address a;
@@ -644,7 +648,7 @@ listen_in_folder(struct server *s, const char *folder, struct bm_msg *msg)
         if (err == BM_OK)
             err = listen_at(s, &a, i, msg);
     }
-    if (err == BM_OK)
+    if (err == BM_OK && s->worker == 0)
         printf("listening unix-dir:%s\n", folder);
     return err;
 }
@@ -663,13 +667,13 @@ listen_at_ports(struct server *s, const char *text, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_ARG,
             "%s: %zu chips need unix-dir:PATH, or tcp:HOST:PORT with so many ports from PORT on",
             text, count);
-    for (size_t i = 0; err == BM_OK && i < count; i++) {
+    for (size_t i = s->worker; err == BM_OK && i < count; i += s->workers) {
         a = first;
         if (i > 0)
             address_add_port(&a, i);
         err = listen_at(s, &a, i, msg);
     }
-    if (err != BM_OK)
+    if (err != BM_OK || s->worker != 0)
         return err;
     if (count == 1)
         first = a; /* port 0 has become one */

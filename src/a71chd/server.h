@@ -24,6 +24,9 @@ enum {
 };
 
 struct server_options {
+    size_t worker;  /* of `workers`: listens for every chip whose number leaves this remainder; 0
+                       says */
+    size_t workers; /* where; 1 or 0: for all */
     unsigned deadline_s;
     size_t clients_max; /* SERVER_CLIENTS_MAX, or more when there are many chips */
     bool control_tcp;   /* clients over TCP may control: control.h */

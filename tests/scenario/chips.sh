@@ -110,4 +110,32 @@ stop third
 serve fourth --chips 3 --listen "unix-dir:$sockets" --listen "unix-dir:$sockets.more"
 check "the same chips as at sockets" is "$(last_line "unix:$sockets.more/0001" $select $get_key)" "$key1"
 stop fourth
+
+# several processes for the chips of one a71chd
+check_fails 2 "--workers without --chips is misuse" "$bin/a71chd" --sim "$work/chips" --workers 2 --listen "unix-dir:$sockets"
+workers_of()
+{
+    pgrep -P "$(cat "$work/$1.pid")"
+}
+serve fifth --chips 300 --workers 3 --listen "unix-dir:$sockets"
+check "ready comes once, when all workers are" is "$(grep -cE '^(ready|listening unix-dir:.*)$' "$work/fifth.log")" 2
+check "there are three" is "$(workers_of fifth | wc -l)" 3
+check "and all sockets" is "$(find "$sockets" -type s | wc -l)" 300
+check "the same chips as with one" is "$(last_line "unix:$sockets/0109" $select $get_key)" "$key109"
+check_output "each answers" '^300 answers, 300 different, 300 ok$' "$chips" "$sockets" 0 300 8091000100
+check_fails 1 "another a71chd cannot have them" "$bin/a71chd" --sim "$work/chips" --chips 300 --listen "unix-dir:$work/other"
+stop fifth
+check "SIGTERM ends all, cleanly" is "$(find "$sockets" -type s | wc -l)" 0
+serve sixth --chips 300 --workers 3 --listen "unix-dir:$sockets"
+kill -9 "$(workers_of sixth | tail -n 1)"
+end_of sixth
+check_output "a worker that dies ends the others, and is told" 'worker [0-9]+ was ended by signal 9; ending the others' cat "$work/sixth.log"
+serve seventh --chips 300 --workers 3 --listen "unix-dir:$sockets"
+workers=$(workers_of seventh)
+stop seventh KILL
+check "workers do not outlive the process that started them" \
+    wait_for 10 sh -c "! kill -0 $(echo $workers | tr '\n' ' ') 2>/dev/null"
+serve eighth --chips 300 --workers 2 --listen "unix-dir:$sockets"
+check "and another number of workers serves the same chips" is "$(last_line "unix:$sockets/0109" $select $get_key)" "$key109"
+stop eighth
 done_testing
