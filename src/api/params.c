@@ -419,16 +419,28 @@ json_span(struct span text)
     return json_stringn(text.len > 0 ? (const char *)text.ptr : "", text.len);
 }
 
+/* RFC 7468: lines of 64 characters */
 json_t *
 json_pem(struct span der)
 {
-    struct pki_cert *cert = NULL;
+    struct buf text = { 0 };
     struct buf pem = { 0 };
     json_t *value = NULL;
 
-    if (pki_cert_from_der(der, &cert, NULL) == BM_OK && pki_cert_to_pem(cert, &pem) == BM_OK)
-        value = json_span(buf_span(&pem));
-    pki_cert_free(cert);
+    if (base64_encode(&text, der) == BM_OK) {
+        struct rd r = rd_of(buf_span(&text));
+
+        buf_addf(&pem, "-----BEGIN CERTIFICATE-----\n");
+        while (rd_left(&r) > 0) {
+            struct span line = rd_span(&r, rd_left(&r) < 64 ? rd_left(&r) : 64);
+
+            buf_add(&pem, line.ptr, line.len);
+            buf_add(&pem, "\n", 1);
+        }
+        buf_addf(&pem, "-----END CERTIFICATE-----\n");
+        value = pem.failed ? NULL : json_span(buf_span(&pem));
+    }
+    buf_fini(&text);
     buf_fini(&pem);
     return value;
 }
