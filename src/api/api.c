@@ -214,6 +214,7 @@ api_open(const struct api_options *options, struct api **out, struct bm_msg *msg
     if (a == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory for the API");
     a->options = *options;
+    a->uncommitted_end = &a->uncommitted;
     err = http_open(&http, &a->http, msg);
     if (err != BM_OK) {
         free(a);
@@ -231,6 +232,12 @@ api_close(struct api *a)
     http_close(a->http);
     while (a->waiting != NULL)
         call_end(a->waiting);
+    while (a->uncommitted != NULL) {
+        struct call *c = a->uncommitted;
+
+        a->uncommitted = c->commit_next;
+        call_end(c);
+    }
     free(a);
 }
 

@@ -41,6 +41,11 @@ struct api_options {
      */
     enum bm_err (*commit)(void *arg, struct bm_msg *msg);
     void *commit_arg;
+    /*
+     * Commit soon, together with what else comes in this round of the loop, and then call
+     * api_committed. NULL: each change is committed on its own.
+     */
+    void (*commit_soon)(void *arg);
 };
 enum bm_err api_open(const struct api_options *options, struct api **out, struct bm_msg *msg);
 /*
@@ -49,6 +54,9 @@ enum bm_err api_open(const struct api_options *options, struct api **out, struct
  */
 void api_close(struct api *a);
 uint16_t api_port(const struct api *a);
+
+/* The group was committed, or (err) is lost: answer those who waited for it. */
+void api_committed(struct api *a, enum bm_err err, const struct bm_msg *msg);
 
 /* Every operation of the services' models, and whether it is built here. */
 typedef void (*api_operation_fn)(void *arg, const char *service, const char *name, bool built);

@@ -75,6 +75,8 @@ struct api {
     struct api_options options;
     struct http_server *http;
     struct call *waiting;
+    struct call *uncommitted; /* first asked, first answered */
+    struct call **uncommitted_end;
 };
 
 enum { PARAMS_MAX = 8 };
@@ -89,7 +91,10 @@ struct call {
     struct buf params[PARAMS_MAX]; /* of the query, decoded by param_text */
     size_t param_count;
     bool answered;
-    bool want_log; /* Invoke */
+    bool want_log;          /* Invoke */
+    unsigned commit_status; /* the answer when the group is committed */
+    json_t *commit_value;   /* NULL: nothing */
+    struct call *commit_next;
     struct call *next;
     struct call *prev;
 };
@@ -165,13 +170,13 @@ void call_reply_json(struct call *c, unsigned status, json_t *value);
 void call_reply_raw(struct call *c, unsigned status, const char *content_type, struct span body);
 
 /*
- * End of a mutating operation: refuse when `err` says so, else commit, and only then reply: 200 and
- * nothing, or `status` and `value` (taken in any case).
+ * End of a mutating operation: refuse when `err` says so, else reply when the group is committed:
+ * 200 and nothing, or `status` and `value` (taken in any case).
  */
 void call_finish(struct call *c, enum bm_err err, const struct bm_msg *msg);
 void call_finish_json(
     struct call *c, enum bm_err err, const struct bm_msg *msg, unsigned status, json_t *value);
-/* Make the open group durable; refuses and returns false when that fails. */
+/* Make the open group durable now; refuses and returns false when that fails. */
 bool call_commit(struct call *c);
 
 void call_wait(struct call *c);

@@ -207,6 +207,14 @@ call_refuse_err(struct call *c, enum bm_err err, const struct bm_msg *msg)
 
 /* ---- commit ---- */
 
+static void
+refuse_commit(struct call *c, const struct bm_msg *msg)
+{
+    call_refuse(c, UNAVAILABLE,
+        "Nothing was changed, because the registry could not be written: %s. Try again.",
+        msg->text);
+}
+
 bool
 call_commit(struct call *c)
 {
@@ -217,9 +225,54 @@ call_commit(struct call *c)
 
     if (err == BM_OK)
         return true;
-    call_refuse(c, UNAVAILABLE,
-        "Nothing was changed, because the registry could not be written: %s. Try again.", msg.text);
+    refuse_commit(c, &msg);
     return false;
+}
+
+static void
+reply_committed(struct call *c)
+{
+    if (c->commit_value != NULL)
+        call_reply_json(c, c->commit_status, json_incref(c->commit_value));
+    else
+        call_reply_empty(c, c->commit_status);
+}
+
+/* Takes `value`. Alone, or with the others of this round: one fsync for all of them. */
+static void
+finish(struct call *c, unsigned status, json_t *value)
+{
+    struct api *a = c->api;
+
+    c->commit_status = status;
+    c->commit_value = value;
+    if (a->options.commit_soon == NULL) {
+        if (call_commit(c))
+            reply_committed(c);
+        return;
+    }
+    *a->uncommitted_end = c;
+    a->uncommitted_end = &c->commit_next;
+    a->options.commit_soon(a->options.commit_arg);
+}
+
+void
+api_committed(struct api *a, enum bm_err err, const struct bm_msg *msg)
+{
+    struct call *c = a->uncommitted;
+
+    a->uncommitted = NULL;
+    a->uncommitted_end = &a->uncommitted;
+    while (c != NULL) {
+        struct call *next = c->commit_next;
+
+        if (err == BM_OK)
+            reply_committed(c);
+        else
+            refuse_commit(c, msg);
+        call_end(c);
+        c = next;
+    }
 }
 
 void
@@ -227,22 +280,23 @@ call_finish(struct call *c, enum bm_err err, const struct bm_msg *msg)
 {
     if (err != BM_OK)
         call_refuse_err(c, err, msg);
-    else if (call_commit(c))
-        call_reply_empty(c, 200);
+    else
+        finish(c, 200, NULL);
 }
 
 void
 call_finish_json(
     struct call *c, enum bm_err err, const struct bm_msg *msg, unsigned status, json_t *value)
 {
-    if (err != BM_OK) {
-        json_decref(value);
-        call_refuse_err(c, err, msg);
-    } else if (!call_commit(c)) {
-        json_decref(value);
-    } else {
-        call_reply_json(c, status, value);
+    if (err == BM_OK && value != NULL) {
+        finish(c, status, value);
+        return;
     }
+    json_decref(value);
+    if (err != BM_OK)
+        call_refuse_err(c, err, msg);
+    else
+        call_refuse(c, UNAVAILABLE, "Out of memory for the answer; try again.");
 }
 
 enum bm_err
@@ -304,5 +358,6 @@ call_end(struct call *c)
     for (size_t i = 0; i < c->param_count; i++)
         buf_fini(&c->params[i]);
     json_decref(c->body);
+    json_decref(c->commit_value);
     free(c);
 }

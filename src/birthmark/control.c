@@ -573,7 +573,17 @@ commit_group(struct control *c, struct bm_msg *msg)
         send_verdict(&c->verdicts[i]);
     }
     c->verdict_count = 0;
+    if (c->api != NULL)
+        api_committed(c->api, err, msg);
     return err;
+}
+
+static void
+commit_soon_for_api(void *arg)
+{
+    struct control *c = arg;
+
+    c->commit_now = true;
 }
 
 static enum bm_err
@@ -660,6 +670,7 @@ open_services(struct control *c, struct bm_msg *msg)
         .publish = publish_from_api,
         .publish_arg = c,
         .commit = commit_for_api,
+        .commit_soon = commit_soon_for_api,
         .commit_arg = c };
     enum bm_err err;
     char url[128];
