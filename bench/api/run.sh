@@ -45,10 +45,7 @@ if command -v moto_server >/dev/null; then
     echo "== moto_server, as many certificates as it registers first"
     start moto moto_server -H 127.0.0.1 -p 45660
     wait_for 20 curl -s http://127.0.0.1:45660/
-    for what in "register $work/bench"; do
-        # shellcheck disable=SC2086
-        "$load" 45660 $what 1000 1 "$(cat "$work/moto.pid")"
-    done
+    "$load" 45660 register "$work/bench" 1000 1 "$(cat "$work/moto.pid")"
     timeout 60 aws --endpoint-url http://127.0.0.1:45660 iot list-certificates --output text --query 'certificates[].certificateId' | tr '\t' '\n' >"$work/ids"
     for what in "describe $work/ids" "update $work/ids"; do
         # shellcheck disable=SC2086
