@@ -139,7 +139,9 @@ decode_body(struct call *c)
             c, "The body has %zu bytes; at most %d are read.", body.len, JSON_BODY_MAX);
         return false;
     }
-    c->body = body.len > 0 ? json_loadb((const char *)body.ptr, body.len, 0, &at) : json_object();
+    c->body = body.len > 0
+                  ? json_loadb((const char *)body.ptr, body.len, JSON_REJECT_DUPLICATES, &at)
+                  : json_object();
     if (json_is_object(c->body))
         return true;
     if (c->body != NULL)

@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -694,12 +695,27 @@ open_services(struct control *c, struct bm_msg *msg)
     return BM_OK;
 }
 
+/* Each connection of the API and each worker needs one. */
+static void
+raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("at most %llu descriptors: few connections to the API can be open at once",
+            (unsigned long long)limit.rlim_cur);
+}
+
 static enum bm_err
 start(struct control *c, struct bm_msg *msg)
 {
     struct control_up up = { 0 };
     enum bm_err err;
 
+    raise_descriptors();
     if (loop_new(&c->loop) != BM_OK || loop_settle(c->loop, settle, c) != BM_OK ||
         loop_signal(c->loop, SIGTERM, on_term, c) != BM_OK)
         return bm_fail(msg, BM_ERR_IO, "cannot make an event loop: %s", strerror(errno));

@@ -32,7 +32,7 @@
 enum {
     REPLY_HEADERS_MAX = 16,
     CONNECTION_MEMORY = 64 * 1024, /* bounds the request line and headers together */
-    CONNECTIONS_MAX = 1000,
+    CONNECTIONS_MAX = 4000,
     DRAIN_MAX = 1024 * 1024, /* what is read and dropped of a chunked body beyond body_max */
 };
 
