@@ -185,8 +185,10 @@ check_code 4 "default is not activated" "$work/nodefault.cnf" device.pem ref.pem
 check_code 5 "an ordinary key" "$conf" device.pem peer.key
 check_code 7 "the certificate of another key" "$conf" foreign.pem ref.pem
 sed 's/^e2a71ch = /a71ch = /' "$conf" >name.cnf
-check_code 11 "a name that sorts before default" "$work/name.cnf" device.pem ref.pem
-check_output "and says what to do" 'cure: load the provider as e2a71ch' sh -c "OPENSSL_CONF='$work/name.cnf' '$tool' openssl check ref.pem 2>&1 || :"
+# the signature itself goes wrong in 3.0; in 3.5 here only in other programs
+with_conf "$work/name.cnf" "$tool" openssl check ref.pem >out 2>&1
+case $? in 11 | 4) ok "self-test: a name that sorts before default" ;; *) not_ok "self-test: a name that sorts before default" out ;; esac
+check_output "and says what to do" 'cure: (load the provider as e2a71ch|.*a71chConfig openssl setup)' sh -c "OPENSSL_CONF='$work/name.cnf' '$tool' openssl check ref.pem 2>&1 || :"
 "$tool" "$A71CH_ADDRESS" gen pair -x 1 >/dev/null
 check_fails 10 "self-test: the slot holds another key now" chip "$tool" openssl check other.pem
 "$tool" "$A71CH_ADDRESS" erase pair -x 1 >/dev/null
