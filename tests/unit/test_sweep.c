@@ -8,6 +8,8 @@
  * What no host can notice is left out: a wrong bit of data in the clear, for the links have no
  * checksum. Under SCP03 nothing is left out.
  *
+ * And what the kernel may refuse is said with its cure.
+ *
  * Library, daemon and chip run in this one process, on a clock that stands still but when somebody
  * sleeps (the linker wraps the system calls), so a run takes well below a millisecond. The suite
  * tries a few places for each damaged byte; BIRTHMARK_SWEEP=full tries many more.
@@ -64,10 +66,14 @@ static struct world {
     struct sim_options options;
     struct backend *backend;
     struct i2c *bus;       /* I2C, or */
+    int idle;              /* its listener, to whom nobody comes */
     struct server *server; /* sockets */
     struct chips *chips;
-    int device;     /* open descriptor, or -1 */
-    int64_t now_us; /* of the clock */
+    int device;            /* open descriptor, or -1 */
+    unsigned long refused; /* ioctl that fails with this errno; 0: open does */
+    int refusal;           /* 0: none */
+    unsigned long lacks;   /* functions that the adapter does not have */
+    int64_t now_us;        /* of the clock */
     unsigned rounds;
 } w;
 
@@ -114,6 +120,10 @@ __wrap_open64(const char *path, int flags, ...)
     va_list ap;
     mode_t mode;
 
+    if (strcmp(path, DEVICE) == 0 && w.refusal != 0 && w.refused == 0) {
+        errno = w.refusal;
+        return -1;
+    }
     if (strcmp(path, DEVICE) == 0)
         return w.device = eventfd(0, EFD_CLOEXEC);
     va_start(ap, flags);
@@ -187,8 +197,13 @@ __wrap_ioctl(int fd, unsigned long request, ...)
     va_end(ap);
     if (fd != w.device)
         return __real_ioctl(fd, request, arg);
+    if (w.refusal != 0 && request == w.refused) {
+        serve(1000);
+        errno = w.refusal;
+        return -1;
+    }
     if (request == I2C_FUNCS)
-        *(unsigned long *)arg = I2C_FUNC_I2C | I2C_FUNC_SMBUS_READ_BLOCK_DATA;
+        *(unsigned long *)arg = (I2C_FUNC_I2C | I2C_FUNC_SMBUS_READ_BLOCK_DATA) & ~w.lacks;
     if (request != I2C_RDWR)
         return 0;
     all = arg;
@@ -358,9 +373,8 @@ world_open(const char *address, const char *rule)
     w.rounds = 0;
     w.device = -1;
     if (strncmp(address, "i2c:", 4) == 0) {
-        int idle = eventfd(0, EFD_CLOEXEC); /* a listener to whom nobody comes */
-
-        assert_int_equal(i2c_new(w.loop, w.backend, idle, &w.bus), BM_OK);
+        w.idle = eventfd(0, EFD_CLOEXEC);
+        assert_int_equal(i2c_new(w.loop, w.backend, w.idle, &w.bus), BM_OK);
         return;
     }
     assert_int_equal(chips_one(w.backend, &w.chips), BM_OK);
@@ -371,6 +385,8 @@ static void
 world_close(void)
 {
     i2c_free(w.bus);
+    if (w.bus != NULL)
+        (void)close(w.idle);
     server_free(w.server);
     if (w.chips != NULL)
         chips_free(w.chips);
@@ -651,6 +667,51 @@ enum { FRAMES = sizeof frame_kinds / sizeof *frame_kinds };
 enum { EXCHANGES = sizeof exchange_kinds / sizeof *exchange_kinds };
 
 static void
+trouble_with_the_bus_is_named_with_its_cure(void **state)
+{
+    static const struct {
+        unsigned long request;
+        int cause;
+        unsigned long lacks;
+        const char *says, *cure;
+    } rows[] = {
+        { 0, ENOENT, 0, "cannot open the bus: No such file or directory", "i2cdetect -l" },
+        { 0, EACCES, 0, "cannot open the bus: Permission denied", "user of the group i2c" },
+        { I2C_FUNCS, ENOTTY, 0, "ioctl I2C_FUNCS: Inappropriate ioctl", "is it an i2c-dev device" },
+        { I2C_SLAVE, EBUSY, 0, "ioctl I2C_SLAVE: Device or resource busy", "unbind it" },
+        { I2C_PEC, EOPNOTSUPP, 0, "ioctl I2C_PEC: Operation not supported", "without PEC" },
+        { 0, 0, I2C_FUNC_SMBUS_READ_BLOCK_DATA, "lacks plain I2C or SMBus block read", "i2c-gpio" },
+        { 0, 0, I2C_FUNC_I2C, "lacks plain I2C or SMBus block read", "i2c-gpio" },
+        { I2C_RDWR, ENXIO, 0, "nobody answers at address 0x48", "wiring and power" },
+        { I2C_RDWR, EREMOTEIO, 0, "nobody answers at address 0x48", "i2cdetect" },
+        { I2C_RDWR, ETIMEDOUT, 0, "stuck (ioctl I2C_RDWR: Connection timed out)", "off and on" },
+        { I2C_RDWR, EAGAIN, 0, "another master took the bus", "let one of them" },
+        { I2C_RDWR, EPROTO, 0, "no length from 1 to 32", "power good" },
+        { I2C_RDWR, EIO, 0, "ioctl I2C_RDWR: Input/output error", "connect again" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static const a71ch_options options = { .connect_timeout_ms = 500 };
+        a71ch *chip;
+
+        world_open("i2c:" DEVICE, NULL);
+        w.refused = rows[i].request;
+        w.refusal = rows[i].cause;
+        w.lacks = rows[i].lacks;
+        assert_int_equal(a71ch_open("i2c:" DEVICE, &options, &chip), A71CH_ERR_CONNECT);
+        w.refusal = 0;
+        w.lacks = 0;
+        if (strstr(a71ch_message(chip), rows[i].says) == NULL ||
+            strstr(a71ch_message(chip), rows[i].cure) == NULL)
+            fail_msg("row %zu says '%s'", i, a71ch_message(chip));
+        assert_int_equal(a71ch_errno(chip), rows[i].lacks != 0 ? EOPNOTSUPP : rows[i].cause);
+        a71ch_close(chip);
+        world_close();
+    }
+}
+
+static void
 every_frame_on_i2c(void **state)
 {
     (void)state;
@@ -725,6 +786,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trouble_with_the_bus_is_named_with_its_cure),
         cmocka_unit_test(every_frame_on_i2c),
         cmocka_unit_test(every_exchange_on_i2c),
         cmocka_unit_test(every_exchange_on_a_socket),
