@@ -113,4 +113,7 @@ a71ch_result host_check_index(a71ch *chip, const char *what, unsigned index, uns
 a71ch_result host_check_slots(a71ch *chip, unsigned index, unsigned blocks);
 uint8_t host_slots(unsigned index, unsigned blocks);
 
+/* Which of the segments of storage are frozen: the end of the credential map, SPEC a71ch 1.7. */
+a71ch_result host_frozen(a71ch *chip, size_t segments, bool frozen[A71CH_MAP_MAX]);
+
 #endif

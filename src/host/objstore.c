@@ -81,25 +81,6 @@ objstore_load(a71ch *chip, struct objtable *t)
 }
 
 static a71ch_result
-load_frozen(a71ch *chip, const struct objtable *t, bool frozen[OBJTABLE_SEGMENTS_MAX])
-{
-    uint8_t map[A71CH_MAP_MAX];
-    size_t len;
-    size_t segments = t->gp_size / OBJTABLE_SEGMENT;
-    a71ch_result res = a71ch_get_credential_map(chip, map, &len);
-
-    if (res != A71CH_OK)
-        return res;
-    if (len < segments)
-        return host_fail(chip, A71CH_ERR_RESPONSE,
-            "the chip's credential map has %zu bytes, too few for its %zu segments of storage", len,
-            segments);
-    for (size_t i = 0; i < segments; i++) /* the map's end: SPEC 1.7 */
-        frozen[i] = (map[len - segments + i] & 0xf) == 0xf;
-    return A71CH_OK;
-}
-
-static a71ch_result
 write_slots(a71ch *chip, const struct objtable *t, size_t from, size_t count)
 {
     uint8_t bytes[SLOTS_AT_ONCE * OBJTABLE_ENTRY];
@@ -223,7 +204,7 @@ objstore_begin(a71ch *chip, struct storage *s)
     size_t size;
 
     if (res == A71CH_OK)
-        res = load_frozen(chip, t, s->frozen);
+        res = host_frozen(chip, t->gp_size / OBJTABLE_SEGMENT, s->frozen);
     if (res != A71CH_OK)
         return res;
     size = objtable_size(t->count > 0 ? t->count : 1);

@@ -107,34 +107,46 @@ a71ch_gp_write(a71ch *chip, unsigned offset, const uint8_t *data, size_t len)
     return res;
 }
 
+a71ch_result
+host_frozen(a71ch *chip, size_t segments, bool frozen[A71CH_MAP_MAX])
+{
+    uint8_t map[A71CH_MAP_MAX];
+    size_t len;
+    a71ch_result res = a71ch_get_credential_map(chip, map, &len);
+
+    if (res != A71CH_OK)
+        return res;
+    if (len < segments)
+        return host_fail(chip, A71CH_ERR_RESPONSE,
+            "the chip's credential map has %zu bytes, too few for its %zu segments of storage", len,
+            segments);
+    for (size_t i = 0; i < segments; i++)
+        frozen[i] = (map[len - segments + i] & 0xf) == FROZEN;
+    return A71CH_OK;
+}
+
 /* The first frozen segment that `len` bytes at `offset` touch, as a failure. */
 static a71ch_result
 check_frozen(a71ch *chip, unsigned offset, size_t len)
 {
-    uint8_t map[A71CH_MAP_MAX];
-    size_t map_len;
+    bool frozen[A71CH_MAP_MAX];
     size_t segments;
     a71ch_module_info info;
     a71ch_result res = a71ch_get_module_info(chip, &info);
 
-    if (res == A71CH_OK)
-        res = a71ch_get_credential_map(chip, map, &map_len);
     if (res != A71CH_OK)
         return res;
     segments = info.gp_size / A71CH_SEGMENT_LEN;
-    if (segments > map_len)
-        return host_fail(chip, A71CH_ERR_RESPONSE,
-            "the chip's credential map has %zu bytes, too few for its %zu segments of storage",
-            map_len, segments);
+    res = host_frozen(chip, segments, frozen);
     for (size_t i = offset / A71CH_SEGMENT_LEN;
-         i < segments && i * A71CH_SEGMENT_LEN < offset + len; i++) {
-        if ((map[map_len - segments + i] & 0xf) == FROZEN)
-            return host_fail(chip, A71CH_ERR_FROZEN,
+         res == A71CH_OK && i < segments && i * A71CH_SEGMENT_LEN < offset + len; i++) {
+        if (frozen[i])
+            res = host_fail(chip, A71CH_ERR_FROZEN,
                 "cannot write storage at offset %u: the segment at offset %zu is frozen; nothing "
                 "was written",
                 offset, i * A71CH_SEGMENT_LEN);
     }
-    return A71CH_OK;
+    return res;
 }
 
 a71ch_result
