@@ -184,7 +184,10 @@ release(struct conn *c)
         free(p);
     }
     free(c->client_id);
+    free(c->subscriptions);
     c->client_id = NULL;
+    c->subscriptions = NULL;
+    c->subscription_count = 0;
     c->policies = NULL;
     c->next_policies = NULL;
     c->watch = NULL;

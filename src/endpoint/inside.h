@@ -43,7 +43,8 @@ enum {
     ANONYMOUS_RECORDS = 100, /* per second and worker: peers that proved no certificate */
     KEEP_ALIVE_MIN_S = 30,   /* SPEC aws-iot 6.2 */
     KEEP_ALIVE_MAX_S = 1200,
-    SLASHES_MAX = 7, /* SPEC aws-iot 6.3 */
+    SLASHES_MAX = 7,        /* SPEC aws-iot 6.3 */
+    SUBSCRIPTIONS_MAX = 50, /* of a connection, SPEC aws-iot 6.4 */
     PEER_TEXT = TIMELINE_PEER_MAX + 1,
 };
 
@@ -223,6 +224,8 @@ struct conn {
     struct policy_set *waits_for;
     struct conn *wait_next;
     struct partial_sub *partials;
+    uint64_t *subscriptions; /* hashes of the filters; NULL: none yet */
+    size_t subscription_count;
 };
 
 struct queued {

@@ -196,28 +196,47 @@ publish_allowed(struct conn *c, const struct mqtt_publish *m)
     return v == POLICY_ALLOWED;
 }
 
+static bool
+send_to_rules(struct conn *c, const struct mqtt_publish *m)
+{
+    struct worker *w = c->w;
+
+    w->tx.type = LINK_INGRESS;
+    w->tx.request = 0;
+    memcpy(w->tx.u.ingress.cert_id, c->cert_id, sizeof c->cert_id);
+    w->tx.u.ingress.client_id = span_str(c->client_id);
+    w->tx.u.ingress.topic = m->topic;
+    w->tx.u.ingress.payload = m->payload;
+    if (control_send(w) == BM_OK) {
+        return true;
+    }
+    log_warn("a message for the rules was lost: control is gone or its queue is full client=%s",
+        c->client_id);
+    return false;
+}
+
 /* Rules see a message where it enters; once is enough, whatever number of filters match. */
 static void
 tell_rules(struct conn *c, const struct mqtt_publish *m)
 {
-    struct worker *w = c->w;
+    for (size_t i = 0; i < c->w->filter_count; i++) {
+        if (mqtt_match(c->w->filters[i], m->topic)) {
+            (void)send_to_rules(c, m);
+            return;
+        }
+    }
+}
 
-    for (size_t i = 0; i < w->filter_count; i++) {
-        if (!mqtt_match(w->filters[i], m->topic)) {
-            continue;
-        }
-        w->tx.type = LINK_INGRESS;
-        w->tx.request = 0;
-        memcpy(w->tx.u.ingress.cert_id, c->cert_id, sizeof c->cert_id);
-        w->tx.u.ingress.client_id = span_str(c->client_id);
-        w->tx.u.ingress.topic = m->topic;
-        w->tx.u.ingress.payload = m->payload;
-        if (control_send(w) != BM_OK) {
-            log_warn("a message for the rules was lost: control is gone or its queue is full "
-                     "client=%s",
-                c->client_id);
-        }
-        return;
+/* For one rule and nobody else; acknowledged when the rules have it. SPEC aws-iot 6.3, 8 */
+static void
+basic_ingest(struct conn *c, const struct mqtt_publish *m)
+{
+    bool taken = send_to_rules(c, m);
+
+    if (m->qos == 1 && taken) {
+        mqtt_build_puback(&c->out, c->level, m->packet_id, 0);
+    } else if (m->qos == 1 && c->level == 5) { /* level 4 cannot be told; it sends it again */
+        mqtt_build_puback(&c->out, 5, m->packet_id, REASON_QUOTA);
     }
 }
 
@@ -232,6 +251,10 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     if (!check_publish(c, &m) || !publish_allowed(c, &m)) {
+        return;
+    }
+    if (begins(m.topic, "$aws/rules/")) {
+        basic_ingest(c, &m);
         return;
     }
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
@@ -360,6 +383,51 @@ note_partial(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
     return true;
 }
 
+/*
+ * Note the filters that go to the broker, by hash: false when they are more than a connection may
+ * have, which ends it. SPEC aws-iot 6.4
+ */
+static bool
+note_subscriptions(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        uint64_t key = index_hash(c->w->seed, s->filters[i].filter);
+        size_t at = 0;
+
+        while (at < c->subscription_count && c->subscriptions[at] != key) {
+            at++;
+        }
+        if ((denied >> i & 1) != 0 || at < c->subscription_count) {
+            continue;
+        }
+        if (c->subscriptions == NULL) {
+            c->subscriptions = calloc(SUBSCRIPTIONS_MAX, sizeof *c->subscriptions);
+        }
+        if (c->subscriptions == NULL || at == SUBSCRIPTIONS_MAX) {
+            conn_dismiss(
+                c, CAUSE_TOO_LARGE, REASON_QUOTA, "subscriptions_max=%d", SUBSCRIPTIONS_MAX);
+            return false;
+        }
+        c->subscriptions[c->subscription_count++] = key;
+    }
+    return true;
+}
+
+static void
+forget_subscriptions(struct conn *c, const struct mqtt_subscribe *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        uint64_t key = index_hash(c->w->seed, s->filters[i].filter);
+
+        for (size_t at = 0; at < c->subscription_count; at++) {
+            if (c->subscriptions[at] == key) {
+                c->subscriptions[at] = c->subscriptions[--c->subscription_count];
+                break;
+            }
+        }
+    }
+}
+
 static void
 suback_denied(struct conn *c, const struct mqtt_subscribe *s)
 {
@@ -432,6 +500,9 @@ client_subscribe(struct conn *c, const struct mqtt_packet *p)
             return;
         }
     }
+    if (!note_subscriptions(c, &s, denied)) {
+        return;
+    }
     if (denied == (1u << s.count) - 1) {
         suback_denied(c, &s);
     } else if (denied != 0 && !note_partial(c, &s, denied)) {
@@ -458,6 +529,7 @@ client_unsubscribe(struct conn *c, const struct mqtt_packet *p)
             return;
         }
     }
+    forget_subscriptions(c, &s);
     forward_filters(c, MQTT_UNSUBSCRIBE, &s, 0);
     presence_subscriptions(c, "unsubscribed", &s, 0);
 }

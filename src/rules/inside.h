@@ -35,6 +35,12 @@ struct action {
     size_t header_count;
 };
 
+/* How much was said of something in a second. */
+struct recorded {
+    int64_t second; /* of the last record */
+    unsigned count; /* in it */
+};
+
 struct rule {
     struct rule *next;
     unsigned refs;
@@ -46,10 +52,7 @@ struct rule {
     struct action error_action;
     bool has_error_action;
     struct rules_count count;
-    struct recorded {
-        int64_t second; /* of the last record */
-        unsigned count; /* in it */
-    } recorded[2];      /* matches, failures */
+    struct recorded recorded[2]; /* matches, failures */
 };
 
 struct rules {
@@ -65,6 +68,7 @@ struct rules {
     struct republished *first; /* to be evaluated, in order */
     struct republished **last;
     bool draining;
+    struct recorded ingest_unknown; /* messages for rules that are not there */
 };
 
 /* One rule on one message. Borrows the message's bytes, but in a copy (waiting.c). */

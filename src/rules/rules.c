@@ -175,6 +175,15 @@ rules_close(struct rules *r)
 
 /* ---- evaluation. SPEC aws-iot 5.1, 5.4 ---- */
 
+/* One of the first of this second. */
+static bool
+is_rationed(struct recorded *last, int64_t second)
+{
+    if (last->second != second)
+        *last = (struct recorded){ second, 0 };
+    return last->count++ < RECORDS_PER_SECOND;
+}
+
 /*
  * What happens to the cloud's own events is all recorded; of the other messages, which can be
  * thousands a second, some matches and some failures a rule and second. The counts have all.
@@ -188,9 +197,7 @@ is_recorded(struct evaluation *e, struct recorded *last)
     if (e->m.topic.len >= sizeof events - 1 &&
         memcmp(e->m.topic.ptr, events, sizeof events - 1) == 0)
         return true;
-    if (last->second != second)
-        *last = (struct recorded){ second, 0 };
-    return last->count++ < RECORDS_PER_SECOND;
+    return is_rationed(last, second);
 }
 
 void
@@ -268,12 +275,55 @@ make_trace_id(char out[40])
         out, 40, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
 }
 
+/*
+ * Basic Ingest: `$aws/rules/NAME/rest` is for the rule NAME alone, whatever its FROM, and the rule
+ * sees `rest`. SPEC aws-iot 5.2, 8. False: an ordinary topic.
+ */
+static bool
+ingest_topic(struct span topic, struct span *name, struct span *rest)
+{
+    const struct span prefix = span_str("$aws/rules/");
+    struct rd r = rd_of(topic);
+    const uint8_t *slash;
+
+    if (!span_eq(rd_span(&r, prefix.len), prefix))
+        return false;
+    slash = rd_left(&r) > 0 ? memchr(r.pos, '/', rd_left(&r)) : NULL;
+    *name = rd_span(&r, slash != NULL ? (size_t)(slash - r.pos) : rd_left(&r));
+    (void)rd_u8(&r); /* the slash, when there is one */
+    *rest = slash != NULL ? rd_rest(&r) : span_str("");
+    return true;
+}
+
+static bool
+is_for(const struct rule *rule, const struct rules_message *m, const struct span *name)
+{
+    if (rule->disabled)
+        return false;
+    return name != NULL ? span_eq(span_str(rule->name), *name)
+                        : mqtt_match(span_str(sql_filter(rule->sql)), m->topic);
+}
+
+static void
+say_unknown(struct rules *r, struct span name, int64_t now_ms)
+{
+    if (is_rationed(&r->ingest_unknown, now_ms / 1000))
+        log_warn("a message for the rule '%.*s' is dropped: there is no such rule, or it is "
+                 "disabled; see `aws iot list-topic-rules`",
+            (int)(name.len < REGISTRY_NAME_MAX ? name.len : REGISTRY_NAME_MAX),
+            (const char *)name.ptr);
+}
+
 static void
 evaluate(struct rules *r, const struct rules_message *m, unsigned hops)
 {
     struct evaluation e = { .rules = r, .cert_id = m->cert_id, .hops = hops };
+    struct span name;
+    struct span rest;
+    bool ingest = ingest_topic(m->topic, &name, &rest);
+    bool found = false;
 
-    e.m = (struct sql_message){ .topic = m->topic,
+    e.m = (struct sql_message){ .topic = ingest ? rest : m->topic,
         .payload = m->payload.len > 0 ? m->payload : span_str(""),
         .client_id = m->client_id,
         .account = r->account,
@@ -284,14 +334,17 @@ evaluate(struct rules *r, const struct rules_message *m, unsigned hops)
         e.m.principal = e.principal;
     }
     for (struct rule *rule = r->rules; rule != NULL; rule = rule->next) {
-        if (rule->disabled || !mqtt_match(span_str(sql_filter(rule->sql)), m->topic))
+        if (!is_for(rule, m, ingest ? &name : NULL))
             continue;
+        found = true;
         e.rule = rule;
         if (e.trace_id[0] == '\0')
             make_trace_id(e.trace_id);
         evaluation_run(&e);
         sql_message_forget(&e.m);
     }
+    if (ingest && !found)
+        say_unknown(r, name, e.m.now_ms);
     evaluation_fini(&e);
 }
 

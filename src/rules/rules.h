@@ -60,7 +60,8 @@ const char *rules_filter(const struct rules *r, size_t i);
 bool rules_count_of(const struct rules *r, const char *name, struct rules_count *out);
 
 /*
- * A message that entered. Runs the actions of every matching rule; failures go to the timeline and
+ * A message that entered. Runs the actions of every matching rule, or with a topic of Basic Ingest
+ * (`$aws/rules/NAME/rest`) those of that rule; failures go to the timeline and
  * the log, never to the caller. The caller commits the registry: what the rules caused is in its
  * group.
  */

@@ -75,4 +75,8 @@ rule ask "SELECT aws_lambda('arn:aws:lambda:us-east-1:000000000000:function:twic
 as a mosquitto_pub -q 1 -t ask/1 -m '{"n": 21}'
 check "aws_lambda() in SELECT gets its answer" wait_for 20 got sub 'answers/1 {"twice":42}'
 check_output "explain shows a rule that failed, with its cause" 'an action failed.*answer 404' "$bin/birthmark" explain --dir "$work/cloud" a
+check "basic ingest: a rule that no topic reaches" rule direct "SELECT temp, topic() AS topic FROM 'never/published'" "$(republish hot/direct)"
+check "is acknowledged" as a mosquitto_pub -q 1 -t '$aws/rules/direct/dt/cellar' -m '{"temp":1}'
+check "and runs, and sees the topic behind its name" wait_for 10 got sub 'hot/direct {"temp":1,"topic":"dt/cellar"}'
+check_fails 7 "nobody subscribes to it" as a mosquitto_sub -E -t '$aws/rules/direct/#'
 done_testing

@@ -328,6 +328,26 @@ disabled_rules_do_not_run_and_changes_are_told(void **state)
 /* ---- republish ---- */
 
 #define REPUBLISH(topic) "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"" topic "\",\"qos\":1}}"
+
+static void
+basic_ingest_runs_the_named_rule_only(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+
+    add_rule(w, "one", RULE("a/+", REPUBLISH("out/${topic()}")));
+    add_rule(w, "two", RULE("b/#", REPUBLISH("wrong")));
+    send(w, "$aws/rules/one/b/c", "{}");
+    assert_int_equal(rw->published, 1);
+    assert_string_equal(buf_cstr(&rw->last), "out/b/c\n{}");
+    send(w, "$aws/rules/one", "{}"); /* nothing behind the name */
+    assert_int_equal(rw->published, 2);
+    assert_string_equal(buf_cstr(&rw->last), "out/\n{}");
+    send(w, "$aws/rules/on/b", "{}");
+    send(w, "$aws/rules/one2/b", "{}");
+    send(w, "$aws/rules//b", "{}");
+    assert_int_equal(rw->published, 2);
+}
 #define SQL_RULE(sql, action, more)                                                                \
     "{\"sql\":\"" sql "\",\"awsIotSqlVersion\":\"2016-03-23\",\"actions\":[" action "]" more "}"
 
@@ -544,6 +564,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(payload_is_checked_when_the_rule_is_made),
         TEST(matching_message_reaches_the_function_as_it_is),
+        TEST(basic_ingest_runs_the_named_rule_only),
         TEST(without_permission_nothing_runs_and_the_record_has_the_command),
         TEST(action_that_cannot_run_is_recorded_and_the_next_one_runs),
         TEST(disabled_rules_do_not_run_and_changes_are_told),

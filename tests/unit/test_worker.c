@@ -1564,6 +1564,57 @@ message_for_a_rule_goes_to_control_too(void **state)
 
 /* Publishers wait for a control process that is slow; no message for a rule is lost. */
 static void
+basic_ingest_goes_to_control_and_not_to_the_broker(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in5(f, &f->other, "b");
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    say_publish(&a, 4, 1, "$aws/rules/r/t/x", "for the rule");
+    expect(&a, LIT("\x40\x02\x00\x0a"));
+    while (f->ingresses == 0) {
+        assert_true(clock_mono_ms() < end);
+        pump(f, -1, 0, 20);
+    }
+    assert_string_equal(f->ingress_topic, "$aws/rules/r/t/x");
+    assert_string_equal(f->ingress_payload, "for the rule");
+    say_subscribe(&b, 5, "$aws/rules/r/#", 1); /* nobody can */
+    expect(&b, LIT("\x90\x04\x00\x14\x00\x87"));
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+fifty_subscriptions_are_granted_and_one_more_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "d");
+    char filter[16];
+    struct mqtt_packet p;
+    size_t from;
+
+    for (int i = 0; i < 50; i++) {
+        (void)snprintf(filter, sizeof filter, "t/%d", i);
+        say_subscribe(&d, 5, filter, 0);
+        expect(&d, LIT("\x90\x04\x00\x14\x00\x00"));
+    }
+    say_subscribe(&d, 5, "t/49", 1); /* again is not one more */
+    expect(&d, LIT("\x90\x04\x00\x14\x00\x01"));
+    device_send(&d, LIT("\xa2\x09\x00\x15\x00\x00\x04t/49"));
+    assert_true(device_next(&d, &p));
+    assert_int_equal(p.type, MQTT_UNSUBACK);
+    say_subscribe(&d, 5, "t/50", 1); /* in its place */
+    expect(&d, LIT("\x90\x04\x00\x14\x00\x01"));
+    from = f->record_count;
+    say_subscribe(&d, 5, "t/51", 1);
+    expect(&d, LIT("\xe0\x01\x97"));
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_TOO_LARGE), "subscriptions_max=50");
+    device_free(&d);
+}
+
+static void
 slow_control_holds_publishers_back_and_misses_nothing(void **state)
 {
     enum { MESSAGES = 200, SIZE = 100000 };
@@ -2092,6 +2143,8 @@ main(void)
         KNOWN(topic_alias_was_not_offered_and_is_refused),
         KNOWN(filter_with_hash_does_not_match_its_parent),
         KNOWN(message_for_a_rule_goes_to_control_too),
+        KNOWN(basic_ingest_goes_to_control_and_not_to_the_broker),
+        KNOWN(fifty_subscriptions_are_granted_and_one_more_ends_the_connection),
         KNOWN(slow_control_holds_publishers_back_and_misses_nothing),
         KNOWN(deactivated_device_is_kicked_and_its_will_fires),
         KNOWN(disconnect_fires_no_will_and_a_lost_connection_does),
