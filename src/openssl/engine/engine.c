@@ -241,7 +241,8 @@ load_strings(void)
 {
     (void)pthread_mutex_lock(&lock);
     if (bound++ == 0) {
-        library = ERR_get_next_error_library();
+        if (library == 0) /* the tables keep the number they were once given */
+            library = ERR_get_next_error_library();
         library_name[0].error = ERR_PACK(library, 0, 0);
         (void)ERR_load_strings(library, reason_strings);
         (void)ERR_load_strings(library, library_name);

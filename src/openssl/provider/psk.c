@@ -20,7 +20,6 @@ psk_look(struct span secret)
 {
     struct psk found = { .found = PSK_NONE };
     struct rd r = rd_of(secret);
-
     uint8_t kind;
 
     if (!refpsk_claims(secret))
@@ -71,7 +70,7 @@ psk_look_premaster(struct span premaster)
     struct span psk = rd_span(&r, rd_u16(&r));
 
     if (!rd_done(&r))
-        return found; /* no PSK, and then no stand-in either */
+        return found; /* another key exchange's */
     found.psk = psk_look(psk);
     if (psk_look(other).found == PSK_SHARED) {
         found.other = PSK_OTHER_SHARED;
