@@ -24,9 +24,8 @@ enum {
 };
 
 struct server_options {
-    size_t worker;  /* of `workers`: listens for every chip whose number leaves this remainder; 0
-                       says */
-    size_t workers; /* where; 1 or 0: for all */
+    size_t workers; /* processes that share the chips; 0 or 1: there is this one only */
+    size_t worker;  /* which of them: it serves every workers-th chip from this number on */
     unsigned deadline_s;
     size_t clients_max; /* SERVER_CLIENTS_MAX, or more when there are many chips */
     bool control_tcp;   /* clients over TCP may control: control.h */
