@@ -37,6 +37,7 @@ for rows in $ROWS; do
     done
     kill -9 "$control"
     stop cloud KILL
+    wait_for 20 flock -n "$work/state/run/lock" true # the workers that outlived it hold it for a moment
     timed_start "start by a scan, after kill -9"
     stop cloud
 done
