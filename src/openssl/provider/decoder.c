@@ -7,7 +7,6 @@
 #include "openssl/provider/provider.h"
 
 #include <openssl/core_names.h>
-#include <openssl/core_object.h>
 #include <openssl/params.h>
 #include <stdlib.h>
 
@@ -86,19 +85,11 @@ static int
 hand_over(struct prov *p, const struct refkey *ref, OSSL_CALLBACK *cb, void *cbarg)
 {
     struct key *k = key_from_reference(p, ref);
-    int type = OSSL_OBJECT_PKEY;
-    char name[] = "EC";
-    const OSSL_PARAM object[] = {
-        OSSL_PARAM_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, sizeof name - 1),
-        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &k, sizeof k),
-        OSSL_PARAM_END,
-    };
     int ok;
 
     if (k == NULL)
         return 0; /* raised; an error, because the next decoder would make an ordinary key of it */
-    ok = cb(object, cbarg);
+    ok = key_give(&k, cb, cbarg);
     key_unref(k); /* NULL when keymgmt took it */
     return ok;
 }

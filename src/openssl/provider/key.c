@@ -4,6 +4,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/core_object.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/rand.h>
@@ -225,6 +226,21 @@ key_as_reference(const struct key *k)
     }
     refkey_scalar(scalar, &k->ref);
     return p256_key(k->prov, SPAN(point), scalar);
+}
+
+int
+key_give(struct key **k, OSSL_CALLBACK *cb, void *cbarg)
+{
+    int type = OSSL_OBJECT_PKEY;
+    char name[] = "EC";
+    const OSSL_PARAM object[] = {
+        OSSL_PARAM_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, sizeof name - 1),
+        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_REFERENCE, k, sizeof *k),
+        OSSL_PARAM_END,
+    };
+
+    return cb(object, cbarg);
 }
 
 const char *

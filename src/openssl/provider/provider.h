@@ -106,6 +106,10 @@ EVP_PKEY *key_as_reference(const struct key *k);
 /* Make an EVP_PKEY of prov->soft from parameters. NULL: libcrypto raised. */
 EVP_PKEY *key_soft_import(struct prov *p, int selection, const OSSL_PARAM params[]);
 
+/* Hand a key to libcrypto by reference, from a decoder or a store; *k is NULL when keymgmt took it.
+ */
+int key_give(struct key **k, OSSL_CALLBACK *cb, void *cbarg);
+
 /* What the key refers to: "key pair 0", "the key pair with key id 7dccbbaa". Returns `out`. */
 enum { KEY_NAME_MAX = 64 };
 const char *key_name(const struct key *k, char out[KEY_NAME_MAX]);

@@ -295,21 +295,6 @@ key_to_give(const struct store *s, const struct refkey *ref)
 }
 
 static int
-give_key(struct key **k, OSSL_CALLBACK *cb, void *cbarg)
-{
-    int type = OSSL_OBJECT_PKEY;
-    char name[] = "EC";
-    const OSSL_PARAM object[] = {
-        OSSL_PARAM_int(OSSL_OBJECT_PARAM_TYPE, &type),
-        OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, sizeof name - 1),
-        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_REFERENCE, k, sizeof *k),
-        OSSL_PARAM_END,
-    };
-
-    return cb(object, cbarg);
-}
-
-static int
 give_certificate(struct store *s, OSSL_CALLBACK *cb, void *cbarg)
 {
     int type = OSSL_OBJECT_CERT;
@@ -344,8 +329,10 @@ load_key(struct store *s, OSSL_CALLBACK *cb, void *cbarg)
 
     if (ok)
         s->pub = k->soft;
+    if (ok && s->expect == 0 && s->kind == KIND_PAIR)
+        ok = find_certificates(s); /* before the key is given: after an error nothing may be */
     if (ok && wants_key(s))
-        ok = give_key(&k, cb, cbarg);
+        ok = key_give(&k, cb, cbarg);
     key_unref(k); /* NULL when keymgmt took it */
     return ok;
 }
@@ -375,8 +362,6 @@ load(void *ctx, OSSL_CALLBACK *cb, void *cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb,
     (void)pw_cbarg;
     if (s->kind != KIND_CERT && s->pub == NULL) {
         ok = load_key(s, cb, cbarg);
-        if (ok && s->expect == 0 && s->kind == KIND_PAIR)
-            ok = find_certificates(s);
         s->done = !ok || s->next == NO_CERTIFICATE;
         if (!ok || s->expect != OSSL_STORE_INFO_CERT)
             return ok;
