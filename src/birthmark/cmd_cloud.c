@@ -36,6 +36,8 @@ static const char usage[] =
     "  --dir DIR          state folder (default: $BIRTHMARK_DIR, else ~/.local/state/birthmark)\n"
     "  --api HOST:PORT    control plane (default 127.0.0.1:4566; port 0: any free one)\n"
     "  --mqtt HOST:PORT   MQTT over TLS (default 127.0.0.1:8883; port 0: any free one)\n"
+    "  --metrics HOST:PORT  numbers of the endpoint for Prometheus, at /metrics, without "
+    "credentials (default: off)\n"
     "  --name NAME        one more name or address for the server certificate; may be repeated\n"
     "  --workers N        TLS worker processes (default: one per core)\n"
     "  --region REGION    region in ARNs (default us-east-1)\n"
@@ -190,6 +192,7 @@ struct cloud_args {
     char dir[PATH_MAX];
     struct address api;
     struct address mqtt;
+    struct address metrics; /* host "": none */
     const char *names[CONTROL_NAMES_MAX];
     size_t name_count;
     unsigned workers;
@@ -226,6 +229,10 @@ parse_option(int opt, struct cloud_args *a)
         return parse_address(optarg, &a->mqtt)
                    ? -1
                    : cmd_misuse("cloud", "--mqtt wants IP:PORT, not '%s'", optarg);
+    case 'p':
+        return parse_address(optarg, &a->metrics)
+                   ? -1
+                   : cmd_misuse("cloud", "--metrics wants IP:PORT, not '%s'", optarg);
     case 'n':
         return add_name(a, optarg) == EXIT_DONE ? -1 : EXIT_USAGE;
     case 'w':
@@ -266,11 +273,12 @@ parse_args(int argc, char **argv, struct cloud_args *a)
 {
     static const struct option options[] = { { "dir", required_argument, NULL, 'd' },
         { "api", required_argument, NULL, 'a' }, { "mqtt", required_argument, NULL, 'm' },
-        { "name", required_argument, NULL, 'n' }, { "workers", required_argument, NULL, 'w' },
-        { "region", required_argument, NULL, 'r' }, { "broker", required_argument, NULL, 'b' },
-        { "new-credentials", no_argument, NULL, 'c' }, { "coverage", no_argument, NULL, 'o' },
-        { "log", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+        { "metrics", required_argument, NULL, 'p' }, { "name", required_argument, NULL, 'n' },
+        { "workers", required_argument, NULL, 'w' }, { "region", required_argument, NULL, 'r' },
+        { "broker", required_argument, NULL, 'b' }, { "new-credentials", no_argument, NULL, 'c' },
+        { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+        { NULL, 0, NULL, 0 } };
     int opt;
     int rc;
 
@@ -329,6 +337,8 @@ run(const struct cloud_args *a)
             .runtime_dir = runtime_dir,
             .api_host = a->api.host,
             .api_port = a->api.port,
+            .metrics_host = a->metrics.host[0] != '\0' ? a->metrics.host : NULL,
+            .metrics_port = a->metrics.port,
             .region = a->region,
             .account = "000000000000",
             .access_key = credentials.access_key,

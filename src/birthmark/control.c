@@ -18,6 +18,7 @@
 #include "birthmark/broker.h"
 #include "endpoint/admit.h"
 #include "endpoint/link.h"
+#include "http/http.h"
 #include "lambda/lambda.h"
 #include "pki/pki.h"
 #include "registry/registry.h"
@@ -72,6 +73,7 @@ struct control {
     struct lambda *lambda;
     struct rules *rules;
     struct api *api;
+    struct http_server *metrics; /* NULL: not served */
     struct broker *broker;
     struct loop_watch *master;
     struct worker_link *links;
@@ -709,6 +711,35 @@ raise_descriptors(void)
             (unsigned long long)limit.rlim_cur);
 }
 
+/* Without credentials, as Prometheus asks: it tells numbers, and nothing of a single device. */
+static void
+on_metrics(void *arg, struct http_request *rq)
+{
+    struct control *c = arg;
+    struct buf text = { 0 };
+    bool get = strcmp(http_method(rq), "GET") == 0;
+
+    if (!get || strcmp(http_path(rq), "/metrics") != 0) {
+        http_reply(rq, get ? 404 : 405, "text/plain", span_str("GET /metrics\n"));
+        return;
+    }
+    metrics_text(c->options.metrics, c->options.metrics_count, &text);
+    http_reply(rq, text.failed ? 500 : 200, "text/plain; version=0.0.4", buf_span(&text));
+    buf_fini(&text);
+}
+
+static enum bm_err
+open_metrics(struct control *c, struct bm_msg *msg)
+{
+    const struct http_options o = { .loop = c->loop,
+        .host = c->options.metrics_host,
+        .port = c->options.metrics_port,
+        .handler = on_metrics,
+        .arg = c };
+
+    return o.host != NULL ? http_open(&o, &c->metrics, msg) : BM_OK;
+}
+
 static enum bm_err
 start(struct control *c, struct bm_msg *msg)
 {
@@ -719,10 +750,12 @@ start(struct control *c, struct bm_msg *msg)
     if (loop_new(&c->loop) != BM_OK || loop_settle(c->loop, settle, c) != BM_OK ||
         loop_signal(c->loop, SIGTERM, on_term, c) != BM_OK)
         return bm_fail(msg, BM_ERR_IO, "cannot make an event loop: %s", strerror(errno));
-    if ((err = open_stores(c, msg)) != BM_OK || (err = open_services(c, msg)) != BM_OK)
+    if ((err = open_stores(c, msg)) != BM_OK || (err = open_services(c, msg)) != BM_OK ||
+        (err = open_metrics(c, msg)) != BM_OK)
         return err;
     c->master = loop_add(c->loop, c->options.master_fd, EPOLLIN, on_master, c);
     up.api_port = api_port(c->api);
+    up.metrics_port = c->metrics != NULL ? http_port(c->metrics) : 0;
     if (c->master == NULL ||
         send(c->options.master_fd, &up, sizeof up, MSG_NOSIGNAL) != (ssize_t)sizeof up)
         return bm_fail(msg, BM_ERR_IO, "the master process is gone");
@@ -741,6 +774,7 @@ control_run(const struct control_options *options, struct bm_msg *msg)
     err = start(c, msg);
     if (err == BM_OK)
         err = loop_run(c->loop);
+    http_close(c->metrics);
     api_close(c->api);
     broker_close(c->broker);
     rules_close(c->rules);

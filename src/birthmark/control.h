@@ -10,6 +10,7 @@
 #define BM_BIRTHMARK_CONTROL_H
 
 #include "base/bytes.h"
+#include "endpoint/metrics.h"
 
 enum { CONTROL_NAMES_MAX = 16 };
 
@@ -18,7 +19,11 @@ struct control_options {
     const char *broker_path; /* Unix socket, short: relative to the working directory */
     const char *runtime_dir;
     const char *api_host;
-    uint16_t api_port; /* 0: any */
+    uint16_t api_port;        /* 0: any */
+    const char *metrics_host; /* NULL: metrics are not served */
+    uint16_t metrics_port;    /* 0: any */
+    const struct metrics *metrics;
+    size_t metrics_count;
     const char *region;
     const char *account;
     const char *access_key;
@@ -34,6 +39,7 @@ enum bm_err control_run(const struct control_options *options, struct bm_msg *ms
 /* What control sends on master_fd when it serves. */
 struct control_up {
     uint16_t api_port;
+    uint16_t metrics_port;
 };
 
 #endif

@@ -46,6 +46,7 @@ struct child {
 struct master {
     struct master_options options;
     struct loop *loop;
+    struct metrics *metrics; /* a block for each worker */
     int lock_fd;
     int listen_fds[MASTER_WORKERS_MAX]; /* kept open, so that a dead worker's queue is not lost */
     uint16_t mqtt_port;
@@ -158,7 +159,8 @@ worker_main(const struct master *m, unsigned index, int link_fd)
         .server_cert = cert,
         .server_key = key,
         .region = m->options.control.region,
-        .account = m->options.control.account };
+        .account = m->options.control.account,
+        .metrics = &m->metrics[index] };
     int rc;
 
     (void)snprintf(name, sizeof name, "worker%u", index);
@@ -520,6 +522,8 @@ start_all(struct master *m, struct bm_msg *msg)
     on_child(m); /* one that died before the signal was watched */
     print_address("api http://", m->options.control.api_host, up.api_port);
     print_address("mqtt ", m->options.mqtt_host, m->mqtt_port);
+    if (m->options.control.metrics_host != NULL)
+        print_address("metrics http://", m->options.control.metrics_host, up.metrics_port);
     printf("root-ca %s/pki/root-ca.pem\nready\n", m->options.control.dir);
     (void)fflush(stdout);
     return BM_OK;
@@ -574,6 +578,11 @@ master_run(const struct master_options *options, struct bm_msg *msg)
     for (unsigned i = 0; i < MASTER_WORKERS_MAX; i++)
         m.listen_fds[i] = -1;
     m.options.control.broker_path = broker_socket;
+    m.metrics = metrics_map(options->workers);
+    if (m.metrics == NULL)
+        return bm_fail(msg, BM_ERR_MEM, "out of memory");
+    m.options.control.metrics = m.metrics;
+    m.options.control.metrics_count = options->workers;
     err = start_all(&m, msg);
     if (err == BM_OK)
         err = loop_run(m.loop);

@@ -59,6 +59,7 @@ record(struct conn *c, enum cause cause, const char *facts_fmt, va_list ap)
     char facts[TIMELINE_FACTS_MAX + 1];
     char peer[PEER_TEXT];
 
+    metrics_add(&c->w->o->metrics->causes[cause], 1);
     if (!may_record(c)) {
         return;
     }
@@ -212,6 +213,7 @@ unlist(struct conn *c)
     c->next = w->closed;
     c->prev = NULL;
     w->closed = c;
+    count(w, METRIC_CONNECTIONS, (uint64_t)-1);
     w->conn_count--;
 }
 
@@ -433,6 +435,7 @@ client_read(struct conn *c)
             client_gone(c, io == TLS_CLOSED ? "connection closed" : "TLS error");
             return;
         }
+        count(c->w, METRIC_BYTES_IN, len);
         budget -= len < budget ? len : budget;
         client_bytes(c, span_of(c->w->scratch, len));
         if (c->state == CONN_CLOSED) {
@@ -488,6 +491,7 @@ handshake(struct conn *c)
     }
     c->has_cert = true;
     hex_encode(c->cert_hex, c->cert_id, sizeof c->cert_id);
+    count(c->w, METRIC_HANDSHAKES, 1);
     conn_go(c, EV_TLS_DONE);
 }
 
@@ -506,6 +510,7 @@ flush_client(struct conn *c)
         size_t len = 0;
 
         io = tls_write(c, span_of(r.pos, rd_left(&r)), &len);
+        count(c->w, METRIC_BYTES_OUT, len);
         (void)rd_span(&r, len);
     }
     if (io == TLS_CLOSED || io == TLS_FAILED) {
@@ -642,6 +647,9 @@ conn_open(struct worker *w, int fd, const struct sockaddr_storage *address)
         c->next->prev = c;
     }
     w->conns = c;
+    c->opened_ms = clock_mono_ms();
+    count(w, METRIC_CONNECTIONS, 1);
+    count(w, METRIC_ACCEPTED, 1);
     w->conn_count++;
     if (set_up(c) != BM_OK) {
         conn_drop(c);

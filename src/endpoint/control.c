@@ -184,10 +184,9 @@ control_record(struct worker *w, const struct timeline_record *rec)
     if (err == BM_OK) {
         return;
     }
-    if (w->control.dropped++ % 1000 == 0) {
-        log_warn("record not stored (%s, %llu so far): %s client=%s peer=%s %s", bm_err_name(err),
-            (unsigned long long)w->control.dropped, cause_info(rec->cause)->id, rec->client_id,
-            rec->peer, rec->facts);
+    if (count(w, METRIC_RECORDS_LOST, 1) % 1000 == 1) {
+        log_warn("record not stored (%s), and others of the next 1000: %s client=%s peer=%s %s",
+            bm_err_name(err), cause_info(rec->cause)->id, rec->client_id, rec->peer, rec->facts);
     }
 }
 

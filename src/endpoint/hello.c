@@ -170,6 +170,7 @@ ask_control(struct conn *c)
         return;
     }
     w->control.admits++;
+    c->asked_ms = clock_mono_ms();
     conn_deadline(c, CONTROL_WAIT_MS);
 }
 
@@ -231,10 +232,12 @@ hello_verdict(struct worker *w, uint32_t request, enum cause cause)
     }
     index_remove(&w->by_request, c);
     w->control.admits--;
+    metrics_latency(w->o->metrics, LATENCY_ADMISSION, clock_mono_ms() - c->asked_ms);
     if (cause != CAUSE_ADMITTED) {
         if (cause == CAUSE_CONTROL_DOWN) {
             conn_end(c, cause, "error=\"the registry failed\"");
         } else {
+            metrics_add(&w->o->metrics->causes[cause], 1);
             conn_drop(c); /* control wrote the record together with the decision */
         }
         return;
@@ -512,5 +515,6 @@ hello_connack(struct conn *c, const struct mqtt_packet *p)
     conn_deadline(c, 1500 * (int64_t)c->keep_alive_s);
     conn_record(c, CAUSE_ADMITTED, "level=%u keep_alive_s=%u tls=%s", c->level, c->keep_alive_s,
         SSL_get_version(c->ssl));
+    metrics_latency(c->w->o->metrics, LATENCY_CONNECT, c->heard_ms - c->opened_ms);
     presence_connected(c);
 }

@@ -183,6 +183,8 @@ struct conn {
     struct loop_timer *deadline; /* of the present state; while relaying: keep-alive */
     struct loop_timer *retry;
     SSL *ssl;
+    int64_t opened_ms;
+    int64_t asked_ms; /* control, who it is */
     bool handshaking; /* counts among the handshakes in flight */
     bool ssl_wants_write;
     bool stalled;      /* client input may wait in OpenSSL or in `in`, epoll will not tell */
@@ -241,7 +243,6 @@ struct control {
     struct queued *first;
     struct queued **last;
     size_t queued_len;
-    uint64_t dropped;
     bool congested; /* clients are not read while rules are there to be told */
 };
 
@@ -275,12 +276,18 @@ struct worker {
     size_t filter_count;
     int64_t anonymous_second;
     unsigned anonymous_count;
-    uint64_t events_lost;
     struct link_msg tx; /* too large for a stack frame of every record */
     struct link_msg rx;
     uint8_t scratch[SCRATCH_LEN];
     uint8_t link_in[LINK_MESSAGE_MAX + 1];
 };
+
+/* Count for /metrics; the new value. */
+static inline uint64_t
+count(struct worker *w, enum metric which, uint64_t n)
+{
+    return metrics_add(&w->o->metrics->counts[which], n);
+}
 
 /* worker.c */
 void worker_accepting(struct worker *w); /* look again whether to accept */

@@ -42,9 +42,9 @@ send_event(struct conn *c, const char *family, const char *type, json_t *event)
         w->tx.u.ingress.payload = span_str(text);
         err = control_send(w);
     }
-    if (err != BM_OK && w->events_lost++ % 1000 == 0) {
-        log_warn("lifecycle event lost (%s, %llu so far): %s", bm_err_name(err),
-            (unsigned long long)w->events_lost, topic);
+    if (err != BM_OK && count(w, METRIC_EVENTS_LOST, 1) % 1000 == 1) {
+        log_warn(
+            "lifecycle event lost (%s), and others of the next 1000: %s", bm_err_name(err), topic);
     }
     free(text);
     json_decref(event);

@@ -253,6 +253,7 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
     if (!check_publish(c, &m) || !publish_allowed(c, &m)) {
         return;
     }
+    count(c->w, METRIC_PUBLISHED, 1);
     if (begins(m.topic, "$aws/rules/")) {
         basic_ingest(c, &m);
         return;
@@ -597,6 +598,7 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     if (relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {
+        count(c->w, METRIC_DELIVERED, 1);
         buf_add(&c->out, p->whole.ptr, p->whole.len);
         return;
     }

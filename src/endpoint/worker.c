@@ -152,6 +152,7 @@ start(struct worker *w, struct bm_msg *msg)
     w->by_cert.kind = BY_CERT;
     w->by_request.kind = BY_REQUEST;
     w->conns_max = connections_max();
+    atomic_store(&w->o->metrics->counts[METRIC_CONNECTIONS], 0); /* of one that died */
     if (strlen(w->o->broker_path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
         return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", w->o->broker_path);
     }

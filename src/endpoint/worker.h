@@ -11,6 +11,7 @@
 #define BM_ENDPOINT_WORKER_H
 
 #include "base/bytes.h"
+#include "endpoint/metrics.h"
 
 struct worker_options {
     int listen_fd;           /* bound, listening, SO_REUSEPORT, non-blocking */
@@ -21,6 +22,7 @@ struct worker_options {
     const char *server_key;
     const char *region;
     const char *account;
+    struct metrics *metrics;       /* this worker's block */
     unsigned handshake_timeout_ms; /* TLS and CONNECT together; 0: 10000 */
     unsigned keep_alive_min_s;     /* shorter wishes are raised to it; 0: 30, as the service */
 };

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # For scenarios that need the cloud: sourced after lib.sh. Sets api (URL), port (MQTT), ca (root CA file of the endpoint).
 #
-#   start_cloud [DIR]      birthmark cloud on free ports, state in $work/cloud or DIR; log in $work/cloud.log
+#   start_cloud [DIR]      birthmark cloud on free ports, state in $work/cloud or DIR; log in $work/cloud.log; more options
+#                          in CLOUD_OPTIONS
 #   iot ARGS...            the real aws CLI against it
 #   text ARGS...           the same with --output text
 #   make_ca NAME           demo CA NAME.key, NAME.crt in $work with the note's commands
@@ -13,7 +14,7 @@ arn=arn:aws:iot:us-east-1:000000000000
 
 start_cloud()
 {
-    start cloud "$bin/birthmark" cloud --dir "${1:-$work/cloud}" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 --workers "${WORKERS:-2}"
+    start cloud "$bin/birthmark" cloud --dir "${1:-$work/cloud}" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 --workers "${WORKERS:-2}" ${CLOUD_OPTIONS:-}
     wait_for 20 grep -q '^ready$' "$work/cloud.log" || {
         not_ok "the cloud starts" "$work/cloud.log"
         done_testing

@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Lifecycle events with unmodified clients: a subscriber sees who comes, subscribes and leaves and why, and a rule runs on it.
+# The same as numbers at /metrics.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 
+CLOUD_OPTIONS='--metrics 127.0.0.1:0'
 start_cloud
 make_ca factory
 register_ca factory
@@ -46,4 +48,10 @@ done
 check_fails any "nobody else may publish an event" as a mosquitto_pub -q 1 -t '$aws/events/presence/connected/x' -m '{}'
 check "which costs the connection" wait_for 10 event presence/disconnected/a AUTH_ERROR
 check_output "explain says the same of it" 'another connection uses the same client id' "$bin/birthmark" explain --dir "$work/cloud" twin1
+
+curl -sS "$(sed -n 's/^metrics //p' "$work/cloud.log")/metrics" >"$work/metrics"
+metric() { grep -qE "^$1\$" "$work/metrics"; }
+check "metrics: open connections of both workers" metric 'birthmark_connections [1-9][0-9]*'
+check "metrics: a refusal by its cause" metric 'birthmark_causes_total\{cause="publish.denied"\} 1'
+check "metrics: connects as a histogram" metric 'birthmark_connect_seconds_bucket\{le="\+Inf"\} [1-9][0-9]*'
 done_testing

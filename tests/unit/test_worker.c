@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -67,6 +68,7 @@ struct fixture {
     char dir[64];
     char broker_path[96];
     struct table *table;
+    struct metrics *metrics;
     struct made ca;
     struct made server;
     struct made device;
@@ -627,6 +629,8 @@ start_worker(struct fixture *f)
     int pair[2];
     int fd = listen_loopback(&f->port);
 
+    f->metrics = metrics_map(1);
+    assert_non_null(f->metrics);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     (void)snprintf(cert, sizeof cert, "%s/server.pem", f->dir);
     (void)snprintf(key, sizeof key, "%s/server.key", f->dir);
@@ -641,6 +645,7 @@ start_worker(struct fixture *f)
             .server_key = key,
             .region = "us-east-1",
             .account = "000000000000",
+            .metrics = f->metrics,
             .handshake_timeout_ms = 2000,
             .keep_alive_min_s = f->keep_alive_min_s };
         struct rlimit few = { f->descriptors, f->descriptors };
@@ -754,6 +759,9 @@ tear_down(void **state)
         (void)close(f->control);
     }
     table_close(f->table);
+    if (f->metrics != NULL) {
+        (void)munmap(f->metrics, sizeof *f->metrics);
+    }
     certs_fini(&f->ca);
     certs_fini(&f->server);
     certs_fini(&f->device);
@@ -852,6 +860,59 @@ events_tell_why_a_device_is_gone(void **state)
     device_free(&second);
     device_free(&denied);
     device_free(&twice);
+}
+
+/* Wait until the one worker's numbers have this line: it may count what it did afterwards. */
+static void
+wait_metric(struct fixture *f, const char *line)
+{
+    int64_t end = clock_mono_ms() + WAIT_MS;
+    struct buf text = { 0 };
+
+    metrics_text(f->metrics, 1, &text);
+    while (strstr(buf_cstr(&text), line) == NULL) {
+        if (clock_mono_ms() > end) {
+            fail_msg("no \"%s\" in\n%s", line, buf_cstr(&text));
+        }
+        pump(f, -1, 0, 20);
+        text.len = 0;
+        metrics_text(f->metrics, 1, &text);
+    }
+    buf_fini(&text);
+}
+
+static void
+worker_counts_what_it_does(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+    struct device stranger;
+
+    say_subscribe(&b, 4, "t/x", 0);
+    expect(&b, LIT("\x90\x03\x00\x14\x00"));
+    say_publish(&a, 4, 0, "t/x", "hi");
+    expect(&b, LIT("\x30\x07\x00\x03t/xhi"));
+    wait_metric(f, "\nbirthmark_connections 2\n");
+    say_publish(&a, 4, 0, "denied", "hi");
+    expect_closed(&a);
+    f->verdict = CAUSE_CA_UNKNOWN;
+    stranger = device_open(f, &f->server);
+    say_connect(&stranger, 4, "s", span_of(NULL, 0));
+    expect_closed(&stranger);
+    wait_metric(f, "\nbirthmark_connections 1\n");
+    wait_metric(f, "\nbirthmark_accepted_total 3\n");
+    wait_metric(f, "\nbirthmark_handshakes_total 3\n");
+    wait_metric(f, "\nbirthmark_messages_published_total 1\n");
+    wait_metric(f, "\nbirthmark_messages_delivered_total 1\n");
+    wait_metric(f, "\nbirthmark_causes_total{cause=\"connect.admitted\"} 2\n");
+    wait_metric(f, "\nbirthmark_causes_total{cause=\"publish.denied\"} 1\n");
+    wait_metric(f, "\nbirthmark_causes_total{cause=\"connect.ca_unknown\"} 1\n");
+    wait_metric(f, "\nbirthmark_connect_seconds_count 2\n");
+    wait_metric(f, "\nbirthmark_admission_seconds_count 1\n");
+    device_free(&a);
+    device_free(&b);
+    device_free(&stranger);
 }
 
 static void
@@ -2108,6 +2169,7 @@ main(void)
         KNOWN(events_tell_of_coming_subscribing_and_leaving),
         KNOWN(events_tell_why_a_device_is_gone),
         KNOWN(ids_that_look_like_wildcards_have_no_events),
+        KNOWN(worker_counts_what_it_does),
         KNOWN(policies_are_fetched_once_for_all_who_share_them),
         UNKNOWN(unknown_device_is_asked_about_and_closed_without_connack),
         UNKNOWN(device_that_says_nothing_is_never_asked_about),
