@@ -57,6 +57,7 @@ struct world {
     struct rules *rules;
     struct api *api;
     bool commit_fails;
+    bool commit_asked;
     bool broker_down;
     struct buf published; /* topic, LF, payload, qos, retain of the last Publish */
     /* how requests are signed */
@@ -99,6 +100,27 @@ on_commit(void *arg, struct bm_msg *msg)
     return registry_commit(w->registry, msg);
 }
 
+static void
+on_commit_soon(void *arg)
+{
+    struct world *w = arg;
+
+    w->commit_asked = true;
+}
+
+/* As the control process does: one commit for all changes of a round. */
+static void
+on_settle(void *arg)
+{
+    struct world *w = arg;
+    struct bm_msg msg = { "" };
+
+    if (!w->commit_asked)
+        return;
+    w->commit_asked = false;
+    api_committed(w->api, on_commit(w, &msg), &msg);
+}
+
 #define OK(call)                                                                                   \
     do {                                                                                           \
         struct bm_msg msg = { "" };                                                                \
@@ -119,6 +141,7 @@ setup(void **state)
     w->service = "execute-api";
     w->secret = "secret";
     OK(loop_new(&w->loop));
+    OK(loop_settle(w->loop, on_settle, w));
     OK(registry_open(&(struct registry_options){ .dir = w->dir }, &w->registry, &msg));
     OK(pki_authority_open(w->dir, names, 1, &w->authority, &msg));
     OK(lambda_open(&(struct lambda_options){ .loop = w->loop,
@@ -149,7 +172,8 @@ setup(void **state)
                     .publish = on_publish,
                     .publish_arg = w,
                     .commit = on_commit,
-                    .commit_arg = w },
+                    .commit_arg = w,
+                    .commit_soon = on_commit_soon },
         &w->api, &msg));
     *state = w;
     return 0;
