@@ -259,14 +259,35 @@ refuse_issuer(struct admission *a, enum cause cause, const struct issuer *ca, st
     return conclude(a, cause, NULL, facts, msg);
 }
 
+/* A registered CA's own certificate, shown by who has its key: no device. */
+static enum bm_err
+is_ca(const struct admission *a, bool *out, struct bm_msg *msg)
+{
+    struct registry_ca ca = { 0 };
+    enum bm_err err = registry_ca_get(a->r, a->id, &ca, msg);
+
+    *out = err == BM_OK;
+    registry_ca_fini(&ca);
+    return err == BM_ERR_NOT_FOUND ? BM_OK : err;
+}
+
 static enum bm_err
 admit_unknown(struct admission *a, struct bm_msg *msg)
 {
     struct issuer ca;
     struct bm_msg why = { "" };
     enum cause dates;
-    enum bm_err err = find_issuer(a, &ca, msg);
+    bool own = false;
+    enum bm_err err = is_ca(a, &own, msg);
 
+    if (err == BM_OK && own) {
+        return conclude(a, CAUSE_LEAF_UNACCEPTABLE, NULL,
+            "The certificate is that of a registered CA; a device needs one that the CA signed.",
+            msg);
+    }
+    if (err == BM_OK) {
+        err = find_issuer(a, &ca, msg);
+    }
     if (err != BM_OK) {
         return err;
     }

@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void
 must(bool ok, const char *what)
@@ -40,6 +41,21 @@ set_serial(X509 *x)
     BN_free(n);
 }
 
+static EVP_PKEY *
+make_key(const struct make *what)
+{
+    if (what->key_of != NULL) {
+        return EVP_PKEY_up_ref(what->key_of->key) == 1 ? what->key_of->key : NULL;
+    }
+    if (what->rsa_bits != 0) {
+        return EVP_RSA_gen(what->rsa_bits);
+    }
+    if (what->kind != NULL && strcmp(what->kind, "ED25519") == 0) {
+        return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    }
+    return EVP_EC_gen(what->kind != NULL ? what->kind : "P-256");
+}
+
 struct made
 certs_make(const struct make *what)
 {
@@ -47,14 +63,18 @@ certs_make(const struct make *what)
     const struct made *issuer = what->issuer != NULL ? what->issuer : &m;
     X509_NAME *name;
 
-    m.key = what->rsa_bits != 0 ? EVP_RSA_gen(what->rsa_bits) : EVP_EC_gen("P-256");
+    m.key = make_key(what);
     m.cert = X509_new();
     must(m.key != NULL && m.cert != NULL, "key");
     name = X509_get_subject_name(m.cert);
     must(X509_NAME_add_entry_by_txt(
              name, "CN", MBSTRING_UTF8, (const unsigned char *)what->name, -1, -1, 0) == 1,
         "name");
-    set_serial(m.cert);
+    if (what->serial != 0) {
+        must(ASN1_INTEGER_set(X509_get_serialNumber(m.cert), what->serial) == 1, "serial");
+    } else {
+        set_serial(m.cert);
+    }
     set_times(m.cert, what);
     must(X509_set_issuer_name(m.cert, X509_get_subject_name(issuer->cert)) == 1 &&
              X509_set_pubkey(m.cert, m.key) == 1,
@@ -68,7 +88,7 @@ certs_make(const struct make *what)
             "extension");
         X509_EXTENSION_free(e);
     }
-    must(X509_sign(m.cert, issuer->key, EVP_sha256()) > 0, "signature");
+    must(X509_sign(m.cert, issuer->key, what->sha1 ? EVP_sha1() : EVP_sha256()) > 0, "signature");
     return m;
 }
 

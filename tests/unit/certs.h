@@ -20,7 +20,11 @@ struct make {
     const char *name;          /* subject CN */
     const struct made *issuer; /* NULL: self-signed */
     bool ca;                   /* v3 with basicConstraints CA:TRUE; else X.509 v1 */
-    unsigned rsa_bits;         /* 0: P-256 */
+    unsigned rsa_bits;         /* 0: see kind */
+    const char *kind;          /* P-384, P-521, ED25519; NULL: P-256 */
+    bool sha1;                 /* signature; else SHA-256 */
+    const struct made *key_of; /* NULL: a new key */
+    unsigned serial;           /* 0: random */
     long from_s;               /* validity, seconds from now; 0, 0: an hour back to a day ahead */
     long to_s;
 };

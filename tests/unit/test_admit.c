@@ -373,14 +373,95 @@ leaf_outside_its_dates_is_refused(void **state)
         &(struct make){ .name = "old", .issuer = &f->ca, .from_s = -7200, .to_s = -3600 });
     struct made early = certs_make(
         &(struct make){ .name = "early", .issuer = &f->ca, .from_s = 3600, .to_s = 7200 });
+    struct made over =
+        certs_make(&(struct make){ .name = "over", .issuer = &f->ca, .from_s = -3600, .to_s = -1 });
+    struct made begun = certs_make(&(struct make){ .name = "begun", .issuer = &f->ca, .to_s = 60 });
 
     assert_int_equal(decide(f, &old), CAUSE_LEAF_EXPIRED);
     assert_unknown(f, &old);
     assert_int_equal(decide(f, &early), CAUSE_LEAF_NOT_YET_VALID);
     assert_unknown(f, &early);
     assert_non_null(strstr(last_record(f, &old, CAUSE_LEAF_EXPIRED).facts, "notAfter="));
+    assert_int_equal(decide(f, &over), CAUSE_LEAF_EXPIRED);
+    assert_int_equal(decide(f, &begun), CAUSE_REGISTERED_JITR);
+    certs_fini(&over);
+    certs_fini(&begun);
     certs_fini(&old);
     certs_fini(&early);
+}
+
+/* The attack list of certificates: what an attacker may show, and what becomes of it. */
+static void
+certificates_that_nobody_should_show_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct made device = certs_make(&(struct make){ .name = "device", .issuer = &f->ca });
+    struct made below = certs_make(&(struct make){ .name = "below", .issuer = &device });
+    struct made alone = certs_make(&(struct make){ .name = "alone" });
+    struct made sub_ca = certs_make(&(struct make){ .name = "sub", .issuer = &f->ca, .ca = true });
+    uint8_t sub_id[32];
+
+    register_ca(f, &sub_ca, CERT_INACTIVE, true, sub_id);
+    assert_int_equal(decide(f, &f->ca), CAUSE_LEAF_UNACCEPTABLE); /* the CA itself */
+    assert_unknown(f, &f->ca);
+    assert_non_null(strstr(last_record(f, &f->ca, CAUSE_LEAF_UNACCEPTABLE).facts, "registered CA"));
+    assert_int_equal(decide(f, &sub_ca), CAUSE_LEAF_UNACCEPTABLE); /* signed by an open one */
+    assert_unknown(f, &sub_ca);
+    assert_int_equal(decide(f, &alone), CAUSE_CA_UNKNOWN); /* self-signed */
+    assert_unknown(f, &alone);
+    assert_int_equal(decide(f, &device), CAUSE_REGISTERED_JITR);
+    assert_int_equal(decide(f, &below), CAUSE_CA_UNKNOWN); /* signed by a registered leaf */
+    certs_fini(&device);
+    certs_fini(&below);
+    certs_fini(&alone);
+    certs_fini(&sub_ca);
+}
+
+static void
+keys_and_signatures_of_a_leaf_are_judged(void **state)
+{
+    const struct {
+        struct make what;
+        enum cause cause;
+        const char *says;
+    } cases[] = {
+        { { .name = "p384", .kind = "P-384" }, CAUSE_REGISTERED_JITR, "ca=" },
+        { { .name = "p521", .kind = "P-521" }, CAUSE_REGISTERED_JITR, "ca=" },
+        { { .name = "rsa", .rsa_bits = 4096 }, CAUSE_REGISTERED_JITR, "ca=" },
+        { { .name = "p224", .kind = "P-224" }, CAUSE_LEAF_UNACCEPTABLE, "" },
+        { { .name = "ed", .kind = "ED25519" }, CAUSE_LEAF_UNACCEPTABLE, "" },
+        { { .name = "sha1", .sha1 = true }, CAUSE_LEAF_UNACCEPTABLE, "SHA1" },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct make what = cases[i].what;
+        struct made leaf;
+
+        what.issuer = &f->ca;
+        leaf = certs_make(&what);
+        assert_int_equal(decide(f, &leaf), cases[i].cause);
+        assert_non_null(strstr(last_record(f, &leaf, cases[i].cause).facts, cases[i].says));
+        certs_fini(&leaf);
+    }
+}
+
+/* An id is the hash of the whole certificate: neither serial nor key make two the same. */
+static void
+same_serial_or_same_key_are_two_certificates(void **state)
+{
+    struct fixture *f = *state;
+    struct made a = certs_make(&(struct make){ .name = "a", .issuer = &f->ca, .serial = 7 });
+    struct made b = certs_make(&(struct make){ .name = "b", .issuer = &f->ca, .serial = 7 });
+    struct made c = certs_make(&(struct make){ .name = "a", .issuer = &f->ca, .key_of = &a });
+
+    assert_int_equal(decide(f, &a), CAUSE_REGISTERED_JITR);
+    assert_int_equal(decide(f, &b), CAUSE_REGISTERED_JITR);
+    assert_int_equal(decide(f, &c), CAUSE_REGISTERED_JITR);
+    assert_int_equal(decide(f, &a), CAUSE_PENDING);
+    certs_fini(&a);
+    certs_fini(&b);
+    certs_fini(&c);
 }
 
 static void
@@ -431,6 +512,9 @@ main(void)
         TEST(an_open_ca_is_preferred_to_a_closed_one_with_the_same_key),
         TEST(closed_cas_take_no_newcomers),
         TEST(leaf_outside_its_dates_is_refused),
+        TEST(certificates_that_nobody_should_show_are_refused),
+        TEST(keys_and_signatures_of_a_leaf_are_judged),
+        TEST(same_serial_or_same_key_are_two_certificates),
         TEST(weak_or_damaged_leaf_is_refused),
         TEST(a_refusal_is_durable_after_the_commit_and_so_is_pending),
     };

@@ -1194,6 +1194,107 @@ both_tls_versions_and_any_alpn_offer_are_served(void **state)
 /* ---- CONNECT ---- */
 
 static void
+chain_of_ten_is_served_and_only_its_leaf_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    struct made chain[10];
+
+    for (size_t i = 0; i < 10; i++) {
+        chain[i] = certs_make(
+            &(struct make){ .name = "link", .issuer = i > 0 ? &chain[i - 1] : NULL, .ca = true });
+        assert_int_equal(SSL_add1_chain_cert(d.ssl, chain[i].cert), 1);
+    }
+    assert_true(device_handshake(&d));
+    say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_free(&d);
+    for (size_t i = 0; i < 10; i++) {
+        certs_fini(&chain[i]);
+    }
+}
+
+/* A client's wish for new keys of TLS 1.2 is not followed, and what follows is read as MQTT. */
+static void
+renegotiation_is_not_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct device d =
+        device_start(f, &(struct tls_choice){ .cert = &f->device, .version = TLS1_2_VERSION });
+    int64_t end = clock_mono_ms() + WAIT_MS;
+    struct device other;
+    uint8_t byte;
+
+    assert_true(device_handshake(&d));
+    say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    assert_int_equal(SSL_renegotiate(d.ssl), 1);
+    for (;;) {
+        int ret;
+
+        ERR_clear_error();
+        ret = SSL_do_handshake(d.ssl);
+        if (ret == 1 || SSL_get_error(d.ssl, ret) != SSL_ERROR_WANT_READ) {
+            break;
+        }
+        ret = SSL_read(d.ssl, &byte, 1);
+        if (!step(&d, ret, end)) {
+            break;
+        }
+    }
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+    other = device_in(f, &f->device, "other");
+    expect_ping(&other); /* others do not notice */
+    device_free(&other);
+    device_free(&d);
+}
+
+/* Early data needs a ticket, and there are none: not for TLS 1.3, not for 1.2. */
+static void
+sessions_cannot_be_resumed_so_there_is_no_early_data(void **state)
+{
+    static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct device d =
+            device_start(f, &(struct tls_choice){ .cert = &f->device, .version = versions[i] });
+        SSL_SESSION *s;
+
+        assert_true(device_handshake(&d));
+        say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+        expect(&d, LIT("\x20\x02\x00\x00")); /* a ticket would have come before */
+        s = SSL_get0_session(d.ssl);
+        assert_int_equal(SSL_SESSION_has_ticket(s), 0);
+        assert_int_equal(SSL_SESSION_get_max_early_data(s), 0);
+        device_free(&d);
+    }
+}
+
+/* Warnings of TLS cost the sender its connection after a few, and nobody else anything. */
+static void
+flood_of_alerts_ends_the_connection(void **state)
+{
+    static const uint8_t alert[] = { 21, 3, 3, 0, 2, 1, 90 }; /* warning, user_canceled */
+    struct fixture *f = *state;
+    struct device d = { .f = f, .fd = -1 };
+    struct pollfd p = { .events = POLLIN };
+    struct device other;
+
+    tcp_connect(&d);
+    for (int i = 0; i < 100; i++) {
+        (void)send(d.fd, alert, sizeof alert, MSG_NOSIGNAL);
+    }
+    p.fd = d.fd;
+    assert_int_equal(poll(&p, 1, WAIT_MS), 1); /* ended, long before its deadline would */
+    assert_non_null(wait_record(f, 0, CAUSE_TLS));
+    other = device_in(f, &f->device, "other");
+    expect_ping(&other);
+    device_free(&other);
+    (void)close(d.fd);
+}
+
+static void
 connect_may_come_in_any_pieces(void **state)
 {
     static const uint8_t bytes[] = "\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03"
@@ -1463,6 +1564,12 @@ publishes_outside_the_limits_are_closed_with_a_cause(void **state)
         { { (const uint8_t *)"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x", 15 },
             CAUSE_PROTOCOL }, /* CONNECT again */
         { { (const uint8_t *)"\xf0\x00", 2 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x30\x05\x00\x03t/\xff", 7 }, CAUSE_PROTOCOL },    /* no UTF-8 */
+        { { (const uint8_t *)"\x30\x05\x00\x03t\xc0\x80", 7 }, CAUSE_PROTOCOL }, /* overlong */
+        { { (const uint8_t *)"\x30\x05\x00\x03t/\x00", 7 }, CAUSE_PROTOCOL },    /* U+0000 */
+        { { (const uint8_t *)"\x30\x02\x00\x00", 4 }, CAUSE_PROTOCOL }, /* no topic at all */
+        { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t/\xff\x01", 10 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t/\x00\x01", 10 }, CAUSE_PROTOCOL },
         { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t/x\x02", 10 }, CAUSE_QOS2 },
         { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t#x\x01", 10 }, CAUSE_PROTOCOL },
         { { (const uint8_t *)"\x82\x0a\x00\x0a\x00\x05other\x01", 12 }, CAUSE_SUBSCRIBE_DENIED },
@@ -2185,6 +2292,10 @@ main(void)
         KNOWN(half_done_handshakes_hold_newcomers_back_only_until_they_time_out),
         UNKNOWN(chain_beyond_32_kib_is_refused),
         KNOWN(both_tls_versions_and_any_alpn_offer_are_served),
+        KNOWN(chain_of_ten_is_served_and_only_its_leaf_counts),
+        KNOWN(renegotiation_is_not_followed),
+        KNOWN(sessions_cannot_be_resumed_so_there_is_no_early_data),
+        KNOWN(flood_of_alerts_ends_the_connection),
         KNOWN(connect_may_come_in_any_pieces),
         KNOWN(half_connect_times_out),
         UNKNOWN(half_handshake_times_out),
