@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "birthmark/master.h"
+#include "endpoint/worker.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,6 +40,9 @@ static const char usage[] =
     "  --metrics HOST:PORT  numbers of the endpoint for Prometheus, at /metrics, without "
     "credentials (default: off)\n"
     "  --name NAME        one more name or address for the server certificate; may be repeated\n"
+    "  --cert FILE, --key FILE\n"
+    "                     server certificate (PEM, with its chain) and key of the MQTT endpoint\n"
+    "                     (default: made by the local root CA)\n"
     "  --workers N        TLS worker processes (default: one per core)\n"
     "  --region REGION    region in ARNs (default us-east-1)\n"
     "  --broker PROGRAM   mosquitto to run behind the endpoint (default /usr/sbin/mosquitto)\n"
@@ -198,6 +202,8 @@ struct cloud_args {
     unsigned workers;
     const char *region;
     const char *broker;
+    const char *cert; /* NULL, both: the local authority's */
+    const char *key;
     bool new_credentials;
 };
 
@@ -247,6 +253,12 @@ parse_option(int opt, struct cloud_args *a)
     case 'b':
         a->broker = optarg;
         return -1;
+    case 'C':
+        a->cert = optarg;
+        return -1;
+    case 'K':
+        a->key = optarg;
+        return -1;
     case 'c':
         a->new_credentials = true;
         return -1;
@@ -275,7 +287,8 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "api", required_argument, NULL, 'a' }, { "mqtt", required_argument, NULL, 'm' },
         { "metrics", required_argument, NULL, 'p' }, { "name", required_argument, NULL, 'n' },
         { "workers", required_argument, NULL, 'w' }, { "region", required_argument, NULL, 'r' },
-        { "broker", required_argument, NULL, 'b' }, { "new-credentials", no_argument, NULL, 'c' },
+        { "broker", required_argument, NULL, 'b' }, { "cert", required_argument, NULL, 'C' },
+        { "key", required_argument, NULL, 'K' }, { "new-credentials", no_argument, NULL, 'c' },
         { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
         { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
         { NULL, 0, NULL, 0 } };
@@ -288,6 +301,8 @@ parse_args(int argc, char **argv, struct cloud_args *a)
     }
     if (optind < argc)
         return cmd_misuse("cloud", "unexpected argument '%s'", argv[optind]);
+    if ((a->cert == NULL) != (a->key == NULL))
+        return cmd_misuse("cloud", "--cert and --key go together");
     if (a->dir[0] == '\0' && !cmd_default_dir(a->dir, sizeof a->dir))
         return cmd_misuse("cloud", "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
     return -1;
@@ -301,9 +316,25 @@ exit_code(enum bm_err err)
     return err == BM_ERR_CONFLICT ? EXIT_BUSY : EXIT_FAILED;
 }
 
+/* Found and tried before anything starts, because the working directory changes. */
+static enum bm_err
+find_certificate(
+    const struct cloud_args *a, char cert[PATH_MAX], char key[PATH_MAX], struct bm_msg *msg)
+{
+    const char *missing = realpath(a->cert, cert) == NULL ? a->cert
+                          : realpath(a->key, key) == NULL ? a->key
+                                                          : NULL;
+
+    if (missing != NULL)
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "cannot read %s: %s", missing, strerror(errno));
+    return worker_check_certificate(cert, key, msg);
+}
+
 static int
 run(const struct cloud_args *a)
 {
+    char cert[PATH_MAX];
+    char key[PATH_MAX];
     char dir[PATH_MAX];
     char credentials_path[PATH_MAX + 16];
     char runtime_dir[PATH_MAX + 64];
@@ -329,6 +360,11 @@ run(const struct cloud_args *a)
             "%s is not a loopback address and the credentials are test/test; make real ones first: "
             "birthmark cloud --dir %s --new-credentials",
             is_loopback(a->api.host) ? a->mqtt.host : a->api.host, a->dir);
+    if (err == BM_OK && a->cert != NULL) {
+        err = find_certificate(a, cert, key, &msg);
+        o.server_cert = cert;
+        o.server_key = key;
+    }
     if (err == BM_OK && !find_runtime_dir(runtime_dir, sizeof runtime_dir))
         err = bm_fail(&msg, BM_ERR_NOT_FOUND,
             "cannot find share/birthmark/runtimes beside this program; set BIRTHMARK_SHARE");

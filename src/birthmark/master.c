@@ -173,6 +173,10 @@ worker_main(const struct master *m, unsigned index, int link_fd)
     }
     (void)snprintf(cert, sizeof cert, "%s/pki/server.pem", m->options.control.dir);
     (void)snprintf(key, sizeof key, "%s/pki/server.key", m->options.control.dir);
+    if (m->options.server_cert != NULL) {
+        o.server_cert = m->options.server_cert;
+        o.server_key = m->options.server_key;
+    }
     rc = child_report(worker_run(&o, &why), &why);
     exit(rc);
 }
@@ -524,7 +528,9 @@ start_all(struct master *m, struct bm_msg *msg)
     print_address("mqtt ", m->options.mqtt_host, m->mqtt_port);
     if (m->options.control.metrics_host != NULL)
         print_address("metrics http://", m->options.control.metrics_host, up.metrics_port);
-    printf("root-ca %s/pki/root-ca.pem\nready\n", m->options.control.dir);
+    if (m->options.server_cert == NULL) /* else its owner knows who signed it */
+        printf("root-ca %s/pki/root-ca.pem\n", m->options.control.dir);
+    printf("ready\n");
     (void)fflush(stdout);
     return BM_OK;
 }

@@ -15,7 +15,9 @@ struct master_options {
     const char *mqtt_host;          /* IP literal */
     uint16_t mqtt_port;             /* 0: any */
     unsigned workers;               /* 1..MASTER_WORKERS_MAX */
-    const char *broker_program;     /* NULL: mosquitto from the usual folders */
+    const char *server_cert;        /* absolute path; NULL, both: the local authority's */
+    const char *server_key;
+    const char *broker_program; /* NULL: mosquitto from the usual folders */
 };
 
 /*

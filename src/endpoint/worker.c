@@ -199,6 +199,17 @@ finish(struct worker *w)
 }
 
 enum bm_err
+worker_check_certificate(const char *cert, const char *key, struct bm_msg *msg)
+{
+    const struct worker_options o = { .server_cert = cert, .server_key = key };
+    SSL_CTX *ctx = NULL;
+    enum bm_err err = tls_context(&o, &ctx, msg);
+
+    SSL_CTX_free(ctx);
+    return err;
+}
+
+enum bm_err
 worker_run(const struct worker_options *options, struct bm_msg *msg)
 {
     struct worker *w = calloc(1, sizeof *w);

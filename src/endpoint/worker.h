@@ -33,4 +33,7 @@ struct worker_options {
  */
 enum bm_err worker_run(const struct worker_options *options, struct bm_msg *msg);
 
+/* Can a worker serve with this certificate (PEM, leaf first) and key? BM_ERR_INPUT: why not. */
+enum bm_err worker_check_certificate(const char *cert, const char *key, struct bm_msg *msg);
+
 #endif

@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A server certificate of the user's own: served with its chain; one that cannot serve is named before anything starts.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/libcloud.sh"
+
+make_ca root
+make_device server root
+make_device other root
+cloud_with() { timeout 20 "$bin/birthmark" cloud --dir "$work/refused" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 "$@" 2>&1; }
+
+check_fails 2 "a certificate without a key is misuse" cloud_with --cert "$work/server.pem"
+check_fails 1 "a key of another certificate is refused" cloud_with --cert "$work/server.pem" --key "$work/other.key"
+check_output "and both files are named" 'server.pem with key .*other.key: key values mismatch' \
+    sh -c '"$@" 2>&1 || true' sh "$bin/birthmark" cloud --dir "$work/refused" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 \
+    --cert "$work/server.pem" --key "$work/other.key"
+check_fails 1 "a file that is not there is refused" cloud_with --cert "$work/none.pem" --key "$work/server.key"
+
+CLOUD_OPTIONS="--cert $work/server.pem --key $work/server.key"
+start_cloud
+check_fails 1 "no root-ca line: the user knows who signed it" grep -q '^root-ca' "$work/cloud.log"
+check_output "clients that trust the user's root trust the endpoint" 'Verify return code: 0 \(ok\)' sh -c \
+    'openssl s_client -connect "$1" -CAfile "$2" -cert "$3" -key "$4" </dev/null 2>&1' sh "127.0.0.1:$port" "$work/root.crt" \
+    "$work/other.pem" "$work/other.key"
+done_testing
