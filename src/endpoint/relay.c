@@ -457,6 +457,19 @@ broker_filter(struct span filter, struct wr *room)
     return room->failed ? filter : span_of(start, filter.len + 2);
 }
 
+/*
+ * Stored messages are for exact filters only (SPEC aws-iot 6.5). Level 5 can tell the broker so:
+ * retain handling 2; at level 4 they are dropped on the way back, see retained_unasked.
+ */
+static uint8_t
+broker_options(const struct conn *c, struct span filter, uint8_t options)
+{
+    bool wildcard =
+        memchr(filter.ptr, '+', filter.len) != NULL || memchr(filter.ptr, '#', filter.len) != NULL;
+
+    return c->level == 5 && wildcard ? (uint8_t)((options & ~0x30u) | 0x20) : options;
+}
+
 /* Send on what is not denied, with the filters as the broker must get them. */
 static void
 forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe *s, uint8_t denied)
@@ -469,6 +482,8 @@ forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe
         if ((denied >> i & 1) == 0) {
             up.filters[up.count] = s->filters[i];
             up.filters[up.count].filter = broker_filter(s->filters[i].filter, &room);
+            up.filters[up.count].options =
+                broker_options(c, s->filters[i].filter, s->filters[i].options);
             up.count++;
         }
     }
@@ -587,6 +602,23 @@ relay_packet(struct conn *c, const struct mqtt_packet *p)
 
 /* ---- from the broker ---- */
 
+/*
+ * A stored message (RETAIN is 0 in what is sent on live) for a wildcard. What a kept session still
+ * had to get before this connection subscribed to anything passes.
+ */
+static bool
+retained_unasked(const struct conn *c, const struct mqtt_publish *m)
+{
+    uint64_t key = index_hash(c->w->seed, m->topic);
+
+    for (size_t i = 0; i < c->subscription_count; i++) {
+        if (c->subscriptions[i] == key) {
+            return false;
+        }
+    }
+    return c->subscription_count > 0;
+}
+
 static void
 broker_publish(struct conn *c, const struct mqtt_packet *p)
 {
@@ -595,6 +627,12 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
 
     if (mqtt_parse_publish(p, c->level, &m, NULL) != BM_OK || m.qos == 2) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"sent a malformed or QoS 2 message\"");
+        return;
+    }
+    if (m.retain && c->level == 4 && retained_unasked(c, &m)) {
+        if (m.qos == 1) {
+            mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0);
+        }
         return;
     }
     if (relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {

@@ -23,6 +23,7 @@ registered()
 }
 registered a open
 registered b narrow
+registered c open
 
 # what the subscriber of this name and topic has printed so far
 got() { grep -qxF "$2" "$work/$1.log"; }
@@ -66,4 +67,16 @@ check "deactivated, it is disconnected and its will fires" wait_for 10 got sub-m
 check_fails 7 "and it does not come back" as a mosquitto_pub -q 1 -t t/x -m x
 check_output "explain names the refused publish" 'publish' "$bin/birthmark" explain --dir "$work/cloud" b
 check_output "explain tells of the deactivation" 'INACTIVE' "$bin/birthmark" explain --dir "$work/cloud" doomed
+
+as c mosquitto_pub -r -q 1 -t r/stored -m stored
+for level in mqttv311 mqttv5; do
+    check_output "$level: a stored message is for its exact topic" '^stored$' timeout 10 mosquitto_sub --cafile "$ca" --cert "$work/c.pem" \
+        --key "$work/c.key" -h 127.0.0.1 -p "$port" -i "exact-$level" -V "$level" -q 1 -C 1 -t r/stored
+    start "wild-$level" stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/c.pem" --key "$work/c.key" -h 127.0.0.1 -p "$port" \
+        -i "wild-$level" -V "$level" -q 1 -d -t 'r/+'
+    wait_for 10 subscribed "wild-$level"
+    as c mosquitto_pub -q 1 -t r/live -m live
+    check "$level: a wildcard gets what is sent from then on" wait_for 10 got "wild-$level" live
+    check_fails 1 "$level: and not what is stored" got "wild-$level" stored
+done
 done_testing
