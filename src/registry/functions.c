@@ -10,8 +10,9 @@
 #define COLUMNS "name, modified, code, config, permissions"
 
 static enum bm_err
-function_row(sqlite3_stmt *st, struct registry_function *f, struct bm_msg *msg)
+function_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_function *f = to;
     enum bm_err err;
 
     *f = (struct registry_function){ 0 };
@@ -76,17 +77,11 @@ registry_function_get(
     struct registry *r, const char *name, struct registry_function *out, struct bm_msg *msg)
 {
     static const char sql[] = "SELECT " COLUMNS " FROM functions WHERE name = ?1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_text(name)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_function){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = function_row(st, out, msg);
-    db_end(st);
-    return err == BM_OK && !row ? no_function(name, msg) : err;
+    err = db_one(r, sql, ARGS(a_text(name)), function_row, out, msg);
+    return err == BM_ERR_NOT_FOUND ? no_function(name, msg) : err;
 }
 
 enum bm_err
@@ -115,7 +110,7 @@ registry_function_list(struct registry *r, registry_function_fn fn, void *arg, s
         err = db_step(r, st, &row, msg);
         if (err != BM_OK || !row)
             break;
-        err = function_row(st, &f, msg);
+        err = function_row(&f, st, msg);
         if (err == BM_OK)
             fn(arg, &f);
         registry_function_fini(&f);

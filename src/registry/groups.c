@@ -37,8 +37,9 @@ registry_group_fini(struct registry_group *g)
 }
 
 static enum bm_err
-group_row(sqlite3_stmt *st, struct registry_group *g, struct bm_msg *msg)
+group_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_group *g = to;
     enum bm_err err;
 
     *g = (struct registry_group){ 0 };
@@ -56,17 +57,11 @@ registry_group_get(
     struct registry *r, const char *name, struct registry_group *out, struct bm_msg *msg)
 {
     static const char sql[] = "SELECT " COLUMNS FROM " WHERE g.name = ?1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_text(name)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_group){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = group_row(st, out, msg);
-    db_end(st);
-    return err == BM_OK && !row ? no_group(name, msg) : err;
+    err = db_one(r, sql, ARGS(a_text(name)), group_row, out, msg);
+    return err == BM_ERR_NOT_FOUND ? no_group(name, msg) : err;
 }
 
 /* It is there already: the same, or another? */
@@ -218,7 +213,7 @@ list_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
 {
     struct list_to *to = arg;
     struct registry_group g;
-    enum bm_err err = group_row(st, &g, msg);
+    enum bm_err err = group_row(&g, st, msg);
 
     if (err == BM_OK)
         to->fn(to->arg, &g);

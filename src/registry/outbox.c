@@ -30,8 +30,9 @@ registry_event_add(struct registry *r, const char *topic, struct span payload,
 }
 
 static enum bm_err
-event_row(sqlite3_stmt *st, struct registry_event *e, struct bm_msg *msg)
+event_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_event *e = to;
     enum bm_err err;
 
     *e = (struct registry_event){ .id = sqlite3_column_int64(st, 0),
@@ -48,18 +49,12 @@ registry_event_next(
 {
     static const char sql[] = "SELECT row, created, cert, topic, payload FROM events"
                               " WHERE row > ?1 ORDER BY row LIMIT 1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_int(after)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_event){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = event_row(st, out, msg);
-    db_end(st);
-    if (err == BM_OK && !row)
-        return bm_fail(msg, BM_ERR_NOT_FOUND, "no event above %lld", (long long)after);
+    err = db_one(r, sql, ARGS(a_int(after)), event_row, out, msg);
+    if (err == BM_ERR_NOT_FOUND)
+        return bm_fail(msg, err, "no event above %lld", (long long)after);
     return err;
 }
 
@@ -116,8 +111,10 @@ registry_invocation_add(struct registry *r, struct registry_invocation *i, struc
 }
 
 static enum bm_err
-invocation_row(sqlite3_stmt *st, struct registry_invocation *i, struct bm_msg *msg)
+invocation_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_invocation *i = to;
+
     *i = (struct registry_invocation){ .id = sqlite3_column_int64(st, 0),
         .created_ms = sqlite3_column_int64(st, 1),
         .due_ms = sqlite3_column_int64(st, 2),
@@ -146,7 +143,7 @@ registry_invocation_list(
         err = db_step(r, st, &row, msg);
         if (err != BM_OK || !row)
             break;
-        err = invocation_row(st, &i, msg);
+        err = invocation_row(&i, st, msg);
         if (err == BM_OK)
             fn(arg, &i);
         registry_invocation_fini(&i);

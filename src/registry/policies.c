@@ -112,8 +112,9 @@ registry_policy_create(
 }
 
 static enum bm_err
-policy_row(sqlite3_stmt *st, struct registry_policy *p, struct bm_msg *msg)
+policy_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_policy *p = to;
     *p = (struct registry_policy){ 0 };
     col_text(st, 1, p->name, sizeof p->name);
     p->version = sqlite3_column_int(st, 2);
@@ -135,17 +136,11 @@ registry_policy_get(
     struct registry *r, const char *name, struct registry_policy *out, struct bm_msg *msg)
 {
     static const char sql[] = "SELECT " COLUMNS FROM " WHERE policies.name = ?1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_text(name)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_policy){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = policy_row(st, out, msg);
-    db_end(st);
-    return err == BM_OK && !row ? no_policy(name, msg) : err;
+    err = db_one(r, sql, ARGS(a_text(name)), policy_row, out, msg);
+    return err == BM_ERR_NOT_FOUND ? no_policy(name, msg) : err;
 }
 
 static enum bm_err
@@ -197,7 +192,7 @@ list_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
 {
     struct list_to *to = arg;
     struct registry_policy p;
-    enum bm_err err = policy_row(st, &p, msg);
+    enum bm_err err = policy_row(&p, st, msg);
 
     if (err == BM_OK)
         to->fn(to->arg, &p);

@@ -9,8 +9,9 @@
 #define COLUMNS "name, disabled, created, payload"
 
 static enum bm_err
-rule_row(sqlite3_stmt *st, struct registry_rule *rule, struct bm_msg *msg)
+rule_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_rule *rule = to;
     *rule = (struct registry_rule){ 0 };
     col_text(st, 0, rule->name, sizeof rule->name);
     rule->disabled = sqlite3_column_int(st, 1) != 0;
@@ -68,17 +69,11 @@ registry_rule_get(
     struct registry *r, const char *name, struct registry_rule *out, struct bm_msg *msg)
 {
     static const char sql[] = "SELECT " COLUMNS " FROM rules WHERE name = ?1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_text(name)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_rule){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = rule_row(st, out, msg);
-    db_end(st);
-    return err == BM_OK && !row ? no_rule(name, msg) : err;
+    err = db_one(r, sql, ARGS(a_text(name)), rule_row, out, msg);
+    return err == BM_ERR_NOT_FOUND ? no_rule(name, msg) : err;
 }
 
 enum bm_err
@@ -107,7 +102,7 @@ registry_rule_list(struct registry *r, registry_rule_fn fn, void *arg, struct bm
         err = db_step(r, st, &row, msg);
         if (err != BM_OK || !row)
             break;
-        err = rule_row(st, &rule, msg);
+        err = rule_row(&rule, st, msg);
         if (err == BM_OK)
             fn(arg, &rule);
         registry_rule_fini(&rule);

@@ -144,8 +144,8 @@ db_run(struct registry *r, const char *sql, const struct arg *args, size_t count
 }
 
 enum bm_err
-db_number(struct registry *r, const char *sql, const struct arg *args, size_t count, int64_t *out,
-    struct bm_msg *msg)
+db_one(struct registry *r, const char *sql, const struct arg *args, size_t count, db_row_fn fn,
+    void *to, struct bm_msg *msg)
 {
     sqlite3_stmt *st;
     bool row = false;
@@ -154,9 +154,24 @@ db_number(struct registry *r, const char *sql, const struct arg *args, size_t co
     if (err == BM_OK)
         err = db_step(r, st, &row, msg);
     if (err == BM_OK && row)
-        *out = sqlite3_column_int64(st, 0);
+        err = fn(to, st, msg);
     db_end(st);
     return err == BM_OK && !row ? BM_ERR_NOT_FOUND : err;
+}
+
+static enum bm_err
+take_number(void *to, sqlite3_stmt *st, struct bm_msg *msg)
+{
+    (void)msg;
+    *(int64_t *)to = sqlite3_column_int64(st, 0);
+    return BM_OK;
+}
+
+enum bm_err
+db_number(struct registry *r, const char *sql, const struct arg *args, size_t count, int64_t *out,
+    struct bm_msg *msg)
+{
+    return db_one(r, sql, args, count, take_number, out, msg);
 }
 
 /* ---- columns ---- */

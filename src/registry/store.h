@@ -3,9 +3,9 @@
  * The SQLite store behind registry.h, for the files of this room.
  *
  * Statements are prepared once and found again by the address of their SQL text, so each text is
- * one string constant of its file. A read is db_query, db_step until *row is false, and always
- * db_end. A mutation stands between op_begin and op_end, which make it a savepoint in the open
- * group.
+ * one string constant of its file. A read is db_one, or db_query, db_step until *row is
+ * false, and always db_end. A mutation stands between op_begin and op_end, which make it a
+ * savepoint in the open group.
  */
 #ifndef BM_REGISTRY_STORE_H
 #define BM_REGISTRY_STORE_H
@@ -98,6 +98,12 @@ enum bm_err db_query(struct registry *r, const char *sql, const struct arg *args
     sqlite3_stmt **out, struct bm_msg *msg);
 enum bm_err db_step(struct registry *r, sqlite3_stmt *st, bool *row, struct bm_msg *msg);
 void db_end(sqlite3_stmt *st); /* takes NULL */
+
+/* Fill what `to` points at from the row where the statement stands. */
+typedef enum bm_err (*db_row_fn)(void *to, sqlite3_stmt *st, struct bm_msg *msg);
+/* The first row. BM_ERR_NOT_FOUND, without a message: there is none, and `fn` was not called. */
+enum bm_err db_one(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    db_row_fn fn, void *to, struct bm_msg *msg);
 /* Run to the end; *changes (may be NULL) gets the number of rows changed. */
 enum bm_err db_run(struct registry *r, const char *sql, const struct arg *args, size_t count,
     int *changes, struct bm_msg *msg);

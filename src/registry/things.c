@@ -39,8 +39,9 @@ registry_thing_fini(struct registry_thing *t)
 }
 
 static enum bm_err
-thing_row(sqlite3_stmt *st, struct registry_thing *t, struct bm_msg *msg)
+thing_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_thing *t = to;
     *t = (struct registry_thing){ 0 };
     col_text(st, 1, t->name, sizeof t->name);
     col_uuid(st, 2, t->id);
@@ -54,17 +55,11 @@ registry_thing_get(
     struct registry *r, const char *name, struct registry_thing *out, struct bm_msg *msg)
 {
     static const char sql[] = "SELECT " COLUMNS FROM " WHERE things.name = ?1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_text(name)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_thing){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = thing_row(st, out, msg);
-    db_end(st);
-    return err == BM_OK && !row ? no_thing(name, msg) : err;
+    err = db_one(r, sql, ARGS(a_text(name)), thing_row, out, msg);
+    return err == BM_ERR_NOT_FOUND ? no_thing(name, msg) : err;
 }
 
 /* The row of a type that a thing may get, or NULL for "". */
@@ -259,7 +254,7 @@ list_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
 {
     struct list_to *to = arg;
     struct registry_thing t;
-    enum bm_err err = thing_row(st, &t, msg);
+    enum bm_err err = thing_row(&t, st, msg);
 
     if (err == BM_OK)
         to->fn(to->arg, &t);

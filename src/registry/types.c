@@ -22,8 +22,9 @@ registry_type_fini(struct registry_type *t)
 }
 
 static enum bm_err
-type_row(sqlite3_stmt *st, struct registry_type *t, struct bm_msg *msg)
+type_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
 {
+    struct registry_type *t = to;
     enum bm_err err;
 
     *t = (struct registry_type){ 0 };
@@ -40,17 +41,11 @@ registry_type_get(
     struct registry *r, const char *name, struct registry_type *out, struct bm_msg *msg)
 {
     static const char sql[] = "SELECT " COLUMNS " FROM thing_types WHERE name = ?1";
-    sqlite3_stmt *st;
-    bool row = false;
-    enum bm_err err = db_query(r, sql, ARGS(a_text(name)), &st, msg);
+    enum bm_err err;
 
     *out = (struct registry_type){ 0 };
-    if (err == BM_OK)
-        err = db_step(r, st, &row, msg);
-    if (err == BM_OK && row)
-        err = type_row(st, out, msg);
-    db_end(st);
-    return err == BM_OK && !row ? no_type(name, msg) : err;
+    err = db_one(r, sql, ARGS(a_text(name)), type_row, out, msg);
+    return err == BM_ERR_NOT_FOUND ? no_type(name, msg) : err;
 }
 
 /* It is there already: the same, or another? Fills `t` from what is there. */
@@ -135,7 +130,7 @@ list_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
 {
     struct list_to *to = arg;
     struct registry_type t;
-    enum bm_err err = type_row(st, &t, msg);
+    enum bm_err err = type_row(&t, st, msg);
 
     if (err == BM_OK)
         to->fn(to->arg, &t);
