@@ -38,9 +38,10 @@ check_output "with --group the socket is for the group" "^660 $group$" stat -c '
 check "the owner connects" "$many" bytes "$unix"
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     chmod 755 "$work"
+    cp "$many" "$work/client.py" # where other users can read it, wherever the checkout lies
     as()
     {
-        setpriv --reuid 65533 --regid "$1" "$2" "$3" "$many" bytes "$unix" >"$work/as.log" 2>&1
+        setpriv --reuid 65533 --regid "$1" "$2" "$3" "$work/client.py" bytes "$unix" >"$work/as.log" 2>&1
     }
     check "a user of that group connects" as "$group" --clear-groups --
     check "also when it is one of its further groups" as 65533 --groups "$group"
