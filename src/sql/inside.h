@@ -170,7 +170,12 @@ struct function {
     json_t *(*run)(struct run *r, json_t **args, size_t count); /* args borrowed */
     const char *missing; /* not NULL: known, not built, because */
 };
-const struct function *function_find(struct span name);
+const struct function *function_find(struct span name); /* letters of any case */
+extern const struct function number_functions[];        /* each ends with one without a name */
+extern const struct function text_functions[];
+
+/* Where character `index` of UTF-8 text begins; its length for an index behind the end. */
+size_t text_at(struct span s, json_int_t index);
 
 json_t *sql_parse_time(struct run *r, json_t **args, size_t count);
 json_t *sql_time_to_epoch(struct run *r, json_t **args, size_t count);
