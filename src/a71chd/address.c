@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64 };
+enum { BACKLOG = 512 };
 
 static enum bm_err
 parse_unix(const char *path, struct address *out, struct bm_msg *msg)

@@ -30,8 +30,8 @@ STEPS = ["asked", "granted", "half", "command", "between", "released"]
 def connect(address):
     if address.startswith("unix:"):
         s = socket.socket(socket.AF_UNIX)
+        s.connect(address[5:])  # with a timeout it would not wait for room in the queue
         s.settimeout(20)
-        s.connect(address[5:])
         return s
     host, port = address.removeprefix("tcp:").rsplit(":", 1)
     return socket.create_connection((host, int(port)), timeout=20)

@@ -52,12 +52,12 @@ check "the trace tells what was done" grep -q '"fault":"power-after:ins=12,nth=3
 check_output "the rules tell how often" '"rule":"status:ins=12,nth=1,value=6f00","seen":3,"fired":1' \
     "$bin/a71chd" --ctl "$unix" fault list
 check_output "they can be cleared" '^\{"faults":\[\]\}$' "$bin/a71chd" --ctl "$unix" fault clear
-check_output "and added" '"rule":"hang:ins=91,count=1"' "$bin/a71chd" --ctl "$unix" fault add hang:ins=91,count=1
+check_output "and added" '"rule":"hang:ins=95,count=1"' "$bin/a71chd" --ctl "$unix" fault add hang:ins=95,count=1
 check_fails any "a bad one is refused" "$bin/a71chd" --ctl "$unix" fault add hang:when=now
 check_fails any "nobody may over TCP" "$bin/a71chd" --ctl "tcp:$tcp" fault clear
 check_output "while one client waits in vain the others are served" '^0131f32210009000$' \
-    "$jrcp" "tcp:$tcp" two $select 2:raw:01000005$info $info
-check_output "the one did meet the fault" '"seen":2,"fired":1' "$bin/a71chd" --ctl "$unix" fault list
+    "$jrcp" "tcp:$tcp" two $select 2:raw:010000058095000010 $info
+check_output "the one did meet the fault" '"seen":1,"fired":1' "$bin/a71chd" --ctl "$unix" fault list
 "$bin/a71chd" --ctl "$unix" fault clear >/dev/null
 "$bin/a71chd" --ctl "$unix" fault add drop:count=1 >/dev/null
 check "a connection may be cut" "$jrcp" "tcp:$tcp" raw:01000005$info closed:5

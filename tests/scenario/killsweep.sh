@@ -18,6 +18,7 @@ kill_cloud()
 
 start_cloud
 for round in 1 2 3 4 5; do
+    : >"$work/sweep.out" # or the last round's words would be taken for this one's
     timeout 60 /usr/bin/python3 "$(dirname "$0")/kill_sweep.py" change "$api" "$work/said.json" "$round" >"$work/sweep.out" 2>&1 &
     writer=$!
     wait_for 20 grep -q "^going\$" "$work/sweep.out" || not_ok "round $round: changes are asked for" "$work/sweep.out"
