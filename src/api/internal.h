@@ -157,6 +157,8 @@ void call_refuse(struct call *c, enum problem problem, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* What the client sent is wrong, in the words of its service. */
 void call_refuse_input(struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "an object", "a number", ...: what a value is, for a sentence. Static storage. */
+const char *json_type_name(const json_t *value);
 /* The one mapping from our errors to the API's. */
 void call_refuse_err(struct call *c, enum bm_err err, const struct bm_msg *msg);
 /* 409 with the members resourceId and resourceArn. */

@@ -179,8 +179,8 @@ call_query_count(struct call *c, const char *name, size_t min, size_t max, size_
 
 /* ---- members of the body ---- */
 
-static const char *
-type_name(const json_t *value)
+const char *
+json_type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
@@ -224,7 +224,7 @@ call_text(struct call *c, const char *name, bool required, size_t max, const cha
     if (value == NULL)
         return true;
     if (!json_is_string(value)) {
-        call_refuse_input(c, "The member '%s' is %s; want a string.", name, type_name(value));
+        call_refuse_input(c, "The member '%s' is %s; want a string.", name, json_type_name(value));
         return false;
     }
     if (json_string_length(value) > max || (required && json_string_length(value) == 0)) {
@@ -246,7 +246,8 @@ call_bool(struct call *c, const char *name, bool *out)
     if (value == NULL)
         return true;
     if (!json_is_boolean(value)) {
-        call_refuse_input(c, "The member '%s' is %s; want true or false.", name, type_name(value));
+        call_refuse_input(
+            c, "The member '%s' is %s; want true or false.", name, json_type_name(value));
         return false;
     }
     *out = json_is_true(value);
@@ -260,7 +261,7 @@ call_object(struct call *c, const char *name, bool required, json_t **out)
         return false;
     if (*out == NULL || json_is_object(*out))
         return true;
-    call_refuse_input(c, "The member '%s' is %s; want an object.", name, type_name(*out));
+    call_refuse_input(c, "The member '%s' is %s; want an object.", name, json_type_name(*out));
     return false;
 }
 

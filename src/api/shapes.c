@@ -160,28 +160,6 @@ check_wire(struct call *c, const struct place *p, const struct shape *s, const c
 
 /* ---- the body ---- */
 
-static const char *
-type_name(const json_t *value)
-{
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return "a number";
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "a boolean";
-    case JSON_NULL:
-        break;
-    }
-    return "null";
-}
-
 static bool
 is_of(const json_t *value, enum kind kind, const char **want)
 {
@@ -280,7 +258,7 @@ check_value(struct call *c, const struct place *p, const struct shape *s, const 
     const char *want = "";
 
     if (!is_of(value, s->kind, &want)) {
-        refuse(c, p, "is %s; want %s.", type_name(value), want);
+        refuse(c, p, "is %s; want %s.", json_type_name(value), want);
         return false;
     }
     switch (s->kind) {
