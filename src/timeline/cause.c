@@ -158,6 +158,98 @@ static const struct cause_info causes[CAUSE_COUNT] = {
     [CAUSE_CONTROL_DOWN] = { "cloud.control_down",
         "Refused: the registry did not answer, so a newcomer cannot be judged.",
         "let the device try again; see the log of `birthmark cloud` (disk full?)", CAUSE_REFUSE },
+
+    [CAUSE_DEVICE_CHIP] = { "device.chip",
+        "The key cannot be used: the chip does not answer, or the file cannot be read.",
+        "see that `a71chd` runs, or the wiring of the bus, and the address given with --chip or "
+        "A71CH_ADDRESS; `a71chConfig ADDRESS info all` shows what the chip says",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_KEY] = { "device.key", "No certificate of this device fits its key.",
+        "store the certificate that was issued for this key pair: `a71chConfig ADDRESS wcrt -x 0 "
+        "-p device.pem`; compare with `openssl x509 -noout -pubkey -in device.pem`",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_CHAIN] = { "device.chain",
+        "The issuer's certificate is missing beside the device's, so a newcomer cannot be "
+        "registered everywhere.",
+        "store the issuer too: `a71chConfig ADDRESS wcrt -x 1 -p ca.pem`, or append it to the "
+        "certificate file, the device's own first",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_CLOCK] = { "device.clock", "The clock of this machine cannot be right.",
+        "set it (`timedatectl set-ntp true`, or `date -u -s`), or let the device ask: --time-from "
+        "URL",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_NAME_UNKNOWN] = { "device.name_unknown",
+        "No address is known for the name of the server.",
+        "compare the name with the endpoint (AWS: `describe-endpoint --endpoint-type "
+        "iot:Data-ATS`); see that DNS works: `getent hosts NAME`",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_NO_NETWORK] = { "device.no_network", "The server cannot be reached.",
+        "see that the network is up and that no firewall is before the port: `ip route`, `curl -v "
+        "telnet://HOST:PORT`",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_NOBODY] = { "device.nobody_listens",
+        "The machine answers, but no server listens on this port.",
+        "start the cloud, or compare host and port with what `birthmark cloud` printed",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_NOT_TLS] = { "device.not_tls",
+        "What answers on this port speaks no TLS: a captive portal, a proxy, or another service.",
+        "log in to the network it belongs to, or correct host and port; `curl -v http://HOST:PORT` "
+        "shows who it is",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_UNTRUSTED] = { "device.server_untrusted",
+        "The server's certificate is not signed by an authority that this device trusts.",
+        "if the server is the right one, pass its root as --cafile; if it is not, something between "
+        "(a captive portal, a proxy) answers in its place",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_SERVER_NAME] = { "device.server_name",
+        "The server's certificate is for another host name.",
+        "connect to a name that the certificate has, or give that name with --server-name; "
+        "`birthmark cloud --name NAME` adds one",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_SERVER_DATES] = { "device.server_dates",
+        "The server's certificate is not valid at this device's time.",
+        "compare both clocks; if the device's is right, the server needs a new certificate",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_TLS_REFUSED] = { "device.tls_refused",
+        "The server refused this device's certificate in the TLS handshake.",
+        "the alert says why; ask the cloud: `birthmark explain CERT_ID`, or give `birthmark doctor` "
+        "credentials",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_TLS_FAILED] = { "device.tls_failed", "The TLS handshake failed.",
+        "the facts have OpenSSL's words; try `openssl s_client -connect HOST:PORT -CAfile "
+        "root-ca.pem`",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_NO_CONNACK] = { "device.no_connack",
+        "The server took the CONNECT and then said nothing.",
+        "see the server's log; the broker behind it may hang", CAUSE_REFUSE },
+    [CAUSE_DEVICE_DROPPED] = { "device.dropped",
+        "Dropped at CONNECT: a newcomer that has just been registered, or a certificate, CA or "
+        "policy that does not let it in.",
+        "a newcomer is let in once something has set its certificate ACTIVE and attached a policy; "
+        "the cloud knows which it is: `birthmark explain CERT_ID`, or give `birthmark doctor` "
+        "credentials",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_SHUT_OUT] = { "device.shut_out",
+        "Dropped at CONNECT, although this certificate was let in before: it is INACTIVE or REVOKED "
+        "now, or its policy was changed.",
+        "ask the cloud: `birthmark explain CERT_ID`, or give `birthmark doctor` credentials",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_NOT_ALLOWED] = { "device.not_allowed",
+        "The server says that this device is not allowed to connect.",
+        "allow iot:Connect for this client id in a policy of the certificate; `birthmark explain "
+        "CERT_ID` names what is missing",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_REFUSED] = { "device.refused", "The server refused the CONNECT packet.",
+        "the facts have its reason; try another protocol level (--mqtt 3.1.1) or client id (--id)",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_BUSY] = { "device.server_busy", "The server says that it cannot serve now.",
+        "wait; if it stays so, see the server's log (is its broker up?)", CAUSE_REFUSE },
+    [CAUSE_DEVICE_LOST] = { "device.lost", "The connection was lost.", "", CAUSE_END },
+    [CAUSE_DEVICE_AT_PUBLISH] = { "device.dropped_at_publish",
+        "The connection ends whenever this message is published.",
+        "allow iot:Publish for its topic in a policy of the certificate, or keep to the limits of "
+        "size and topic; `birthmark explain CERT_ID` names which it was",
+        CAUSE_REFUSE },
 };
 
 const struct cause_info *

@@ -60,6 +60,28 @@ enum cause {
     CAUSE_TLS, /* handshake failed; facts: OpenSSL's words */
     CAUSE_BROKER_DOWN,
     CAUSE_CONTROL_DOWN, /* the registry writer did not answer */
+    /* what a device sees from its end; `birthmark device` and `birthmark doctor` name them */
+    CAUSE_DEVICE_CHIP,         /* the chip, or the key file, cannot be used */
+    CAUSE_DEVICE_KEY,          /* no certificate fits the key */
+    CAUSE_DEVICE_CHAIN,        /* the issuer is missing, or the order is wrong */
+    CAUSE_DEVICE_CLOCK,        /* the clock cannot be right */
+    CAUSE_DEVICE_NAME_UNKNOWN, /* no address for the host name */
+    CAUSE_DEVICE_NO_NETWORK,   /* no way to the address, or no answer */
+    CAUSE_DEVICE_NOBODY,       /* connection refused: nobody listens */
+    CAUSE_DEVICE_NOT_TLS,      /* something else answers: a captive portal */
+    CAUSE_DEVICE_UNTRUSTED,    /* the server's certificate has another root */
+    CAUSE_DEVICE_SERVER_NAME,  /* the server's certificate names another host */
+    CAUSE_DEVICE_SERVER_DATES, /* the server's certificate is not valid today */
+    CAUSE_DEVICE_TLS_REFUSED,  /* the server ended TLS with an alert about our certificate */
+    CAUSE_DEVICE_TLS_FAILED,   /* the handshake failed otherwise */
+    CAUSE_DEVICE_NO_CONNACK,   /* connected, CONNECT sent, silence */
+    CAUSE_DEVICE_DROPPED,      /* closed at CONNECT; never let in so far */
+    CAUSE_DEVICE_SHUT_OUT,     /* closed at CONNECT; was let in before */
+    CAUSE_DEVICE_NOT_ALLOWED,  /* CONNACK: not authorised */
+    CAUSE_DEVICE_REFUSED,      /* CONNACK: protocol level or client id */
+    CAUSE_DEVICE_BUSY,         /* CONNACK: server unavailable, busy, quota */
+    CAUSE_DEVICE_LOST,         /* the connection ended */
+    CAUSE_DEVICE_AT_PUBLISH,   /* the connection ends whenever a message is published */
     CAUSE_COUNT
 };
 

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unit tests of what the device client decides: outcome of an attempt, waits between attempts, in
+ * virtual time.
+ */
+#include "device/backoff.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/x509_vfy.h>
+
+#define OUTCOME(...) outcome_of(&(struct attempt){ __VA_ARGS__ })
+
+enum { HOUR_MS = 3600 * 1000 };
+
+static void
+every_outcome_has_a_cause_with_a_cure_and_an_exit_code(void **state)
+{
+    (void)state;
+    for (int o = 0; o < OUTCOME_COUNT; o++) {
+        const struct outcome_info *info = outcome_info((enum outcome)o);
+
+        assert_int_not_equal(info->cause, CAUSE_NONE);
+        assert_in_range(info->exit_code, DEVICE_EXIT_CHIP, DEVICE_EXIT_PUBLISH);
+        assert_in_range(info->retry, 0, RETRY_COUNT - 1);
+        if (o != OUTCOME_LOST)
+            assert_true(cause_info(info->cause)->cure[0] != '\0');
+        for (int other = 0; other < o; other++)
+            assert_int_not_equal(info->cause, outcome_info((enum outcome)other)->cause);
+    }
+}
+
+static void
+network_failures_are_told_apart(void **state)
+{
+    (void)state;
+    assert_int_equal(OUTCOME(.phase = PHASE_NAME), OUTCOME_NAME_UNKNOWN);
+    assert_int_equal(OUTCOME(.phase = PHASE_TCP, .sys_errno = ECONNREFUSED), OUTCOME_NOBODY);
+    assert_int_equal(OUTCOME(.phase = PHASE_TCP, .sys_errno = ENETUNREACH), OUTCOME_NO_NETWORK);
+    assert_int_equal(OUTCOME(.phase = PHASE_TCP, .timed_out = true), OUTCOME_NO_NETWORK);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .timed_out = true), OUTCOME_NO_NETWORK);
+}
+
+static void
+a_stranger_is_no_server_and_a_foreign_certificate_no_clock(void **state)
+{
+    (void)state;
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .foreign = true), OUTCOME_NOT_TLS);
+    assert_int_equal(
+        OUTCOME(.phase = PHASE_TLS, .verify_error = X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY),
+        OUTCOME_UNTRUSTED);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .clock_wrong = true,
+                         .verify_error = X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN),
+        OUTCOME_UNTRUSTED);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .verify_error = X509_V_ERR_HOSTNAME_MISMATCH),
+        OUTCOME_SERVER_NAME);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .verify_error = X509_V_ERR_CERT_HAS_EXPIRED),
+        OUTCOME_SERVER_DATES);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .verify_error = X509_V_ERR_CERT_NOT_YET_VALID,
+                         .clock_wrong = true),
+        OUTCOME_CLOCK);
+}
+
+static void
+the_key_is_to_blame_before_the_server(void **state)
+{
+    (void)state;
+    assert_int_equal(OUTCOME(.phase = PHASE_KEY, .key_unusable = true), OUTCOME_CHIP);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .key_unusable = true), OUTCOME_CHIP);
+    assert_int_equal(OUTCOME(.phase = PHASE_KEY, .key_misfit = true), OUTCOME_KEY);
+}
+
+static void
+refusals_are_told_apart_by_alert_connack_and_history(void **state)
+{
+    (void)state;
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT), OUTCOME_DROPPED);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .admitted_before = true), OUTCOME_SHUT_OUT);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .timed_out = true), OUTCOME_NO_CONNACK);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 5), OUTCOME_NOT_ALLOWED);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 0x87), OUTCOME_NOT_ALLOWED);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 3), OUTCOME_BUSY);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 0x84), OUTCOME_REFUSED);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 77), OUTCOME_REFUSED);
+    /* TLS 1.3: an alert about the client's certificate comes after the handshake; SPEC 4.1 */
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .alert_received = 46), OUTCOME_DROPPED);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .alert_received = 44), OUTCOME_TLS_REFUSED);
+    assert_int_equal(OUTCOME(.phase = PHASE_TLS, .alert_received = 40), OUTCOME_TLS_FAILED);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECTED), OUTCOME_LOST);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECTED, .disconnect = 0x8e), OUTCOME_TAKEN_OVER);
+    assert_int_equal(
+        OUTCOME(.phase = PHASE_CONNECTED, .refuses_message = true), OUTCOME_AT_PUBLISH);
+}
+
+static void
+alerts_and_reasons_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(tls_alert_name(48), "unknown_ca");
+    assert_null(tls_alert_name(200));
+    assert_string_equal(mqtt_reason_text(0x87), "not authorised");
+    assert_string_equal(mqtt_reason_text(250), "unknown reason");
+}
+
+/* How often a device tries within `span_ms` when each attempt ends the same way at once. */
+static unsigned
+attempts_within(enum outcome o, uint64_t seed, int64_t span_ms, int64_t *shortest)
+{
+    struct backoff b;
+    int64_t now = 0;
+    unsigned n = 0;
+
+    backoff_init(&b, seed);
+    *shortest = INT64_MAX;
+    for (;;) {
+        int64_t wait = backoff_wait(&b, o);
+
+        n++;
+        if (wait < *shortest)
+            *shortest = wait;
+        now += wait;
+        if (now >= span_ms)
+            return n;
+    }
+}
+
+static void
+an_hour_of_pending_is_some_dozens_of_attempts(void **state)
+{
+    int64_t shortest;
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        unsigned n = attempts_within(OUTCOME_DROPPED, seed, HOUR_MS, &shortest);
+
+        assert_in_range(n, 18, 80); /* neither busy nor asleep */
+        assert_true(shortest >= 1000);
+    }
+}
+
+static void
+no_outcome_makes_a_busy_loop_and_none_gives_up(void **state)
+{
+    int64_t shortest;
+
+    (void)state;
+    for (int o = 0; o < OUTCOME_COUNT; o++) {
+        unsigned n = attempts_within((enum outcome)o, 7, 24 * (int64_t)HOUR_MS, &shortest);
+
+        assert_true(shortest >= 1000);
+        assert_in_range(n, 20, 24 * 3600 / 25);
+    }
+}
+
+static void
+waits_grow_to_the_cap_and_stay_within_their_bounds(void **state)
+{
+    (void)state;
+    for (int o = 0; o < OUTCOME_COUNT; o++) {
+        const struct backoff_figures *f = backoff_figures(outcome_info((enum outcome)o)->retry);
+        struct backoff b;
+        int64_t early = 0;
+        int64_t late = 0;
+
+        backoff_init(&b, 99);
+        for (int i = 0; i < 400; i++) {
+            int64_t wait = backoff_wait(&b, (enum outcome)o);
+
+            assert_in_range(wait, f->least_ms, f->least_ms + f->cap_ms);
+            if (i < 2)
+                early += wait;
+            if (i >= 200)
+                late += wait;
+        }
+        assert_true(late / 200 > early / 2);
+        assert_true(late / 200 > f->least_ms + f->cap_ms / 3); /* the random part is not lost */
+    }
+}
+
+static void
+devices_that_lose_one_server_spread(void **state)
+{
+    enum { DEVICES = 10000, SLOTS = 20 };
+    unsigned slots[SLOTS] = { 0 };
+
+    (void)state;
+    for (uint64_t seed = 0; seed < DEVICES; seed++) {
+        struct backoff b;
+        int64_t wait;
+
+        backoff_init(&b, seed);
+        wait = backoff_wait(&b, OUTCOME_LOST) - backoff_figures(RETRY_LOST)->least_ms;
+        slots[wait * SLOTS / (backoff_figures(RETRY_LOST)->base_ms + 1)]++;
+    }
+    for (int i = 0; i < SLOTS; i++)
+        assert_in_range(slots[i], DEVICES / SLOTS * 8 / 10, DEVICES / SLOTS * 12 / 10);
+}
+
+static void
+success_forgets_failures_but_a_connection_must_hold(void **state)
+{
+    const struct backoff_figures *lost = backoff_figures(RETRY_LOST);
+    const struct backoff_figures *jitr = backoff_figures(RETRY_JITR);
+    struct backoff b;
+    int64_t longest = 0;
+
+    (void)state;
+    backoff_init(&b, 5);
+    for (int i = 0; i < 20; i++)
+        (void)backoff_wait(&b, OUTCOME_DROPPED);
+    backoff_connected(&b);
+    assert_int_equal(b.in_row, 0);
+    assert_in_range(
+        backoff_wait(&b, OUTCOME_DROPPED), jitr->least_ms, jitr->least_ms + jitr->base_ms);
+
+    for (int i = 0; i < 50; i++) { /* let in, and closed a moment later, again and again */
+        int64_t wait;
+
+        backoff_connected(&b);
+        backoff_ended(&b, 200);
+        wait = backoff_wait(&b, OUTCOME_LOST);
+        if (wait > longest)
+            longest = wait;
+    }
+    assert_true(longest > lost->base_ms * 4);
+    backoff_connected(&b);
+    backoff_ended(&b, BACKOFF_HELD_MS);
+    assert_in_range(backoff_wait(&b, OUTCOME_LOST), lost->least_ms, lost->least_ms + lost->base_ms);
+}
+
+static void
+changing_failures_do_not_make_hasty(void **state)
+{
+    struct backoff b;
+    int64_t sum = 0;
+
+    (void)state;
+    backoff_init(&b, 3);
+    for (int i = 0; i < 40; i++) {
+        sum += backoff_wait(&b, OUTCOME_NOBODY);
+        sum += backoff_wait(&b, OUTCOME_NOT_TLS);
+    }
+    assert_true(sum > HOUR_MS);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_outcome_has_a_cause_with_a_cure_and_an_exit_code),
+        cmocka_unit_test(network_failures_are_told_apart),
+        cmocka_unit_test(a_stranger_is_no_server_and_a_foreign_certificate_no_clock),
+        cmocka_unit_test(the_key_is_to_blame_before_the_server),
+        cmocka_unit_test(refusals_are_told_apart_by_alert_connack_and_history),
+        cmocka_unit_test(alerts_and_reasons_have_names),
+        cmocka_unit_test(an_hour_of_pending_is_some_dozens_of_attempts),
+        cmocka_unit_test(no_outcome_makes_a_busy_loop_and_none_gives_up),
+        cmocka_unit_test(waits_grow_to_the_cap_and_stay_within_their_bounds),
+        cmocka_unit_test(devices_that_lose_one_server_spread),
+        cmocka_unit_test(success_forgets_failures_but_a_connection_must_hold),
+        cmocka_unit_test(changing_failures_do_not_make_hasty),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
