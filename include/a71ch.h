@@ -83,6 +83,7 @@ extern "C" {
 #define A71CH_MASTER_LEN 48  /* TLS 1.2 master secret */
 #define A71CH_LABEL_MAX 24
 #define A71CH_DERIVED_MAX 255 /* of one HKDF; 239 under a secure channel */
+#define A71CH_SESSION_MAX 256 /* of an exported session */
 
 typedef struct a71ch a71ch;
 
@@ -107,7 +108,8 @@ typedef enum a71ch_result {
     A71CH_ERR_CHANNEL = -17,     /* state: the secure channel is over; nothing was sent */
     A71CH_ERR_CRYPTOGRAM = -18,  /* denied: the chip does not have the keys of the channel */
     A71CH_ERR_MAC = -19,         /* denied: an answer in the channel has no right MAC */
-    A71CH_ERR_PADDING = -20      /* protocol: an answer in the channel has wrong padding */
+    A71CH_ERR_PADDING = -20,     /* protocol: an answer in the channel has wrong padding */
+    A71CH_ERR_SESSION = -21      /* state: the session cannot be resumed; open a new connection */
 } a71ch_result;
 
 /* Options for a71ch_open(); zero-initialise, set what you need. NULL means all defaults. */
@@ -523,6 +525,44 @@ A71CH_API A71CH_MUST_USE a71ch_result a71ch_channel_open(
 /* Forget the channel; the chip is told nothing. Calls go in the clear from now on. */
 A71CH_API void a71ch_channel_close(a71ch *chip);
 A71CH_API a71ch_channel a71ch_channel_state(const a71ch *chip);
+
+/*
+ * A session for the next program: a boot loader connects, opens the secure channel and leaves both
+ * to the system it starts, which needs neither the keys nor the time. SPEC a71ch 4.7, 7.3.
+ *
+ *     first:  a71ch_open, a71ch_channel_open, ..., a71ch_session_export, a71ch_close
+ *     second: a71ch_session_resume, ..., a71ch_close
+ *
+ * What goes on: the selected applet, the sequence number of the I2C link, the secure channel when
+ * one is up, and what the chip itself keeps (a hash in parts, a challenge). A lease does not.
+ *
+ *     i2c:          always, as long as the chip has power and nobody else talks to it
+ *     tcp:, unix:   when the server's chip has one session for all clients, as a71chd --i2c and
+ *                   NXP's servers have it. A simulated chip behind a71chd gives each connection a
+ *                   session of its own, which ends with it: A71CH_ERR_SESSION at the resume
+ *     sim:          never, since that chip ends with its handle: A71CH_ERR_UNSUPPORTED
+ *
+ * Export ends this handle's connection, without a word to the chip, and wipes its channel, so that
+ * only the other can go on; close it then. `out` gets the bytes, *len is its room before
+ * (A71CH_SESSION_MAX is always enough) and their count after. They are good once, on the same kind
+ * of link, and only for a version of the library that knows their form; treat them as opaque.
+ * With a channel up they hold its session keys: whoever reads them can go on in your place, whoever
+ * alters them decides whom you speak to. Keep them where nobody else comes, and wipe them after the
+ * resume. A71CH_ERR_SPACE (*len is what it needs; the handle can go on), A71CH_ERR_IO: there is no
+ * connection; A71CH_ERR_CHANNEL: the channel is over.
+ *
+ * Resume takes the bytes, judges them before anything is sent, connects without a reset or a SELECT,
+ * and asks the chip for its module info, in the channel when there is one: so after A71CH_OK both
+ * agree. Address and options are those of a71ch_open(), and so is *out. A71CH_ERR_SESSION: the bytes
+ * are damaged, of another version or another kind of link, or the chip does not go on with them,
+ * because it was reset, switched off or used since. Never resume the same bytes twice: with a channel
+ * the second fails and can end the channel of the first, without one both may go on and disturb each
+ * other. Otherwise what connecting and an exchange can give; whatever it is, the cure is
+ * a71ch_open().
+ */
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_session_export(a71ch *chip, uint8_t *out, size_t *len);
+A71CH_API A71CH_MUST_USE a71ch_result a71ch_session_resume(const char *address,
+    const a71ch_options *options, const uint8_t *session, size_t len, a71ch **out);
 
 #ifdef __cplusplus
 }

@@ -50,6 +50,8 @@ tool_host_code(const a71ch *chip, a71ch_result result)
         return HOST_SCP_MAC;
     case A71CH_ERR_PADDING:
         return HOST_SCP_PADDING;
+    case A71CH_ERR_SESSION: /* the tool resumes none */
+        break;
     }
     return HOST_WRONG_RESPONSE;
 }

@@ -89,9 +89,8 @@ host_channel_apdu(a71ch *chip, const struct apdu *cmd, struct answer *out)
     return A71CH_OK;
 }
 
-/* Make the client, which does not begin a channel. */
-static a71ch_result
-prepare(a71ch *chip)
+a71ch_result
+host_channel_prepare(a71ch *chip)
 {
     if (chip->channel != NULL)
         return A71CH_OK;
@@ -151,7 +150,7 @@ a71ch_channel_open(a71ch *chip, const a71ch_scp_keys *keys, unsigned flags)
     host_begin(chip);
     if ((flags & ~A71CH_CHANNEL_STRICT) != 0)
         return host_fail(chip, A71CH_ERR_ARG, "channel flags %#x are not known", flags);
-    res = prepare(chip);
+    res = host_channel_prepare(chip);
     if (res != A71CH_OK)
         return res;
     chip->channel->strict = (flags & A71CH_CHANNEL_STRICT) != 0;
@@ -198,7 +197,7 @@ a71ch_scp_put_keys(a71ch *chip, uint8_t version, const a71ch_scp_keys *keys)
     a71ch_result res;
 
     host_begin(chip);
-    res = prepare(chip);
+    res = host_channel_prepare(chip);
     if (res == A71CH_OK && scp03_put_key_build(&chip->channel->aes, version, &k, data) != BM_OK)
         res = host_fail(chip, A71CH_ERR_MEMORY, "out of memory");
     if (res == A71CH_OK)

@@ -70,7 +70,18 @@ a71ch_result host_apdu(a71ch *chip, struct span cmd, struct answer *out);
 bool host_filtered(a71ch *chip, struct span cmd, struct answer *out, a71ch_result *res);
 a71ch_result host_send(a71ch *chip, struct span cmd, struct answer *out);
 
+/*
+ * Steps of a71ch_open(), with its results: a handle that is not connected (NULL: memory is short),
+ * where its chip is, and the link to it, which when it is resumed leaves the chip as it is.
+ */
+a71ch *host_new(void);
+a71ch_result host_locate(a71ch *chip, const char *address);
+a71ch_result host_connect(a71ch *chip, const a71ch_options *o, bool resume);
+
 /* ---- channel.c ---- */
+
+/* Make chip->channel, which does not begin a channel. A71CH_ERR_MEMORY. */
+a71ch_result host_channel_prepare(a71ch *chip);
 
 /* A channel is up, or was and must not be replaced by the clear. */
 bool host_channel_wanted(const a71ch *chip);

@@ -170,10 +170,10 @@ set_up(struct link *l, struct bm_msg *msg)
 /*
  * SPEC 5.6 step 1. An exception is cured by a soft reset, which the 2022 host does, too; so is, in
  * the end, a chip that has not become ready for half of the time: what it was doing was somebody's
- * who has left, and the connection begins with a soft reset anyway.
+ * who has left, and the connection begins with a soft reset anyway: but not when it is resumed.
  */
 static enum bm_err
-wait_connect(struct link *l, unsigned timeout_ms, struct bm_msg *msg)
+wait_connect(struct link *l, unsigned timeout_ms, bool resume, struct bm_msg *msg)
 {
     int64_t deadline = clock_mono_ms() + timeout_ms;
     int64_t patience = deadline - timeout_ms / 2;
@@ -189,14 +189,16 @@ wait_connect(struct link *l, unsigned timeout_ms, struct bm_msg *msg)
                 return io_failed(l, "ioctl I2C_RDWR", msg);
             return time_failed(l, "did not become ready", timeout_ms, msg);
         }
-        if ((err == BM_OK && sci2c_is_exception(f.pcb)) || clock_mono_ms() >= patience)
+        if (!resume &&
+            ((err == BM_OK && sci2c_is_exception(f.pcb)) || clock_mono_ms() >= patience))
             (void)request(l, SCI2C_PCB_SOFT_RESET, &f); /* the next status tells */
         pause_us(CONNECT_POLL_US);
     }
 }
 
 enum bm_err
-i2c_open(struct link *l, const struct address *address, unsigned timeout_ms, struct bm_msg *msg)
+i2c_open(struct link *l, const struct address *address, unsigned timeout_ms, bool resume,
+    struct bm_msg *msg)
 {
     enum bm_err err;
 
@@ -210,7 +212,7 @@ i2c_open(struct link *l, const struct address *address, unsigned timeout_ms, str
         return device_failed(l, "cannot open the bus", cure, BM_ERR_IO, msg);
     }
     err = set_up(l, msg);
-    return err == BM_OK ? wait_connect(l, timeout_ms, msg) : err;
+    return err == BM_OK ? wait_connect(l, timeout_ms, resume, msg) : err;
 }
 
 static enum bm_err

@@ -18,10 +18,11 @@
 /*
  * Open the device and wait until the chip is ready. BM_ERR_IO: no device, no permission, an adapter
  * that cannot do it, nobody at the address. BM_ERR_CONFLICT: another program of this library has
- * the bus. BM_ERR_TIMEOUT: the chip stays busy. *l names the address already.
+ * the bus. BM_ERR_TIMEOUT: the chip stays busy. *l names the address already. `resume`: without a
+ * soft reset, come what may.
  */
-enum bm_err i2c_open(
-    struct link *l, const struct address *address, unsigned timeout_ms, struct bm_msg *msg);
+enum bm_err i2c_open(struct link *l, const struct address *address, unsigned timeout_ms,
+    bool resume, struct bm_msg *msg);
 
 /* As link_exchange. */
 enum bm_err i2c_exchange(struct link *l, const struct jrcp_msg *request, unsigned timeout_ms,

@@ -175,7 +175,8 @@ open_unix(struct link *l, const struct address *a, unsigned timeout_ms, struct b
 }
 
 enum bm_err
-link_open(struct link *l, const struct address *address, unsigned timeout_ms, struct bm_msg *msg)
+link_open(struct link *l, const struct address *address, unsigned timeout_ms, bool resume,
+    struct bm_msg *msg)
 {
     *l = (struct link){ .fd = -1 };
     /* people know HOST:PORT, and unix:PATH by its prefix */
@@ -187,7 +188,7 @@ link_open(struct link *l, const struct address *address, unsigned timeout_ms, st
     case ADDRESS_UNIX:
         return open_unix(l, address, timeout_ms, msg);
     case ADDRESS_I2C:
-        return i2c_open(l, address, timeout_ms, msg);
+        return i2c_open(l, address, timeout_ms, resume, msg);
     case ADDRESS_SIM:
         return sim_open(l, address->path, msg);
     }

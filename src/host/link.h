@@ -26,9 +26,10 @@ struct link {
 /*
  * Connect. BM_ERR_IO: nobody listens, no permission, unknown host. BM_ERR_TIMEOUT: no answer in
  * time. Looking a host name up is the system's own affair and not bounded by `timeout_ms`.
+ * `resume`: nothing on the way that makes the chip forget its session.
  */
-enum bm_err link_open(
-    struct link *l, const struct address *address, unsigned timeout_ms, struct bm_msg *msg);
+enum bm_err link_open(struct link *l, const struct address *address, unsigned timeout_ms,
+    bool resume, struct bm_msg *msg);
 
 /*
  * Send one message and wait for its answer, which borrows from `room`. MTY and NAD of the answer

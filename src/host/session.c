@@ -309,44 +309,63 @@ select_applet(a71ch *chip)
     return A71CH_OK;
 }
 
-static a71ch_result
-connect_and_select(a71ch *chip, const char *address, const a71ch_options *o)
+a71ch_result
+host_locate(a71ch *chip, const char *address)
 {
-    unsigned connect_ms =
-        o != NULL && o->connect_timeout_ms != 0 ? o->connect_timeout_ms : DEFAULT_CONNECT_MS;
     enum bm_err err = address != NULL ? chip_address_parse(address, &chip->address, &chip->msg)
                                       : chip_address_from_environment(&chip->address, &chip->msg);
-    a71ch_result res;
 
-    chip->answer_timeout_ms =
-        o != NULL && o->answer_timeout_ms != 0 ? o->answer_timeout_ms : DEFAULT_ANSWER_MS;
     if (err != BM_OK)
         return A71CH_ERR_ADDRESS;
     if (chip->address.kind == ADDRESS_I2C)
         chip->exchange = i2c_exchange;
-    err = link_open(&chip->link, &chip->address, connect_ms, &chip->msg);
+    return A71CH_OK;
+}
+
+a71ch_result
+host_connect(a71ch *chip, const a71ch_options *o, bool resume)
+{
+    unsigned connect_ms =
+        o != NULL && o->connect_timeout_ms != 0 ? o->connect_timeout_ms : DEFAULT_CONNECT_MS;
+    enum bm_err err = link_open(&chip->link, &chip->address, connect_ms, resume, &chip->msg);
+
+    chip->answer_timeout_ms =
+        o != NULL && o->answer_timeout_ms != 0 ? o->answer_timeout_ms : DEFAULT_ANSWER_MS;
     chip->sys_errno = chip->link.sys_errno;
     if (err != BM_OK)
         return err == BM_ERR_TIMEOUT ? A71CH_ERR_TIMEOUT : A71CH_ERR_CONNECT;
-    res = power_up(chip);
-    if (res == A71CH_OK)
-        res = select_applet(chip);
-    return res;
+    return A71CH_OK;
+}
+
+a71ch *
+host_new(void)
+{
+    a71ch *chip = calloc(1, sizeof *chip);
+
+    if (chip == NULL)
+        return NULL;
+    chip->link.fd = -1;
+    chip->exchange = link_exchange;
+    (void)snprintf(chip->link.name, sizeof chip->link.name, "the chip");
+    return chip;
 }
 
 a71ch_result
 a71ch_open(const char *address, const a71ch_options *options, a71ch **out)
 {
-    a71ch *chip = calloc(1, sizeof *chip);
+    a71ch *chip = host_new();
     a71ch_result res;
 
     *out = chip;
     if (chip == NULL)
         return A71CH_ERR_MEMORY;
-    chip->link.fd = -1;
-    chip->exchange = link_exchange;
-    (void)snprintf(chip->link.name, sizeof chip->link.name, "the chip");
-    res = connect_and_select(chip, address, options);
+    res = host_locate(chip, address);
+    if (res == A71CH_OK)
+        res = host_connect(chip, options, false);
+    if (res == A71CH_OK)
+        res = power_up(chip);
+    if (res == A71CH_OK)
+        res = select_applet(chip);
     if (res != A71CH_OK)
         link_close(&chip->link);
     return res;
@@ -467,6 +486,8 @@ a71ch_result_name(a71ch_result result)
         return "A71CH_ERR_MAC";
     case A71CH_ERR_PADDING:
         return "A71CH_ERR_PADDING";
+    case A71CH_ERR_SESSION:
+        return "A71CH_ERR_SESSION";
     }
     return "A71CH_ERR_UNKNOWN";
 }

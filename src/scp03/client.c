@@ -189,3 +189,48 @@ scp03_client_unwrap(struct scp03_client *c, struct span rsp, struct wr *out)
         break_channel(c);
     return err;
 }
+
+enum bm_err
+scp03_client_save(const struct scp03_client *c, struct wr *out)
+{
+    const struct scp03_channel *ch = &c->channel;
+
+    if (c->state != SCP03_UP)
+        return BM_ERR_CONFLICT;
+    wr_u8(out, c->strict ? 1 : 0);
+    wr_bytes(out, ch->enc, sizeof ch->enc);
+    wr_bytes(out, ch->mac, sizeof ch->mac);
+    wr_bytes(out, ch->rmac, sizeof ch->rmac);
+    wr_bytes(out, ch->chain, sizeof ch->chain);
+    wr_u64(out, ch->counter);
+    return out->failed ? BM_ERR_SPACE : BM_OK;
+}
+
+static void
+read_block(struct rd *in, uint8_t out[SCP03_BLOCK_LEN])
+{
+    struct span block = rd_span(in, SCP03_BLOCK_LEN);
+
+    if (block.len == SCP03_BLOCK_LEN)
+        memcpy(out, block.ptr, SCP03_BLOCK_LEN);
+}
+
+enum bm_err
+scp03_client_load(struct scp03_client *c, struct rd *in)
+{
+    struct scp03_channel ch = { .counter = 0 };
+    uint8_t strict = rd_u8(in);
+
+    read_block(in, ch.enc);
+    read_block(in, ch.mac);
+    read_block(in, ch.rmac);
+    read_block(in, ch.chain);
+    ch.counter = rd_u64(in);
+    if (!in->failed && strict <= 1 && ch.counter > 0) {
+        c->channel = ch;
+        c->strict = strict == 1;
+        c->state = SCP03_UP;
+    }
+    bm_wipe(&ch, sizeof ch);
+    return c->state == SCP03_UP ? BM_OK : BM_ERR_INPUT;
+}

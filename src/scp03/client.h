@@ -57,6 +57,15 @@ enum bm_err scp03_client_wrap(struct scp03_client *c, const struct apdu *cmd, st
  */
 enum bm_err scp03_client_unwrap(struct scp03_client *c, struct span rsp, struct wr *out);
 
+/*
+ * A channel that is up as bytes, all of them secret, and the channel they were again: session keys,
+ * MAC chain, counter. Only one of the two may go on. Save: BM_ERR_CONFLICT, it is not up;
+ * BM_ERR_SPACE. Load: takes SCP03_SAVED_LEN bytes; BM_ERR_INPUT, no channel that was up.
+ */
+enum { SCP03_SAVED_LEN = 3 * SCP03_KEY_LEN + SCP03_BLOCK_LEN + 8 + 1 };
+enum bm_err scp03_client_save(const struct scp03_client *c, struct wr *out);
+enum bm_err scp03_client_load(struct scp03_client *c, struct rd *in);
+
 /* The channel is forgotten, here only; from now on the clear is meant. */
 void scp03_client_close(struct scp03_client *c);
 

@@ -149,6 +149,7 @@ err_of(a71ch_result result)
     case A71CH_ERR_CRYPTOGRAM:
     case A71CH_ERR_MAC:
         return BM_ERR_DENIED;
+    case A71CH_ERR_SESSION: /* nobody resumes here */
     case A71CH_ERR_PADDING:
         return BM_ERR_PROTO;
     }
@@ -179,6 +180,7 @@ connection_spoilt(a71ch_result result)
     case A71CH_ERR_CRYPTOGRAM:
     case A71CH_ERR_MAC:
     case A71CH_ERR_PADDING:
+    case A71CH_ERR_SESSION:
         return true;
     case A71CH_OK:
     case A71CH_ERR_ARG:
