@@ -34,9 +34,11 @@ add_header(void *arg, const char *name, const char *value)
         list->all[list->count++] = (struct sigv4_header){ name, value };
 }
 
+/* Finds the account: that of the key that the request names. */
 static void
-verify(const struct call *c, struct sigv4_result *out)
+verify(struct call *c, struct sigv4_result *out)
 {
+    const struct api_options *o = &c->api->options;
     struct header_list headers = { .count = 0 };
     struct sigv4_request rq = { .method = http_method(c->rq),
         .path = http_path(c->rq),
@@ -46,7 +48,17 @@ verify(const struct call *c, struct sigv4_result *out)
 
     http_headers(c->rq, add_header, &headers);
     rq.header_count = headers.count;
-    sigv4_verify(&rq, c->api->options.access_key, c->api->options.secret_key, clock_wall_ms(), out);
+    for (size_t i = 0; i < o->key_count; i++) {
+        const struct api_key *key = &o->keys[i];
+
+        sigv4_verify(&rq, key->access_key, key->secret_key, clock_wall_ms(), out);
+        if (out->verdict == SIGV4_UNKNOWN_KEY)
+            continue;
+        c->account = &o->accounts[key->account];
+        c->access_key = key->access_key;
+        c->registry = c->account->registry;
+        return;
+    }
 }
 
 static enum problem
@@ -183,7 +195,6 @@ on_request(void *arg, struct http_request *rq)
         return;
     }
     c->api = a;
-    c->registry = a->options.registry;
     c->rq = rq;
     c->op = operation_find(http_method(rq), http_path(rq), http_query(rq), c->labels, &other);
     if (authorize(c)) {

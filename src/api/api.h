@@ -3,6 +3,9 @@
  * The control plane: the part of the AWS IoT, IoT data and Lambda REST APIs that is built, on one
  * port. SPEC aws-iot 1, 2.
  *
+ * The access key that signed a request chooses the account; each account has a registry of its own,
+ * so that an operation cannot reach another one's.
+ *
  * Every request's SigV4 signature is verified before anything else. An operation that is not built
  * answers 501 with a sentence, never a pretended success. A reply leaves only after the registry
  * committed what it confirms.
@@ -18,29 +21,40 @@
 
 struct api;
 
-/* One account; region and account go into ARNs. All borrowed until api_close. */
-struct api_options {
-    struct loop *loop;
+/* What belongs to one account and is seen by its keys alone. */
+struct api_account {
+    const char *number; /* 12 digits */
     struct registry *registry;
-    struct pki_authority *authority;
     struct lambda *lambda;
     struct rules *rules;
+    const char *endpoint_address; /* DescribeEndpoint: the MQTT endpoint's host name */
+    void *arg;                    /* of the calls below */
+};
+
+struct api_key {
+    const char *access_key;
+    const char *secret_key;
+    size_t account; /* index */
+};
+
+/* Region and account go into ARNs. All borrowed until api_close. */
+struct api_options {
+    struct loop *loop;
+    struct pki_authority *authority;
     const char *host; /* listen address */
     uint16_t port;
     const char *region;
-    const char *account;
-    const char *access_key;
-    const char *secret_key;
-    const char *endpoint_address; /* DescribeEndpoint: the MQTT endpoint's host name */
+    const struct api_account *accounts;
+    size_t account_count;
+    const struct api_key *keys;
+    size_t key_count;
     /* iot-data Publish: hand the message to the broker and the rules. BM_ERR_IO: broker down. */
     enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos, bool retain);
-    void *publish_arg;
     /*
-     * Commit the open group, which may hold the changes of others who must hear when it fails.
-     * NULL: registry_commit.
+     * Commit the account's open group, which may hold the changes of others who must hear when it
+     * fails. NULL: registry_commit.
      */
     enum bm_err (*commit)(void *arg, struct bm_msg *msg);
-    void *commit_arg;
     /*
      * Commit soon, together with what else comes in this round of the loop, and then call
      * api_committed. NULL: each change is committed on its own.
@@ -55,8 +69,8 @@ enum bm_err api_open(const struct api_options *options, struct api **out, struct
 void api_close(struct api *a);
 uint16_t api_port(const struct api *a);
 
-/* The group was committed, or (err) is lost: answer those who waited for it. */
-void api_committed(struct api *a, enum bm_err err, const struct bm_msg *msg);
+/* The account's group was committed, or (err) is lost: answer those who waited for it. */
+void api_committed(struct api *a, size_t account, enum bm_err err, const struct bm_msg *msg);
 
 /* Every operation of the services' models, and whether it is built here. */
 typedef void (*api_operation_fn)(void *arg, const char *service, const char *name, bool built);

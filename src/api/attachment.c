@@ -38,7 +38,7 @@ change(struct call *c, const char *policy, const struct registry_target *target,
     if (err == BM_OK)
         err = call_record(c, attach ? CAUSE_POLICY_ATTACHED : CAUSE_POLICY_DETACHED,
             target->group == NULL ? target->cert_id : NULL, NULL, msg, "policy=%s by=%s%s%s",
-            policy, c->api->options.access_key, target->group != NULL ? " group=" : "",
+            policy, c->access_key, target->group != NULL ? " group=" : "",
             target->group != NULL ? target->group : "");
     return group_end(c, err, msg);
 }

@@ -196,7 +196,7 @@ decide(const struct question *q, enum policy_action action, struct span name, js
 {
     const char *client = param_text(q->c, "clientId");
     const struct policy_subject who = { .region = q->c->api->options.region,
-        .account = q->c->api->options.account,
+        .account = q->c->account->number,
         .client_id = span_str(client != NULL ? client : ""),
         .cert_id = q->cert_id,
         .certificate = q->certificate };

@@ -143,6 +143,30 @@ check_verification(struct call *c, struct registration *r)
     return false;
 }
 
+/* SPEC aws-iot 3.2: in DEFAULT it belongs to one account; in SNI_ONLY many may share it. */
+static bool
+check_owner(struct call *c, const struct registration *r)
+{
+    uint8_t id[REGISTRY_ID_LEN];
+
+    pki_cert_id(r->ca, id);
+    for (size_t i = 0; r->mode == MODE_DEFAULT && i < c->api->options.account_count; i++) {
+        const struct api_account *a = &c->api->options.accounts[i];
+        struct registry_ca there = { 0 };
+        bool taken = a != c->account && registry_ca_get(a->registry, id, &there, NULL) == BM_OK &&
+                     there.mode == MODE_DEFAULT;
+
+        registry_ca_fini(&there);
+        if (!taken)
+            continue;
+        call_refuse_input(c,
+            "Cannot accept this CACertificate: another account has it in certificateMode DEFAULT. "
+            "To share a CA, register it in SNI_ONLY.");
+        return false;
+    }
+    return true;
+}
+
 static void
 fill_ca(const struct registration *r, struct registry_ca *ca)
 {
@@ -208,7 +232,7 @@ api_register_ca_certificate(struct call *c)
     struct registration r = { 0 };
 
     if (read_registration(c, &r) && read_pem(c, "caCertificate", r.ca_pem, &r.ca) &&
-        check_ca(c, r.ca) && check_verification(c, &r))
+        check_ca(c, r.ca) && check_verification(c, &r) && check_owner(c, &r))
         insert_ca(c, &r);
     pki_cert_free(r.ca);
     pki_cert_free(r.verification);
@@ -222,7 +246,7 @@ ca_json(const struct call *c, const struct registry_ca *ca)
     return json_pack("{s:{s:s,s:o,s:s,s:o,s:s,s:o,s:s,s:o,s:i,s:s,s:o,s:s},s:{}}",
         "certificateDescription", "certificateArn", cert_arn(c, "cacert", ca->id).text,
         "certificateId", json_id(ca->id), "status", cert_status_name(ca->status), "certificatePem",
-        json_pem(buf_span(&ca->der)), "ownedBy", c->api->options.account, "creationDate",
+        json_pem(buf_span(&ca->der)), "ownedBy", c->account->number, "creationDate",
         json_time(ca->created_ms), "autoRegistrationStatus",
         ca->auto_registration ? "ENABLE" : "DISABLE", "lastModifiedDate",
         json_time(ca->modified_ms), "customerVersion", ca->version, "generationId", ca->generation,

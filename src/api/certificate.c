@@ -17,7 +17,7 @@ certificate_json(const struct call *c, const struct registry_cert *cert)
     json_t *description = json_pack("{s:s,s:o,s:s,s:o,s:s,s:o,s:o,s:i,s:{},s:s,s:o,s:s}",
         "certificateArn", cert_arn(c, "cert", cert->id).text, "certificateId", json_id(cert->id),
         "status", cert_status_name(cert->status), "certificatePem", json_pem(buf_span(&cert->der)),
-        "ownedBy", c->api->options.account, "creationDate", json_time(cert->created_ms),
+        "ownedBy", c->account->number, "creationDate", json_time(cert->created_ms),
         "lastModifiedDate", json_time(cert->modified_ms), "customerVersion", cert->version,
         "transferData", "generationId", cert->generation, "validity",
         json_validity(cert->not_before_ms, cert->not_after_ms), "certificateMode",
@@ -122,8 +122,7 @@ change_status(
     err = registry_cert_set_status(c->registry, id, to, &from, msg);
     if (err == BM_OK)
         err = call_record(c, CAUSE_STATUS_CHANGED, id, cert_status_name(to), msg,
-            "from=%s to=%s by=%s", cert_status_name(from), cert_status_name(to),
-            c->api->options.access_key);
+            "from=%s to=%s by=%s", cert_status_name(from), cert_status_name(to), c->access_key);
     return group_end(c, err, msg);
 }
 

@@ -26,7 +26,7 @@ api_describe_endpoint(struct call *c)
     if (call_query_text(c, "endpointType", &b, &type)) {
         if (type == NULL || strcmp(type, "iot:Data-ATS") == 0)
             call_reply_json(
-                c, 200, json_pack("{s:s}", "endpointAddress", c->api->options.endpoint_address));
+                c, 200, json_pack("{s:s}", "endpointAddress", c->account->endpoint_address));
         else
             refuse_endpoint(c, type);
     }
@@ -113,7 +113,7 @@ api_publish(struct call *c)
             payload.len, PAYLOAD_MAX);
         return;
     }
-    if (o->publish(o->publish_arg, topic, payload, (int)qos, retain) != BM_OK)
+    if (o->publish(c->account->arg, topic, payload, (int)qos, retain) != BM_OK)
         call_refuse(c, UNAVAILABLE,
             "The broker behind the endpoint does not take the message now; try again.");
     else if (call_commit(c))

@@ -43,7 +43,7 @@ call_function_arn(const struct call *c, const char *name)
     struct arn a;
 
     (void)snprintf(a.text, sizeof a.text, "arn:aws:lambda:%s:%s:function:%s",
-        c->api->options.region, c->api->options.account, name);
+        c->api->options.region, c->account->number, name);
     return a;
 }
 
@@ -249,7 +249,7 @@ put_code(struct call *c, struct registry_function *f, json_t *config, struct spa
     (void)json_object_set_new(config, "CodeSize", json_integer((json_int_t)zip.len));
     if (!set_config(c, f, config))
         return false;
-    err = lambda_put_code(c->api->options.lambda, f, zip, &msg);
+    err = lambda_put_code(c->account->lambda, f, zip, &msg);
     if (err == BM_OK)
         return true;
     if (err == BM_ERR_LIMIT)
@@ -417,7 +417,7 @@ replace(struct call *c, struct registry_function *f)
             call_refuse_err(c, err, &msg);
         return;
     }
-    lambda_forget(c->api->options.lambda, f->name);
+    lambda_forget(c->account->lambda, f->name);
     call_reply_json(c, 200, body);
 }
 
@@ -443,7 +443,7 @@ static bool
 check_config(struct call *c, const struct registry_function *f)
 {
     struct bm_msg msg;
-    enum bm_err err = lambda_check_config(c->api->options.lambda, f, &msg);
+    enum bm_err err = lambda_check_config(c->account->lambda, f, &msg);
 
     if (err != BM_OK)
         call_refuse_err(c, err, &msg);
@@ -481,7 +481,7 @@ api_delete_function(struct call *c)
     if (err != BM_OK) {
         call_refuse_err(c, err, &msg);
     } else if (call_commit(c)) {
-        lambda_forget(c->api->options.lambda, f.name);
+        lambda_forget(c->account->lambda, f.name);
         call_reply_empty(c, 204);
     }
     registry_function_fini(&f);

@@ -83,7 +83,9 @@ enum { PARAMS_MAX = 8 };
 
 struct call {
     struct api *api;
-    struct registry *registry;
+    const struct api_account *account; /* whose key signed it */
+    const char *access_key;
+    struct registry *registry; /* the account's */
     struct http_request *rq;
     const struct operation *op;
     struct buf labels[LABELS_MAX]; /* decoded, terminated */

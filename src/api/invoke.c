@@ -72,7 +72,7 @@ invoke_now(struct call *c, const char *name)
 
     if (!check_event(c, LAMBDA_PAYLOAD_SYNC_MAX))
         return;
-    err = lambda_invoke(c->api->options.lambda, name, event_of(c), on_done, c, &msg);
+    err = lambda_invoke(c->account->lambda, name, event_of(c), on_done, c, &msg);
     if (err == BM_OK)
         call_wait(c);
     else
@@ -87,7 +87,7 @@ invoke_later(struct call *c, const char *name)
 
     if (!check_event(c, LAMBDA_PAYLOAD_ASYNC_MAX))
         return;
-    err = lambda_invoke_async(c->api->options.lambda, name, event_of(c), NULL, &msg);
+    err = lambda_invoke_async(c->account->lambda, name, event_of(c), NULL, &msg);
     if (err != BM_OK)
         refuse_invocation(c, err, &msg);
     else if (call_commit(c))
@@ -139,7 +139,7 @@ api_invoke_async(struct call *c)
 
     if (!check_event(c, LAMBDA_PAYLOAD_ASYNC_MAX) || !call_function(c, &f))
         return;
-    err = lambda_invoke_async(c->api->options.lambda, f.name, event_of(c), NULL, &msg);
+    err = lambda_invoke_async(c->account->lambda, f.name, event_of(c), NULL, &msg);
     if (err != BM_OK)
         refuse_invocation(c, err, &msg);
     else if (call_commit(c))

@@ -300,7 +300,7 @@ iot_arn(const struct call *c, const char *kind, const char *name)
     struct arn a;
 
     (void)snprintf(a.text, sizeof a.text, "arn:aws:iot:%s:%s:%s/%s", c->api->options.region,
-        c->api->options.account, kind, name);
+        c->account->number, kind, name);
     return a;
 }
 

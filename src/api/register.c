@@ -163,6 +163,28 @@ choose_signer(struct call *c, struct registering *r)
     return true;
 }
 
+/* SPEC aws-iot 1.2, 3.6: in DEFAULT a certificate tells its account, so it is in one alone. */
+static bool
+check_owner(struct call *c, const struct registering *r)
+{
+    uint8_t id[REGISTRY_ID_LEN];
+
+    pki_cert_id(r->cert, id);
+    for (size_t i = 0; i < c->api->options.account_count; i++) {
+        const struct api_account *a = &c->api->options.accounts[i];
+        struct registry_cert there = { 0 };
+        bool taken = a != c->account && registry_cert_get(a->registry, id, &there, NULL) == BM_OK &&
+                     there.mode == MODE_DEFAULT;
+
+        registry_cert_fini(&there);
+        if (!taken)
+            continue;
+        call_refuse_input(c, "This request is not valid: another account has the certificate.");
+        return false;
+    }
+    return true;
+}
+
 static void
 insert(struct call *c, struct registering *r)
 {
@@ -189,7 +211,7 @@ api_register_certificate(struct call *c)
 
     (void)pki_ec_shortcut(true); /* certificates are read, none is made; slower without */
     good = read_status(c, &r) && read_certificate(c, &r) && find_candidates(c, &r) &&
-           choose_signer(c, &r);
+           choose_signer(c, &r) && (r.row.mode != MODE_DEFAULT || check_owner(c, &r));
     (void)pki_ec_shortcut(false);
     if (good)
         insert(c, &r);

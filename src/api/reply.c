@@ -221,7 +221,7 @@ call_commit(struct call *c)
     const struct api_options *o = &c->api->options;
     struct bm_msg msg = { "" };
     enum bm_err err =
-        o->commit != NULL ? o->commit(o->commit_arg, &msg) : registry_commit(c->registry, &msg);
+        o->commit != NULL ? o->commit(c->account->arg, &msg) : registry_commit(c->registry, &msg);
 
     if (err == BM_OK)
         return true;
@@ -253,11 +253,11 @@ finish(struct call *c, unsigned status, json_t *value)
     }
     *a->uncommitted_end = c;
     a->uncommitted_end = &c->commit_next;
-    a->options.commit_soon(a->options.commit_arg);
+    a->options.commit_soon(c->account->arg);
 }
 
 void
-api_committed(struct api *a, enum bm_err err, const struct bm_msg *msg)
+api_committed(struct api *a, size_t account, enum bm_err err, const struct bm_msg *msg)
 {
     struct call *c = a->uncommitted;
 
@@ -266,6 +266,13 @@ api_committed(struct api *a, enum bm_err err, const struct bm_msg *msg)
     while (c != NULL) {
         struct call *next = c->commit_next;
 
+        if (c->account != &a->options.accounts[account]) {
+            c->commit_next = NULL;
+            *a->uncommitted_end = c;
+            a->uncommitted_end = &c->commit_next;
+            c = next;
+            continue;
+        }
         if (err == BM_OK)
             reply_committed(c);
         else

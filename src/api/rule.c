@@ -31,7 +31,7 @@ finish(struct call *c, const char *name, enum bm_err err, struct bm_msg *msg)
     }
     if (!call_commit(c))
         return;
-    err = rules_reload(c->api->options.rules, msg);
+    err = rules_reload(c->account->rules, msg);
     if (err != BM_OK)
         call_refuse(c, INTERNAL_FAILURE,
             "The rule '%s' is stored, but the rules could not be read again: %s", name, msg->text);
@@ -72,7 +72,7 @@ check_payload(struct call *c, bool *disabled)
 {
     struct buf filter = { 0 };
     struct bm_msg msg;
-    enum bm_err err = rules_check(c->api->options.rules, http_body(c->rq), &filter, disabled, &msg);
+    enum bm_err err = rules_check(c->account->rules, http_body(c->rq), &filter, disabled, &msg);
 
     buf_fini(&filter);
     if (err == BM_ERR_PROTO)
@@ -175,7 +175,7 @@ add_rule(void *arg, const struct registry_rule *rule)
     struct listing *l = arg;
     struct buf filter = { 0 };
     bool disabled;
-    bool read = rules_check(l->c->api->options.rules, buf_span(&rule->payload), &filter, &disabled,
+    bool read = rules_check(l->c->account->rules, buf_span(&rule->payload), &filter, &disabled,
                     NULL) == BM_OK;
     const char *pattern = read && buf_cstr(&filter) != NULL ? (const char *)filter.ptr : "";
 

@@ -12,7 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { MAX_EVENTS = 256, MAX_HOOKS = 8 };
+enum { MAX_EVENTS = 256, MAX_HOOKS = 24 };
 
 struct loop_watch {
     int fd;

@@ -4,13 +4,15 @@
  *
  * Credentials are test/test while every listener is on loopback. Beyond loopback real ones are
  * needed: `--new-credentials` makes them in DIR/credentials (0600), and from then on only those are
- * accepted.
+ * accepted. Each account of that file has a state folder of its own: DIR for 000000000000, for
+ * others DIR/accounts/NUMBER.
  */
 #include "birthmark/cmd.h"
 
 #include "api/api.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "birthmark/credentials.h"
 #include "birthmark/master.h"
 #include "endpoint/worker.h"
 
@@ -21,7 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,6 +50,9 @@ static const char usage[] =
     "  --new-credentials  make new credentials in DIR/credentials, print them, exit; needed "
     "before\n"
     "                     listening beyond loopback\n"
+    "  --account NUMBER   whose credentials --new-credentials makes (12 digits, default "
+    "000000000000);\n"
+    "                     the other accounts keep theirs\n"
     "  --coverage         print every operation of AWS IoT, its data plane and Lambda, and whether "
     "it "
     "is built; exit\n"
@@ -93,58 +97,22 @@ is_loopback(const char *host)
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
 }
 
-struct credentials {
-    bool made; /* by --new-credentials */
-    char access_key[32];
-    char secret_key[48];
-};
-
-static enum bm_err
-credentials_read(const char *path, struct credentials *out, struct bm_msg *msg)
-{
-    struct buf b = { 0 };
-    enum bm_err err;
-
-    *out = (struct credentials){ false, "test", "test" };
-    if (access(path, F_OK) != 0)
-        return BM_OK;
-    err = file_read(path, 1024, &b, msg);
-    if (err == BM_OK && (buf_cstr(&b) == NULL || sscanf((char *)b.ptr, "%31s %47s", out->access_key,
-                                                     out->secret_key) != 2))
-        err = bm_fail(msg, BM_ERR_INPUT,
-            "%s wants an access key and a secret key; make it again with --new-credentials", path);
-    out->made = true;
-    buf_fini(&b);
-    return err;
-}
-
 static int
-credentials_make(const char *dir, const char *path)
+new_credentials(const char *dir, const char *path, const char *account)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    uint8_t seed[16 + 20];
-    char access_key[21] = "AKIA";
-    char secret[41];
-    struct buf b = { 0 };
-    struct bm_msg msg;
-    int rc = EXIT_FAILED;
+    struct credential key = { .account = "" };
+    struct bm_msg msg = { "" };
+    enum bm_err err = dir_make(dir, 0700, &msg);
 
-    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
-        return EXIT_FAILED;
-    for (size_t i = 0; i < 16; i++)
-        access_key[4 + i] = letters[seed[i] & 31];
-    hex_encode(secret, seed + 16, 20);
-    buf_addf(&b, "%s %s\n", access_key, secret);
-    if (dir_make(dir, 0700, &msg) == BM_OK && file_write(path, buf_span(&b), 0600, &msg) == BM_OK) {
-        printf(
-            "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", access_key, secret);
-        rc = EXIT_DONE;
-    } else {
+    if (err == BM_OK)
+        err = credentials_make(path, account, &key, &msg);
+    if (err == BM_OK)
+        printf("export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", key.access_key,
+            key.secret_key);
+    else
         fprintf(stderr, "birthmark cloud: %s\n", msg.text);
-    }
-    buf_fini(&b);
-    bm_wipe(seed, sizeof seed);
-    return rc;
+    bm_wipe(&key, sizeof key);
+    return err == BM_OK ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* Our runtime clients are in share/birthmark/runtimes beside the folder that this program is in. */
@@ -192,12 +160,14 @@ print_coverage(void)
     return EXIT_DONE;
 }
 
+enum { CLOUD_NAMES_MAX = CONTROL_NAMES_MAX - ACCOUNTS_MAX };
+
 struct cloud_args {
     char dir[PATH_MAX];
     struct address api;
     struct address mqtt;
     struct address metrics; /* host "": none */
-    const char *names[CONTROL_NAMES_MAX];
+    const char *names[CLOUD_NAMES_MAX];
     size_t name_count;
     unsigned workers;
     const char *region;
@@ -205,13 +175,26 @@ struct cloud_args {
     const char *cert; /* NULL, both: the local authority's */
     const char *key;
     bool new_credentials;
+    const char *account; /* of new_credentials; NULL: the default */
+};
+
+/* What master_options borrow for as long as the cloud runs. */
+struct cloud_texts {
+    struct credentials credentials;
+    char cert[PATH_MAX];
+    char key[PATH_MAX];
+    char dir[PATH_MAX];
+    char runtime_dir[PATH_MAX + 64];
+    char dirs[ACCOUNTS_MAX][PATH_MAX + 32];
+    char sockets[ACCOUNTS_MAX][32];
+    char endpoints[ACCOUNTS_MAX][128];
 };
 
 static int
 add_name(struct cloud_args *a, const char *name)
 {
-    if (a->name_count == CONTROL_NAMES_MAX)
-        return cmd_misuse("cloud", "at most %d names", CONTROL_NAMES_MAX);
+    if (a->name_count == CLOUD_NAMES_MAX)
+        return cmd_misuse("cloud", "at most %d names", CLOUD_NAMES_MAX);
     a->names[a->name_count++] = name;
     return EXIT_DONE;
 }
@@ -262,6 +245,11 @@ parse_option(int opt, struct cloud_args *a)
     case 'c':
         a->new_credentials = true;
         return -1;
+    case 'A':
+        a->account = optarg;
+        return account_is_sound(optarg)
+                   ? -1
+                   : cmd_misuse("cloud", "--account wants 12 digits, not '%s'", optarg);
     case 'o':
         return print_coverage();
     case 'l':
@@ -289,9 +277,9 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "workers", required_argument, NULL, 'w' }, { "region", required_argument, NULL, 'r' },
         { "broker", required_argument, NULL, 'b' }, { "cert", required_argument, NULL, 'C' },
         { "key", required_argument, NULL, 'K' }, { "new-credentials", no_argument, NULL, 'c' },
-        { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { NULL, 0, NULL, 0 } };
+        { "account", required_argument, NULL, 'A' }, { "coverage", no_argument, NULL, 'o' },
+        { "log", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
     int opt;
     int rc;
 
@@ -303,6 +291,8 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         return cmd_misuse("cloud", "unexpected argument '%s'", argv[optind]);
     if ((a->cert == NULL) != (a->key == NULL))
         return cmd_misuse("cloud", "--cert and --key go together");
+    if (a->account != NULL && !a->new_credentials)
+        return cmd_misuse("cloud", "--account goes with --new-credentials");
     if (a->dir[0] == '\0' && !cmd_default_dir(a->dir, sizeof a->dir))
         return cmd_misuse("cloud", "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
     return -1;
@@ -330,62 +320,99 @@ find_certificate(
     return worker_check_certificate(cert, key, msg);
 }
 
-static int
-run(const struct cloud_args *a)
+/* Places and names of the accounts; each endpoint name gets into the server certificate. */
+static enum bm_err
+place_accounts(struct cloud_texts *t, struct control_options *o, struct bm_msg *msg)
 {
-    char cert[PATH_MAX];
-    char key[PATH_MAX];
-    char dir[PATH_MAX];
-    char credentials_path[PATH_MAX + 16];
-    char runtime_dir[PATH_MAX + 64];
-    struct credentials credentials;
-    struct bm_msg msg = { { 0 } };
-    struct master_options o = { .mqtt_host = a->mqtt.host,
+    enum bm_err err =
+        credentials_accounts(&t->credentials, o->accounts, &o->account_count, o->keys, msg);
+
+    o->key_count = t->credentials.count;
+    for (size_t i = 0; err == BM_OK && i < o->account_count; i++) {
+        struct account_place *a = &o->accounts[i];
+        bool home = strcmp(a->number, ACCOUNT_DEFAULT) == 0;
+
+        (void)snprintf(t->dirs[i], sizeof t->dirs[i], "%s%s%s", t->dir, home ? "" : "/accounts/",
+            home ? "" : a->number);
+        /* relative: the working directory is DIR/run */
+        (void)snprintf(t->sockets[i], sizeof t->sockets[i], "broker%s%s.sock", home ? "" : "-",
+            home ? "" : a->number);
+        (void)snprintf(t->endpoints[i], sizeof t->endpoints[i], "%s%s%s", i > 0 ? a->number : "",
+            i > 0 ? "." : "", o->names[0]);
+        a->dir = t->dirs[i];
+        a->broker_path = t->sockets[i];
+        o->endpoints[i] = t->endpoints[i];
+        if (i > 0)
+            o->names[o->name_count++] = t->endpoints[i];
+    }
+    return err;
+}
+
+static enum bm_err
+start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
+{
+    struct master_options o = { .control = { .dir = t->dir,
+                                    .runtime_dir = t->runtime_dir,
+                                    .api_host = a->api.host,
+                                    .api_port = a->api.port,
+                                    .metrics_host =
+                                        a->metrics.host[0] != '\0' ? a->metrics.host : NULL,
+                                    .metrics_port = a->metrics.port,
+                                    .region = a->region,
+                                    .name_count = a->name_count },
+        .mqtt_host = a->mqtt.host,
         .mqtt_port = a->mqtt.port,
         .workers = a->workers,
         .broker_program = a->broker };
-    enum bm_err err;
+    enum bm_err err = BM_OK;
 
-    if (dir_make(a->dir, 0700, &msg) != BM_OK || realpath(a->dir, dir) == NULL) {
-        fprintf(stderr, "birthmark cloud: %s\n", msg.text[0] != '\0' ? msg.text : strerror(errno));
-        return EXIT_FAILED;
-    }
-    (void)snprintf(credentials_path, sizeof credentials_path, "%s/credentials", dir);
-    if (a->new_credentials)
-        return credentials_make(dir, credentials_path);
-    err = credentials_read(credentials_path, &credentials, &msg);
-    if (err == BM_OK && !credentials.made &&
-        (!is_loopback(a->api.host) || !is_loopback(a->mqtt.host)))
-        err = bm_fail(&msg, BM_ERR_ARG,
+    if (!t->credentials.made && (!is_loopback(a->api.host) || !is_loopback(a->mqtt.host)))
+        return bm_fail(msg, BM_ERR_ARG,
             "%s is not a loopback address and the credentials are test/test; make real ones first: "
             "birthmark cloud --dir %s --new-credentials",
             is_loopback(a->api.host) ? a->mqtt.host : a->api.host, a->dir);
-    if (err == BM_OK && a->cert != NULL) {
-        err = find_certificate(a, cert, key, &msg);
-        o.server_cert = cert;
-        o.server_key = key;
+    if (a->cert != NULL) {
+        err = find_certificate(a, t->cert, t->key, msg);
+        o.server_cert = t->cert;
+        o.server_key = t->key;
     }
-    if (err == BM_OK && !find_runtime_dir(runtime_dir, sizeof runtime_dir))
-        err = bm_fail(&msg, BM_ERR_NOT_FOUND,
+    if (err == BM_OK && !find_runtime_dir(t->runtime_dir, sizeof t->runtime_dir))
+        err = bm_fail(msg, BM_ERR_NOT_FOUND,
             "cannot find share/birthmark/runtimes beside this program; set BIRTHMARK_SHARE");
-    if (err == BM_OK) {
-        o.control = (struct control_options){ .dir = dir,
-            .runtime_dir = runtime_dir,
-            .api_host = a->api.host,
-            .api_port = a->api.port,
-            .metrics_host = a->metrics.host[0] != '\0' ? a->metrics.host : NULL,
-            .metrics_port = a->metrics.port,
-            .region = a->region,
-            .account = "000000000000",
-            .access_key = credentials.access_key,
-            .secret_key = credentials.secret_key,
-            .name_count = a->name_count };
-        memcpy(o.control.names, a->names, sizeof a->names);
-        err = master_run(&o, &msg);
+    memcpy(o.control.names, a->names, sizeof a->names);
+    if (err == BM_OK)
+        err = place_accounts(t, &o.control, msg);
+    return err == BM_OK ? master_run(&o, msg) : err;
+}
+
+static int
+run(const struct cloud_args *a)
+{
+    struct cloud_texts *t = calloc(1, sizeof *t);
+    char credentials_path[PATH_MAX + 16];
+    struct bm_msg msg = { { 0 } };
+    enum bm_err err;
+    int rc;
+
+    if (t == NULL || dir_make(a->dir, 0700, &msg) != BM_OK || realpath(a->dir, t->dir) == NULL) {
+        fprintf(stderr, "birthmark cloud: %s\n", msg.text[0] != '\0' ? msg.text : strerror(errno));
+        free(t);
+        return EXIT_FAILED;
     }
-    if (err != BM_OK)
-        fprintf(stderr, "birthmark cloud: %s\n", msg.text);
-    return exit_code(err);
+    (void)snprintf(credentials_path, sizeof credentials_path, "%s/credentials", t->dir);
+    if (a->new_credentials) {
+        rc = new_credentials(
+            t->dir, credentials_path, a->account != NULL ? a->account : ACCOUNT_DEFAULT);
+    } else {
+        err = credentials_read(credentials_path, &t->credentials, &msg);
+        if (err == BM_OK)
+            err = start(a, t, &msg);
+        if (err != BM_OK)
+            fprintf(stderr, "birthmark cloud: %s\n", msg.text);
+        rc = exit_code(err);
+    }
+    free(t);
+    return rc;
 }
 
 int

@@ -4,26 +4,19 @@
  *
  * Every round of the loop ends in settle(): what the round changed is committed as one group, and
  * only then do the workers get the verdicts that rest on it. Timeline records alone do not force a
- * commit; they are flushed by a timer. Events leave the outbox once the broker acknowledged them;
- * in the same group the rules run on them, so that an event is either still in the outbox or its
- * invocations are stored.
+ * commit; they are flushed by a timer. What belongs to one account is account.c's.
  */
 #include "birthmark/control.h"
 
 #include "api/api.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "birthmark/broker.h"
+#include "birthmark/account.h"
 #include "endpoint/admit.h"
 #include "endpoint/link.h"
 #include "http/http.h"
-#include "lambda/lambda.h"
 #include "pki/pki.h"
-#include "registry/registry.h"
-#include "registry/table.h"
-#include "rules/rules.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -37,9 +30,7 @@
 
 enum {
     LAZY_COMMIT_MS = 100,
-    VERDICTS_MAX = 1024, /* answers that wait for one commit */
-    OUTBOX_IN_FLIGHT = 64,
-    EVENTS_WAITING_MAX = 8192,
+    VERDICTS_MAX = 1024,  /* answers that wait for one commit */
     READS_PER_ROUND = 64, /* packets taken from one worker before the others have their turn */
 };
 
@@ -55,36 +46,26 @@ struct worker_link {
 
 struct verdict {
     struct worker_link *link; /* NULL: the worker is gone */
+    uint8_t account;
     uint32_t request;
     enum cause cause;
-};
-
-struct in_flight {
-    int packet_id; /* 0: free */
-    int64_t event_id;
 };
 
 struct control {
     struct control_options options;
     struct loop *loop;
-    struct table *table;
-    struct registry *registry;
     struct pki_authority *authority;
-    struct lambda *lambda;
-    struct rules *rules;
+    struct account accounts[ACCOUNTS_MAX];
+    struct registry *registries[ACCOUNTS_MAX]; /* theirs */
+    struct api_account api_accounts[ACCOUNTS_MAX];
     struct api *api;
     struct http_server *metrics; /* NULL: not served */
-    struct broker *broker;
     struct loop_watch *master;
     struct worker_link *links;
     struct verdict verdicts[VERDICTS_MAX];
     size_t verdict_count;
     bool commit_now;
     struct loop_timer *lazy;
-    struct in_flight in_flight[OUTBOX_IN_FLIGHT];
-    unsigned events_waiting; /* lifecycle events that the broker has not acknowledged */
-    uint64_t events_lost;
-    int64_t outbox_seen; /* highest event id handed to the broker on this connection */
     uint8_t packet[LINK_MESSAGE_MAX];
 };
 
@@ -153,11 +134,11 @@ send_msg(struct worker_link *l, const struct link_msg *m)
 }
 
 static void
-send_filters(struct worker_link *l)
+send_filters(struct worker_link *l, uint8_t account)
 {
-    struct control *c = l->control;
+    const struct rules *rules = l->control->accounts[account].rules;
     struct link_msg *m = calloc(1, sizeof *m);
-    size_t count = rules_filter_count(c->rules);
+    size_t count = rules_filter_count(rules);
 
     if (m == NULL)
         return;
@@ -167,27 +148,28 @@ send_filters(struct worker_link *l)
         count = LINK_LIST_MAX;
     }
     m->type = LINK_FILTERS;
+    m->account = account;
     m->u.filters.count = (uint32_t)count;
     for (size_t i = 0; i < count; i++)
-        m->u.filters.filters[i] = span_str(rules_filter(c->rules, i));
+        m->u.filters.filters[i] = span_str(rules_filter(rules, i));
     send_msg(l, m);
     free(m);
 }
 
 static void
-on_rules_changed(void *arg)
+on_rules_changed(void *arg, uint8_t account)
 {
     struct control *c = arg;
 
     for (struct worker_link *l = c->links; l != NULL; l = l->next)
-        send_filters(l);
+        send_filters(l, account);
 }
 
 static void
-on_cert_changed(void *arg, const uint8_t cert_id[REGISTRY_ID_LEN])
+on_cert_changed(void *arg, uint8_t account, const uint8_t cert_id[REGISTRY_ID_LEN])
 {
     struct control *c = arg;
-    struct link_msg m = { .type = LINK_CHANGED };
+    struct link_msg m = { .type = LINK_CHANGED, .account = account };
 
     memcpy(m.u.changed.cert_id, cert_id, REGISTRY_ID_LEN);
     for (struct worker_link *l = c->links; l != NULL; l = l->next)
@@ -199,7 +181,7 @@ on_cert_changed(void *arg, const uint8_t cert_id[REGISTRY_ID_LEN])
 static void
 send_verdict(const struct verdict *v)
 {
-    struct link_msg m = { .type = LINK_VERDICT, .request = v->request };
+    struct link_msg m = { .type = LINK_VERDICT, .account = v->account, .request = v->request };
 
     if (v->link == NULL)
         return;
@@ -213,15 +195,20 @@ static void
 admit(struct worker_link *l, const struct link_msg *m)
 {
     struct control *c = l->control;
-    struct admit_request rq = { m->u.admit.leaf_der, m->u.admit.client_id, m->u.admit.peer };
+    struct admit_request rq = { m->u.admit.leaf_der, m->u.admit.client_id, m->u.admit.peer,
+        (enum sni)m->u.admit.sni };
+    size_t account = rq.sni == SNI_ACCOUNT
+                         ? m->account
+                         : admit_account(c->registries, c->options.account_count, &rq);
+    const struct account *a = &c->accounts[account];
     struct verdict *v;
     struct bm_msg msg;
 
     if (c->verdict_count == VERDICTS_MAX)
         settle(c);
     v = &c->verdicts[c->verdict_count++];
-    *v = (struct verdict){ l, m->request, CAUSE_CONTROL_DOWN };
-    if (admit_decide(c->registry, c->options.account, &rq, &v->cause, &msg) != BM_OK) {
+    *v = (struct verdict){ l, (uint8_t)account, m->request, CAUSE_CONTROL_DOWN };
+    if (admit_decide(a->registry, a->o.place.number, &rq, &v->cause, &msg) != BM_OK) {
         log_error("admission failed: %s", msg.text);
         v->cause = CAUSE_CONTROL_DOWN;
     }
@@ -264,10 +251,11 @@ send_documents(struct worker_link *l, const struct link_msg *asked)
     if (m == NULL)
         return;
     m->type = LINK_DOCUMENTS;
+    m->account = asked->account;
     m->request = asked->request;
     m->u.documents.set = asked->u.policy.set;
-    m->u.documents.found = registry_policy_set(l->control->registry, asked->u.policy.set,
-                               add_document, &d, &msg) == BM_OK &&
+    m->u.documents.found = registry_policy_set(l->control->registries[asked->account],
+                               asked->u.policy.set, add_document, &d, &msg) == BM_OK &&
                            d.whole;
     send_msg(l, m);
     for (uint32_t i = 0; i < m->u.documents.count; i++)
@@ -285,69 +273,42 @@ on_lazy(void *arg)
 }
 
 static void
-commit_soon(struct control *c)
+commit_soon(void *arg, bool now)
 {
-    if (c->lazy == NULL)
+    struct control *c = arg;
+
+    if (now)
+        c->commit_now = true;
+    else if (c->lazy == NULL)
         c->lazy = loop_after(c->loop, LAZY_COMMIT_MS, on_lazy, c);
 }
 
-static void
-keep_record(struct control *c, const struct timeline_record *rec)
-{
-    struct bm_msg msg;
-
-    if (registry_record(c->registry, rec, &msg) != BM_OK)
-        log_error("a timeline record is lost: %s", msg.text);
-    commit_soon(c);
-}
-
-static void
-ingress(struct worker_link *l, const struct link_msg *m)
+static struct rules_message
+message_of(const struct link_msg *m)
 {
     static const uint8_t none[REGISTRY_ID_LEN];
-    const struct rules_message in = {
-        .topic = m->u.ingress.topic,
+    const uint8_t *id = m->u.ingress.cert_id;
+
+    return (struct rules_message){ .topic = m->u.ingress.topic,
         .payload = m->u.ingress.payload,
         .client_id = m->u.ingress.client_id,
-        .cert_id =
-            memcmp(m->u.ingress.cert_id, none, sizeof none) != 0 ? m->u.ingress.cert_id : NULL,
-    };
-
-    rules_evaluate(l->control->rules, &in);
-    l->control->commit_now = true;
-}
-
-/*
- * At most once: not stored, and given up while the broker is gone or EVENTS_WAITING_MAX wait for
- * its acknowledgement, so that a broker that is slow costs events and not memory.
- */
-static void
-lifecycle_event(struct control *c, const struct link_msg *m)
-{
-    const struct rules_message in = { .topic = m->u.ingress.topic,
-        .payload = m->u.ingress.payload,
-        .cert_id = m->u.ingress.cert_id };
-
-    if (c->events_waiting < EVENTS_WAITING_MAX &&
-        broker_publish(c->broker, in.topic, in.payload, 1, false, NULL) == BM_OK)
-        c->events_waiting++;
-    else if (c->events_lost++ % 1000 == 0)
-        log_warn("lifecycle event not published (%llu so far): the broker is %s",
-            (unsigned long long)c->events_lost, broker_up(c->broker) ? "slow" : "gone");
-    rules_evaluate(c->rules, &in);
-    commit_soon(c); /* as the record of what it tells */
+        .cert_id = memcmp(id, none, sizeof none) != 0 ? id : NULL };
 }
 
 static void
 serve(struct worker_link *l, struct span packet)
 {
     struct link_msg *m = calloc(1, sizeof *m);
+    struct rules_message in;
+    struct account *a;
 
-    if (m == NULL || link_parse(packet, m) != BM_OK) {
+    if (m == NULL || link_parse(packet, m) != BM_OK ||
+        m->account >= l->control->options.account_count) {
         log_error("a worker sent %zu bytes that are no message", packet.len);
         free(m);
         return;
     }
+    a = &l->control->accounts[m->account];
     switch (m->type) {
     case LINK_ADMIT:
         admit(l, m);
@@ -356,13 +317,15 @@ serve(struct worker_link *l, struct span packet)
         send_documents(l, m);
         break;
     case LINK_RECORD:
-        keep_record(l->control, &m->u.record);
+        account_record(a, &m->u.record);
         break;
     case LINK_INGRESS:
-        ingress(l, m);
+        in = message_of(m);
+        account_ingress(a, &in);
         break;
     case LINK_EVENT:
-        lifecycle_event(l->control, m);
+        in = message_of(m);
+        account_event(a, &in);
         break;
     case LINK_VERDICT:
     case LINK_DOCUMENTS:
@@ -412,7 +375,8 @@ take_link(struct control *c, int fd)
         return;
     }
     c->links = l;
-    send_filters(l);
+    for (size_t i = 0; i < c->options.account_count; i++)
+        send_filters(l, (uint8_t)i);
 }
 
 static void
@@ -448,162 +412,80 @@ on_master(void *arg, uint32_t events)
     }
 }
 
-/* ---- the outbox ---- */
-
-static void
-record_published(struct control *c, const struct registry_event *e)
-{
-    struct timeline_record rec;
-
-    if (!e->has_cert)
-        return;
-    timeline_fill(&rec, CAUSE_EVENT_PUBLISHED, e->cert_id, NULL, NULL, NULL, "topic=%.*s",
-        (int)e->topic.len, (const char *)e->topic.ptr);
-    keep_record(c, &rec);
-}
-
-static void
-pump_outbox(struct control *c)
-{
-    for (size_t i = 0; i < OUTBOX_IN_FLIGHT && broker_up(c->broker); i++) {
-        struct registry_event e = { 0 };
-        struct bm_msg msg;
-
-        if (c->in_flight[i].packet_id != 0)
-            continue;
-        if (registry_event_next(c->registry, c->outbox_seen, &e, &msg) != BM_OK)
-            return;
-        if (broker_publish(c->broker, buf_span(&e.topic), buf_span(&e.payload), 1, false,
-                &c->in_flight[i].packet_id) != BM_OK)
-            c->in_flight[i].packet_id = 0;
-        else {
-            c->in_flight[i].event_id = e.id;
-            c->outbox_seen = e.id;
-        }
-        registry_event_fini(&e);
-    }
-}
-
-/* A new connection knows nothing of what the old one had in flight: publish it again. */
-static void
-on_broker_up(void *arg)
-{
-    struct control *c = arg;
-
-    memset(c->in_flight, 0, sizeof c->in_flight);
-    c->outbox_seen = 0;
-    c->events_waiting = 0;
-    pump_outbox(c);
-}
-
-static void
-finish_event(struct control *c, int64_t id)
-{
-    struct registry_event e = { 0 };
-    struct bm_msg msg;
-
-    if (registry_event_next(c->registry, id - 1, &e, &msg) == BM_OK && e.id == id) {
-        const struct rules_message m = {
-            .topic = buf_span(&e.topic),
-            .payload = buf_span(&e.payload),
-            .cert_id = e.has_cert ? e.cert_id : NULL,
-        };
-
-        record_published(c, &e);
-        rules_evaluate(c->rules, &m);
-        if (registry_event_done(c->registry, id, &msg) != BM_OK)
-            log_error("event %lld stays in the outbox: %s", (long long)id, msg.text);
-        c->commit_now = true;
-    }
-    registry_event_fini(&e);
-}
-
-static void
-on_acknowledged(void *arg, int packet_id)
-{
-    struct control *c = arg;
-
-    for (size_t i = 0; i < OUTBOX_IN_FLIGHT; i++) {
-        if (c->in_flight[i].packet_id == packet_id && packet_id != 0) {
-            c->in_flight[i].packet_id = 0;
-            finish_event(c, c->in_flight[i].event_id);
-            return;
-        }
-    }
-    if (c->events_waiting > 0)
-        c->events_waiting--;
-}
-
-static enum bm_err
-publish_from_rules(void *arg, struct span topic, struct span payload, int qos)
-{
-    struct control *c = arg;
-
-    return broker_publish(c->broker, topic, payload, qos, false, NULL);
-}
-
-/* iot-data Publish: to the broker and, as every message that enters, to the rules. */
-static enum bm_err
-publish_from_api(void *arg, struct span topic, struct span payload, int qos, bool retain)
-{
-    struct control *c = arg;
-    const struct rules_message m = { .topic = topic, .payload = payload };
-
-    if (broker_publish(c->broker, topic, payload, qos, retain, NULL) != BM_OK)
-        return BM_ERR_IO;
-    rules_evaluate(c->rules, &m);
-    c->commit_now = true;
-    return BM_OK;
-}
-
 /* ---- life ---- */
 
-/* Everyone who waits for the group hears of it, whoever asked for the commit. */
+/* Everyone who waits for the account's group hears of it, whoever asked for the commit. */
 static enum bm_err
-commit_group(struct control *c, struct bm_msg *msg)
+commit_account(struct control *c, size_t account, struct bm_msg *msg)
 {
-    enum bm_err err = registry_commit(c->registry, msg);
+    enum bm_err err = registry_commit(c->registries[account], msg);
+    size_t kept = 0;
 
-    c->commit_now = false;
-    loop_cancel(c->loop, c->lazy);
-    c->lazy = NULL;
     if (err != BM_OK)
         log_error(
             "the registry could not commit; newcomers are refused until it can: %s", msg->text);
     for (size_t i = 0; i < c->verdict_count; i++) {
+        struct verdict *v = &c->verdicts[i];
+
+        if (v->account != account) {
+            c->verdicts[kept++] = *v;
+            continue;
+        }
         if (err != BM_OK)
-            c->verdicts[i].cause = CAUSE_CONTROL_DOWN;
-        send_verdict(&c->verdicts[i]);
+            v->cause = CAUSE_CONTROL_DOWN;
+        send_verdict(v);
     }
-    c->verdict_count = 0;
+    c->verdict_count = kept;
     if (c->api != NULL)
-        api_committed(c->api, err, msg);
+        api_committed(c->api, account, err, msg);
     return err;
 }
 
 static void
-commit_soon_for_api(void *arg)
+commit_all(struct control *c)
 {
-    struct control *c = arg;
+    struct bm_msg msg;
 
-    c->commit_now = true;
-}
-
-static enum bm_err
-commit_for_api(void *arg, struct bm_msg *msg)
-{
-    return commit_group(arg, msg);
+    c->commit_now = false;
+    loop_cancel(c->loop, c->lazy);
+    c->lazy = NULL;
+    for (size_t i = 0; i < c->options.account_count; i++)
+        (void)commit_account(c, i, &msg);
 }
 
 static void
 settle(void *arg)
 {
     struct control *c = arg;
-    struct bm_msg msg;
 
     if (c->commit_now)
-        (void)commit_group(c, &msg);
-    pump_outbox(c);
+        commit_all(c);
+    for (size_t i = 0; i < c->options.account_count; i++)
+        account_pump(&c->accounts[i]);
+}
+
+/* ---- what the API asks, of one account ---- */
+
+static void
+commit_soon_for_api(void *arg)
+{
+    struct account *a = arg;
+
+    a->o.commit(a->o.arg, true);
+}
+
+static enum bm_err
+commit_for_api(void *arg, struct bm_msg *msg)
+{
+    struct account *a = arg;
+
+    return commit_account(a->o.arg, a->o.index, msg);
+}
+
+static enum bm_err
+publish_for_api(void *arg, struct span topic, struct span payload, int qos, bool retain)
+{
+    return account_publish(arg, topic, payload, qos, retain);
 }
 
 static void
@@ -614,86 +496,86 @@ on_term(void *arg)
     loop_stop(c->loop);
 }
 
+/* The first key of an account is what its functions get. */
+static const struct api_key *
+key_of(const struct control_options *o, size_t account)
+{
+    for (size_t i = 0; i < o->key_count; i++) {
+        if (o->keys[i].account == account)
+            return &o->keys[i];
+    }
+    return &o->keys[0]; /* not reached: accounts come from keys */
+}
+
 static enum bm_err
 open_stores(struct control *c, struct bm_msg *msg)
 {
-    const struct registry_options ro = {
-        .dir = c->options.dir, .table = NULL, .changed = on_cert_changed, .changed_arg = c
-    };
-    struct registry_options with_table = ro;
+    const struct control_options *o = &c->options;
     char pki_dir[4096];
     enum bm_err err;
 
-    if ((err = table_resume(c->options.dir, &c->table, msg)) != BM_OK)
-        return err;
-    with_table.table = c->table;
-    if ((err = registry_open(&with_table, &c->registry, msg)) != BM_OK)
-        return err;
-    (void)snprintf(pki_dir, sizeof pki_dir, "%s/pki", c->options.dir);
+    for (size_t i = 0; i < o->account_count; i++) {
+        const struct api_key *key = key_of(o, i);
+        const struct account_options ao = { .loop = c->loop,
+            .place = o->accounts[i],
+            .index = (uint8_t)i,
+            .runtime_dir = o->runtime_dir,
+            .region = o->region,
+            .access_key = key->access_key,
+            .secret_key = key->secret_key,
+            .commit = commit_soon,
+            .cert_changed = on_cert_changed,
+            .rules_changed = on_rules_changed,
+            .arg = c };
+
+        if ((err = account_open_store(&c->accounts[i], &ao, msg)) != BM_OK)
+            return err;
+        c->registries[i] = c->accounts[i].registry;
+    }
+    (void)snprintf(pki_dir, sizeof pki_dir, "%s/pki", o->dir);
     if ((err = dir_make(pki_dir, 0700, msg)) != BM_OK)
         return err;
-    return pki_authority_open(pki_dir, c->options.names, c->options.name_count, &c->authority, msg);
+    return pki_authority_open(pki_dir, o->names, o->name_count, &c->authority, msg);
 }
 
 static enum bm_err
 open_services(struct control *c, struct bm_msg *msg)
 {
     const struct control_options *o = &c->options;
-    const struct lambda_options lo = { .loop = c->loop,
-        .registry = c->registry,
-        .dir = o->dir,
-        .runtime_dir = o->runtime_dir,
-        .region = o->region,
-        .account = o->account,
-        .access_key = o->access_key,
-        .secret_key = o->secret_key };
-    const struct broker_options bo = { .loop = c->loop,
-        .path = o->broker_path,
-        .connected = on_broker_up,
-        .acknowledged = on_acknowledged,
-        .arg = c };
-    struct rules_options uo = { .loop = c->loop,
-        .registry = c->registry,
-        .publish = publish_from_rules,
-        .publish_arg = c,
-        .region = o->region,
-        .account = o->account,
-        .changed = on_rules_changed,
-        .changed_arg = c };
-    struct api_options ao = { .loop = c->loop,
-        .registry = c->registry,
+    const struct api_options ao = { .loop = c->loop,
         .authority = c->authority,
         .host = o->api_host,
         .port = o->api_port,
         .region = o->region,
-        .account = o->account,
-        .access_key = o->access_key,
-        .secret_key = o->secret_key,
-        .endpoint_address = o->names[0],
-        .publish = publish_from_api,
-        .publish_arg = c,
+        .accounts = c->api_accounts,
+        .account_count = o->account_count,
+        .keys = o->keys,
+        .key_count = o->key_count,
+        .publish = publish_for_api,
         .commit = commit_for_api,
-        .commit_soon = commit_soon_for_api,
-        .commit_arg = c };
+        .commit_soon = commit_soon_for_api };
     enum bm_err err;
     char url[128];
 
-    if ((err = lambda_open(&lo, &c->lambda, msg)) != BM_OK)
-        return err;
-    uo.lambda = c->lambda;
-    if ((err = rules_open(&uo, &c->rules, msg)) != BM_OK ||
-        (err = rules_reload(c->rules, msg)) != BM_OK)
-        return err;
-    if ((err = broker_open(&bo, &c->broker, msg)) != BM_OK)
-        return err;
-    ao.lambda = c->lambda;
-    ao.rules = c->rules;
+    for (size_t i = 0; i < o->account_count; i++) {
+        struct account *a = &c->accounts[i];
+
+        if ((err = account_open_services(a, msg)) != BM_OK)
+            return err;
+        c->api_accounts[i] = (struct api_account){ .number = o->accounts[i].number,
+            .registry = a->registry,
+            .lambda = a->lambda,
+            .rules = a->rules,
+            .endpoint_address = o->endpoints[i],
+            .arg = a };
+    }
     if ((err = api_open(&ao, &c->api, msg)) != BM_OK)
         return err;
     (void)snprintf(url, sizeof url,
         strchr(o->api_host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u", o->api_host,
         api_port(c->api));
-    lambda_set_endpoint(c->lambda, url);
+    for (size_t i = 0; i < o->account_count; i++)
+        lambda_set_endpoint(c->accounts[i].lambda, url);
     return BM_OK;
 }
 
@@ -776,14 +658,13 @@ control_run(const struct control_options *options, struct bm_msg *msg)
         err = loop_run(c->loop);
     http_close(c->metrics);
     api_close(c->api);
-    broker_close(c->broker);
-    rules_close(c->rules);
-    lambda_close(c->lambda);
+    for (size_t i = 0; i < options->account_count; i++)
+        account_close_services(&c->accounts[i]);
     while (c->links != NULL)
         drop_link(c->links);
     pki_authority_close(c->authority);
-    registry_close(c->registry);
-    table_close(c->table);
+    for (size_t i = 0; i < options->account_count; i++)
+        account_close_store(&c->accounts[i]);
     loop_free(c->loop);
     free(c);
     return err;

@@ -9,14 +9,14 @@
 #ifndef BM_BIRTHMARK_CONTROL_H
 #define BM_BIRTHMARK_CONTROL_H
 
-#include "base/bytes.h"
+#include "api/api.h"
 #include "endpoint/metrics.h"
+#include "endpoint/worker.h"
 
-enum { CONTROL_NAMES_MAX = 16 };
+enum { CONTROL_NAMES_MAX = 16 + ACCOUNTS_MAX, CONTROL_KEYS_MAX = 64 };
 
 struct control_options {
-    const char *dir;         /* state folder, absolute */
-    const char *broker_path; /* Unix socket, short: relative to the working directory */
+    const char *dir; /* state folder, absolute */
     const char *runtime_dir;
     const char *api_host;
     uint16_t api_port;        /* 0: any */
@@ -25,9 +25,11 @@ struct control_options {
     const struct metrics *metrics;
     size_t metrics_count;
     const char *region;
-    const char *account;
-    const char *access_key;
-    const char *secret_key;
+    struct account_place accounts[ACCOUNTS_MAX]; /* the first one's dir is not always `dir` */
+    const char *endpoints[ACCOUNTS_MAX];         /* their MQTT endpoints' host names */
+    size_t account_count;
+    struct api_key keys[CONTROL_KEYS_MAX]; /* at least one of each account */
+    size_t key_count;
     const char *names[CONTROL_NAMES_MAX]; /* of the server certificate */
     size_t name_count;
     int master_fd;

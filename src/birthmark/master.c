@@ -52,13 +52,11 @@ struct master {
     uint16_t mqtt_port;
     int control_fd;
     struct child control;
-    struct child broker;
+    struct child brokers[ACCOUNTS_MAX];
     struct child workers[MASTER_WORKERS_MAX];
     bool ending;
     bool control_died;
 };
-
-static const char broker_socket[] = "broker.sock"; /* relative: the working directory is DIR/run */
 
 /* ---- children ---- */
 
@@ -154,12 +152,11 @@ worker_main(const struct master *m, unsigned index, int link_fd)
     struct bm_msg why = { { 0 } };
     struct worker_options o = { .listen_fd = m->listen_fds[index],
         .control_fd = link_fd,
-        .table_dir = m->options.control.dir,
-        .broker_path = broker_socket,
+        .accounts = m->options.control.accounts,
+        .account_count = m->options.control.account_count,
         .server_cert = cert,
         .server_key = key,
         .region = m->options.control.region,
-        .account = m->options.control.account,
         .metrics = &m->metrics[index] };
     int rc;
 
@@ -211,13 +208,13 @@ start_worker(struct master *m, unsigned index, struct bm_msg *msg)
 /* ---- the broker ---- */
 
 static enum bm_err
-write_broker_config(const struct master *m, char *path, size_t cap, struct bm_msg *msg)
+write_broker_config(const struct account_place *a, char *path, size_t cap, struct bm_msg *msg)
 {
     struct buf text = { 0 };
     char state[4096];
     enum bm_err err;
 
-    (void)snprintf(state, sizeof state, "%s/broker", m->options.control.dir);
+    (void)snprintf(state, sizeof state, "%s/broker", a->dir);
     if ((err = dir_make(state, 0700, msg)) != BM_OK)
         return err;
     (void)snprintf(path, cap, "%s/mosquitto.conf", state);
@@ -230,7 +227,7 @@ write_broker_config(const struct master *m, char *path, size_t cap, struct bm_ms
         "autosave_interval 60\n"
         "max_inflight_messages 100\n"
         "log_dest stderr\nlog_type error\nlog_type warning\n",
-        broker_socket, state);
+        a->broker_path, state);
     if (geteuid() == 0) /* it would become another user and lose the folder */
         buf_addf(&text, "user root\n");
     err = text.failed ? bm_fail(msg, BM_ERR_MEM, "out of memory")
@@ -239,14 +236,16 @@ write_broker_config(const struct master *m, char *path, size_t cap, struct bm_ms
     return err;
 }
 
+/* One for each account: they share no topic, no client id and no retained message. */
 static enum bm_err
-start_broker(struct master *m, struct bm_msg *msg)
+start_broker(struct master *m, size_t account, struct bm_msg *msg)
 {
     static const char *const programs[] = { "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto",
         "/usr/bin/mosquitto" };
+    const struct account_place *a = &m->options.control.accounts[account];
     const char *program = m->options.broker_program;
     char config[4200];
-    enum bm_err err = write_broker_config(m, config, sizeof config, msg);
+    enum bm_err err = write_broker_config(a, config, sizeof config, msg);
     pid_t pid;
 
     if (err != BM_OK)
@@ -259,8 +258,8 @@ start_broker(struct master *m, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_NOT_FOUND,
             "no mosquitto in /usr/sbin; install the Debian package mosquitto, or name the program "
             "with --broker");
-    (void)unlink(broker_socket); /* left by a broker that was killed; the folder is locked, so
-                                    nobody uses it */
+    (void)unlink(a->broker_path); /* left by a broker that was killed; the folder is locked, so
+                                     nobody uses it */
     pid = fork();
     if (pid < 0)
         return bm_fail(msg, BM_ERR_IO, "fork: %s", strerror(errno));
@@ -271,31 +270,32 @@ start_broker(struct master *m, struct bm_msg *msg)
         log_error("cannot run %s: %s", program, strerror(errno));
         _exit(127);
     }
-    m->broker = (struct child){ pid, "broker" };
+    m->brokers[account] = (struct child){ pid, "broker" };
     return BM_OK;
 }
 
 static bool
-broker_answers(void)
+broker_answers(const char *path)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool up;
 
-    (void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", broker_socket);
+    (void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
     up = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0;
     (void)close(fd);
     return up;
 }
 
 static enum bm_err
-await_broker(struct master *m, struct bm_msg *msg)
+await_broker(struct master *m, size_t account, struct bm_msg *msg)
 {
+    struct child *broker = &m->brokers[account];
     int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
 
-    while (!broker_answers()) {
-        if (waitpid(m->broker.pid, NULL, WNOHANG) == m->broker.pid) {
-            m->broker.pid = 0;
+    while (!broker_answers(m->options.control.accounts[account].broker_path)) {
+        if (waitpid(broker->pid, NULL, WNOHANG) == broker->pid) {
+            broker->pid = 0;
             return bm_fail(msg, BM_ERR_IO, "the broker ended at once; its words are above");
         }
         if (clock_mono_ms() > deadline)
@@ -408,13 +408,15 @@ enter_folder(struct master *m, struct bm_msg *msg)
 /* ---- life ---- */
 
 static void
-replace_broker(void *arg)
+replace_brokers(void *arg)
 {
     struct master *m = arg;
     struct bm_msg msg;
 
-    if (!m->ending && start_broker(m, &msg) != BM_OK)
-        log_error("%s", msg.text);
+    for (size_t i = 0; i < m->options.control.account_count && !m->ending; i++) {
+        if (m->brokers[i].pid == 0 && start_broker(m, i, &msg) != BM_OK)
+            log_error("%s", msg.text);
+    }
 }
 
 static void
@@ -442,11 +444,16 @@ static void
 buried(struct master *m, pid_t pid, int status)
 {
     struct child *c = NULL;
+    bool broker = false;
 
     if (pid == m->control.pid)
         c = &m->control;
-    if (pid == m->broker.pid)
-        c = &m->broker;
+    for (size_t i = 0; i < m->options.control.account_count; i++) {
+        if (m->brokers[i].pid == pid) {
+            c = &m->brokers[i];
+            broker = true;
+        }
+    }
     for (unsigned i = 0; i < m->options.workers; i++) {
         if (m->workers[i].pid == pid)
             c = &m->workers[i];
@@ -462,8 +469,7 @@ buried(struct master *m, pid_t pid, int status)
         m->control_died = true;
         loop_stop(m->loop);
     } else {
-        (void)loop_after(
-            m->loop, RESTART_DELAY_MS, c == &m->broker ? replace_broker : replace_workers, m);
+        (void)loop_after(m->loop, RESTART_DELAY_MS, broker ? replace_brokers : replace_workers, m);
     }
 }
 
@@ -511,10 +517,21 @@ start_all(struct master *m, struct bm_msg *msg)
     struct control_up up = { 0 };
     enum bm_err err;
 
-    if ((err = enter_folder(m, msg)) != BM_OK || (err = listen_all(m, msg)) != BM_OK ||
-        (err = start_broker(m, msg)) != BM_OK || (err = start_control(m, msg)) != BM_OK ||
-        (err = await_control(m, &up, msg)) != BM_OK || (err = await_broker(m, msg)) != BM_OK)
+    const size_t accounts = m->options.control.account_count;
+
+    if ((err = enter_folder(m, msg)) != BM_OK || (err = listen_all(m, msg)) != BM_OK)
         return err;
+    for (size_t i = 0; i < accounts; i++) {
+        if ((err = dir_make(m->options.control.accounts[i].dir, 0700, msg)) != BM_OK ||
+            (err = start_broker(m, i, msg)) != BM_OK)
+            return err;
+    }
+    if ((err = start_control(m, msg)) != BM_OK || (err = await_control(m, &up, msg)) != BM_OK)
+        return err;
+    for (size_t i = 0; i < accounts; i++) {
+        if ((err = await_broker(m, i, msg)) != BM_OK)
+            return err;
+    }
     for (unsigned i = 0; i < m->options.workers; i++) {
         if ((err = start_worker(m, i, msg)) != BM_OK)
             return err;
@@ -530,6 +547,9 @@ start_all(struct master *m, struct bm_msg *msg)
         print_address("metrics http://", m->options.control.metrics_host, up.metrics_port);
     if (m->options.server_cert == NULL) /* else its owner knows who signed it */
         printf("root-ca %s/pki/root-ca.pem\n", m->options.control.dir);
+    for (size_t i = 0; accounts > 1 && i < accounts; i++)
+        printf("account %s endpoint %s\n", m->options.control.accounts[i].number,
+            m->options.control.endpoints[i]);
     printf("ready\n");
     (void)fflush(stdout);
     return BM_OK;
@@ -569,10 +589,14 @@ end_all(struct master *m)
     if (m->control.pid != 0)
         (void)kill(m->control.pid, SIGTERM);
     await_end(&m->control, deadline);
-    if (m->broker.pid != 0)
-        (void)kill(m->broker.pid, SIGTERM);
-    await_end(&m->broker, deadline);
-    (void)unlink(broker_socket);
+    for (size_t i = 0; i < m->options.control.account_count; i++) {
+        if (m->brokers[i].pid != 0)
+            (void)kill(m->brokers[i].pid, SIGTERM);
+    }
+    for (size_t i = 0; i < m->options.control.account_count; i++) {
+        await_end(&m->brokers[i], deadline);
+        (void)unlink(m->options.control.accounts[i].broker_path);
+    }
 }
 
 enum bm_err
@@ -583,7 +607,6 @@ master_run(const struct master_options *options, struct bm_msg *msg)
 
     for (unsigned i = 0; i < MASTER_WORKERS_MAX; i++)
         m.listen_fds[i] = -1;
-    m.options.control.broker_path = broker_socket;
     m.metrics = metrics_map(options->workers);
     if (m.metrics == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory");

@@ -22,6 +22,7 @@ struct admission {
     char peer[TIMELINE_PEER_MAX + 1];
     struct pki_cert *leaf;
     uint8_t id[REGISTRY_ID_LEN];
+    enum sni sni;
     int64_t now_ms;
     enum cause cause;
 };
@@ -129,6 +130,9 @@ admit_known(struct admission *a, const struct registry_cert *c, struct bm_msg *m
     const char *status = cert_status_name(c->status);
     enum cause dates = check_dates(a);
 
+    if (c->mode == MODE_SNI_ONLY && a->sni == SNI_NONE) {
+        return conclude(a, CAUSE_SNI_REQUIRED, status, "mode=SNI_ONLY", msg);
+    }
     switch (c->status) {
     case CERT_ACTIVE:
         if (dates != CAUSE_NONE) {
@@ -297,6 +301,9 @@ admit_unknown(struct admission *a, struct bm_msg *msg)
     if (!ca.found) {
         return refuse_issuer(a, CAUSE_SIGNATURE_WRONG, &ca, msg);
     }
+    if (ca.mode == MODE_SNI_ONLY && a->sni == SNI_NONE) {
+        return refuse_issuer(a, CAUSE_SNI_REQUIRED, &ca, msg);
+    }
     if (ca.status != CERT_ACTIVE) {
         return refuse_issuer(a, CAUSE_CA_INACTIVE, &ca, msg);
     }
@@ -347,11 +354,53 @@ admit_in_savepoint(struct admission *a, struct span leaf_der, struct bm_msg *msg
     return admit_leaf(a, msg);
 }
 
+/* Does it know the leaf, by itself or by its issuer? *mode is that of what knows it. */
+static bool
+knows(struct admission *a, enum cert_mode *mode)
+{
+    struct registry_cert c = { 0 };
+    struct issuer ca;
+    bool found = registry_cert_get(a->r, a->id, &c, NULL) == BM_OK;
+
+    *mode = c.mode;
+    registry_cert_fini(&c);
+    if (found || find_issuer(a, &ca, NULL) != BM_OK) {
+        return found;
+    }
+    *mode = ca.mode;
+    return ca.found;
+}
+
+size_t
+admit_account(struct registry *const *registries, size_t count, const struct admit_request *rq)
+{
+    struct admission a = { 0 };
+    size_t found = 0;
+
+    if (count < 2 || pki_cert_from_der(rq->leaf_der, &a.leaf, NULL) != BM_OK) {
+        return 0;
+    }
+    pki_cert_id(a.leaf, a.id);
+    (void)pki_ec_shortcut(true);
+    for (size_t i = 0; i < count; i++) {
+        enum cert_mode mode;
+
+        a.r = registries[i];
+        if (knows(&a, &mode) && (i == 0 || mode == MODE_DEFAULT)) {
+            found = i;
+            break;
+        }
+    }
+    (void)pki_ec_shortcut(false);
+    pki_cert_free(a.leaf);
+    return found;
+}
+
 enum bm_err
 admit_decide(struct registry *r, const char *account, const struct admit_request *rq,
     enum cause *out, struct bm_msg *msg)
 {
-    struct admission a = { .r = r, .account = account, .now_ms = clock_wall_ms() };
+    struct admission a = { .r = r, .account = account, .sni = rq->sni, .now_ms = clock_wall_ms() };
     enum bm_err err = registry_begin(r, msg);
     enum bm_err ended;
 

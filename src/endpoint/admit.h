@@ -9,13 +9,23 @@
 #ifndef BM_ENDPOINT_ADMIT_H
 #define BM_ENDPOINT_ADMIT_H
 
+#include "endpoint/link.h"
 #include "registry/registry.h"
 
 struct admit_request {
     struct span leaf_der;
     struct span client_id;
     struct span peer;
+    enum sni sni;
 };
+
+/*
+ * Whose certificate is it, when no server name says so? The index of the registry that has it, or a
+ * CA that signed it, in mode DEFAULT; what is SNI_ONLY counts in the first one alone, whose names
+ * need no choice. 0 when nobody knows it. SPEC aws-iot 3.6
+ */
+size_t admit_account(
+    struct registry *const *registries, size_t count, const struct admit_request *rq);
 
 /*
  * CAUSE_ADMITTED: ACTIVE; the worker goes on and records the outcome. CAUSE_REGISTERED_JITR: stored

@@ -80,7 +80,7 @@ take_over(struct conn *c)
 
     for (struct conn *o = index_first(&w->by_client, key); o != NULL;
          o = index_again(&w->by_client, o)) {
-        if (strcmp(o->client_id, c->client_id) == 0) {
+        if (o->account == c->account && strcmp(o->client_id, c->client_id) == 0) {
             o->superseded = true;
         }
     }
@@ -89,14 +89,20 @@ take_over(struct conn *c)
 
 static int open_socket(const char *path);
 
+static const char *
+path_of(const struct conn *c)
+{
+    return c->w->o->accounts[c->account].broker_path;
+}
+
 /*
  * A broker that ends the connection of a client in good order and serves on does it for a newer
  * connection with the client id, which may be another worker's.
  */
 static bool
-broker_serves(const struct worker *w)
+broker_serves(const struct conn *c)
 {
-    int fd = open_socket(w->o->broker_path);
+    int fd = open_socket(path_of(c));
     bool full = fd < 0 && errno == EAGAIN;
 
     if (fd >= 0) {
@@ -112,7 +118,7 @@ broker_gone(struct conn *c, const char *how)
         broker_drop(c);
     } else if (c->state != CONN_RELAY) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"%s\" before=connack", how);
-    } else if (c->superseded || broker_serves(c->w)) {
+    } else if (c->superseded || broker_serves(c)) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
         conn_end(c, CAUSE_DISCONNECTED, "by=broker how=\"%s\"", how);
@@ -263,7 +269,7 @@ enum attempt { ATTEMPT_DONE, ATTEMPT_LATER };
 static enum attempt
 attempt(struct conn *c)
 {
-    int fd = open_socket(c->w->o->broker_path);
+    int fd = open_socket(path_of(c));
 
     c->broker_tries++;
     if (fd < 0 && (errno == EAGAIN || errno == ECONNREFUSED || errno == ENOENT)) {

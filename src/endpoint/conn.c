@@ -68,7 +68,7 @@ record(struct conn *c, enum cause cause, const char *facts_fmt, va_list ap)
     timeline_fill(&rec, cause, c->has_cert ? c->cert_id : NULL,
         c->client_id != NULL ? c->client_id : "", peer,
         c->status != 0 ? cert_status_name((enum cert_status)c->status) : "", "%s", facts);
-    control_record(c->w, &rec);
+    control_record(c->w, c->account, &rec);
 }
 
 void
@@ -491,6 +491,7 @@ handshake(struct conn *c)
     }
     c->has_cert = true;
     hex_encode(c->cert_hex, c->cert_id, sizeof c->cert_id);
+    c->sni = tls_sni(c, &c->account);
     count(c->w, METRIC_HANDSHAKES, 1);
     conn_go(c, EV_TLS_DONE);
 }

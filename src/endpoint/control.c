@@ -24,7 +24,12 @@ enum { MESSAGES_PER_ROUND = 64 };
 bool
 control_congested(const struct worker *w)
 {
-    return w->control.congested && w->filter_count > 0;
+    for (size_t i = 0; w->control.congested && i < w->o->account_count; i++) {
+        if (w->accounts[i].filter_count > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Those who were not read have to be told; it happens seldom enough to look at all. */
@@ -173,12 +178,13 @@ control_request(struct worker *w)
 }
 
 void
-control_record(struct worker *w, const struct timeline_record *rec)
+control_record(struct worker *w, uint8_t account, const struct timeline_record *rec)
 {
     enum bm_err err;
 
     w->tx.type = LINK_RECORD;
     w->tx.request = 0;
+    w->tx.account = account;
     w->tx.u.record = *rec;
     err = control_send(w);
     if (err == BM_OK) {
@@ -194,6 +200,7 @@ control_record(struct worker *w, const struct timeline_record *rec)
 static void
 take_filters(struct worker *w, struct span packet)
 {
+    struct worker_account *a = &w->accounts[w->rx.account];
     struct span *filters = calloc(LINK_LIST_MAX, sizeof *filters);
     struct buf copy = { 0 };
 
@@ -205,23 +212,23 @@ take_filters(struct worker *w, struct span packet)
         return;
     }
     memcpy(filters, w->rx.u.filters.filters, w->rx.u.filters.count * sizeof *filters);
-    free(w->filters);
-    buf_fini(&w->filters_packet);
-    w->filters = filters;
-    w->filter_count = w->rx.u.filters.count;
-    w->filters_packet = copy;
+    free(a->filters);
+    buf_fini(&a->filters_packet);
+    a->filters = filters;
+    a->filter_count = w->rx.u.filters.count;
+    a->filters_packet = copy;
 }
 
 static void
 dispatch(struct worker *w, struct span packet)
 {
-    if (link_parse(packet, &w->rx) != BM_OK) {
+    if (link_parse(packet, &w->rx) != BM_OK || w->rx.account >= w->o->account_count) {
         log_error("control sent a packet that is not a message, %zu bytes", packet.len);
         return;
     }
     switch (w->rx.type) {
     case LINK_VERDICT:
-        hello_verdict(w, w->rx.request, (enum cause)w->rx.u.verdict.cause);
+        hello_verdict(w, w->rx.request, w->rx.account, (enum cause)w->rx.u.verdict.cause);
         return;
     case LINK_DOCUMENTS:
         policies_documents(w, &w->rx);
@@ -230,7 +237,7 @@ dispatch(struct worker *w, struct span packet)
         take_filters(w, packet);
         return;
     case LINK_CHANGED:
-        hello_changed(w, w->rx.u.changed.cert_id);
+        hello_changed(w, w->rx.account, w->rx.u.changed.cert_id);
         return;
     case LINK_ADMIT:
     case LINK_POLICY:
@@ -307,8 +314,8 @@ control_fini(struct worker *w)
         (void)close(w->control.fd);
         w->control.fd = -1;
     }
-    free(w->filters);
-    buf_fini(&w->filters_packet);
-    w->filters = NULL;
-    w->filter_count = 0;
+    for (size_t i = 0; i < w->o->account_count; i++) {
+        free(w->accounts[i].filters);
+        buf_fini(&w->accounts[i].filters_packet);
+    }
 }

@@ -159,6 +159,8 @@ ask_control(struct conn *c)
     if (w->control.admits < ADMITS_MAX && tls_peer_der(c, &der) == BM_OK) {
         w->tx.type = LINK_ADMIT;
         w->tx.request = request;
+        w->tx.account = c->account;
+        w->tx.u.admit.sni = (uint8_t)c->sni;
         w->tx.u.admit.client_id = span_str(c->client_id);
         w->tx.u.admit.peer = span_str(peer);
         w->tx.u.admit.leaf_der = buf_span(&der);
@@ -185,7 +187,7 @@ ask_policies(struct conn *c, uint32_t set)
         conn_end(c, CAUSE_NO_POLICY, "action=iot:Connect resource=\"client/%s\"", id);
         return;
     }
-    err = policies_get(c->w, set, &c->policies);
+    err = policies_get(c->w, c->account, set, &c->policies);
     if (err != BM_OK) {
         conn_end(c, CAUSE_CONTROL_DOWN, "asked=policies error=%s", bm_err_name(err));
         return;
@@ -198,6 +200,26 @@ ask_policies(struct conn *c, uint32_t set)
     conn_deadline(c, CONTROL_WAIT_MS);
 }
 
+/*
+ * The account that the server name says, else the first that has the certificate. Without a name of
+ * its own, an account's certificates of mode SNI_ONLY are not found. SPEC aws-iot 3.6
+ */
+static bool
+find_entry(struct conn *c, struct table_entry *e)
+{
+    if (c->sni == SNI_ACCOUNT) {
+        return table_get(c->w->accounts[c->account].table, c->cert_id, e);
+    }
+    for (size_t i = 0; i < c->w->o->account_count; i++) {
+        if (table_get(c->w->accounts[i].table, c->cert_id, e) &&
+            (i == 0 || e->mode == MODE_DEFAULT)) {
+            c->account = (uint8_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ACTIVE by the table: no chain is verified, that was done when it was registered. */
 static void
 identify(struct conn *c)
@@ -205,11 +227,15 @@ identify(struct conn *c)
     struct table_entry e = { 0 };
     enum cause cause;
 
-    if (!table_get(c->w->table, c->cert_id, &e)) {
+    if (!find_entry(c, &e)) {
         ask_control(c);
         return;
     }
     c->status = e.status;
+    if (e.mode == MODE_SNI_ONLY && c->sni == SNI_NONE) {
+        conn_end(c, CAUSE_SNI_REQUIRED, "mode=SNI_ONLY");
+        return;
+    }
     cause = cause_of(&e);
     if (cause == CAUSE_LEAF_EXPIRED) {
         end_expired(c, &e);
@@ -222,7 +248,7 @@ identify(struct conn *c)
 }
 
 void
-hello_verdict(struct worker *w, uint32_t request, enum cause cause)
+hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cause cause)
 {
     struct table_entry e = { 0 };
     struct conn *c = index_first(&w->by_request, request);
@@ -242,7 +268,8 @@ hello_verdict(struct worker *w, uint32_t request, enum cause cause)
         }
         return;
     }
-    if (!table_get(w->table, c->cert_id, &e) || cause_of(&e) != CAUSE_ADMITTED) {
+    c->account = account;
+    if (!table_get(w->accounts[account].table, c->cert_id, &e) || cause_of(&e) != CAUSE_ADMITTED) {
         conn_end(c, CAUSE_INACTIVE, "changed=\"while it was admitted\"");
         return;
     }
@@ -394,7 +421,7 @@ change_policies(struct conn *c, uint32_t set)
         c->policies = NULL;
         return;
     }
-    if (policies_get(c->w, set, &c->next_policies) != BM_OK) {
+    if (policies_get(c->w, c->account, set, &c->next_policies) != BM_OK) {
         conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_NOT_AUTHORIZED, "asked=policies");
         return;
     }
@@ -409,7 +436,7 @@ static void
 look_again(struct conn *c)
 {
     struct table_entry e = { 0 };
-    bool there = table_get(c->w->table, c->cert_id, &e);
+    bool there = table_get(c->w->accounts[c->account].table, c->cert_id, &e);
     enum cause cause = there ? cause_of(&e) : CAUSE_INACTIVE;
     uint32_t now = c->policies != NULL ? c->policies->number : 0;
 
@@ -428,7 +455,7 @@ look_again(struct conn *c)
 }
 
 void
-hello_changed(struct worker *w, const uint8_t cert_id[32])
+hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32])
 {
     uint64_t key = index_hash(w->seed, span_of(cert_id, 32));
     struct conn *c = index_first(&w->by_cert, key);
@@ -436,7 +463,7 @@ hello_changed(struct worker *w, const uint8_t cert_id[32])
     while (c != NULL) {
         struct conn *next = index_again(&w->by_cert, c);
 
-        if (memcmp(c->cert_id, cert_id, 32) == 0) {
+        if (c->account == account && memcmp(c->cert_id, cert_id, 32) == 0) {
             look_again(c);
             conn_settle(c);
         }

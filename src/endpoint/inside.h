@@ -129,6 +129,7 @@ enum { SET_CHAINS = 1024, SETS_MIN = 256 };
 enum set_state { SET_LOADING, SET_READY, SET_MISSING };
 
 struct policy_set {
+    uint8_t account;
     uint32_t number;
     enum set_state state;
     unsigned refs;
@@ -143,10 +144,11 @@ struct policy_set {
 struct worker;
 
 /*
- * The set with this number, with a reference for the caller. Asks control when it is new: then it
- * is SET_LOADING. BM_ERR_CLOSED, BM_ERR_LIMIT: control cannot be asked.
+ * The account's set with this number, with a reference for the caller. Asks control when it is new:
+ * then it is SET_LOADING. BM_ERR_CLOSED, BM_ERR_LIMIT: control cannot be asked.
  */
-enum bm_err policies_get(struct worker *w, uint32_t number, struct policy_set **out);
+enum bm_err policies_get(
+    struct worker *w, uint8_t account, uint32_t number, struct policy_set **out);
 void policies_put(struct policy_set *set); /* takes NULL */
 void policies_wait(struct policy_set *set, struct conn *c);
 void policies_stop_waiting(struct conn *c);
@@ -195,6 +197,8 @@ struct conn {
 
     char source_ip[INET6_ADDRSTRLEN];
     uint16_t source_port;
+    uint8_t account; /* whose device it is; 0 until that is known */
+    enum sni sni;
     bool has_cert;
     uint8_t cert_id[32];
     char cert_hex[65];
@@ -246,11 +250,18 @@ struct control {
     bool congested; /* clients are not read while rules are there to be told */
 };
 
+struct worker_account {
+    struct table *table;
+    struct buf filters_packet; /* owns what filters borrow */
+    struct span *filters;      /* of its rules */
+    size_t filter_count;
+};
+
 struct worker {
     const struct worker_options *o;
+    struct worker_account accounts[ACCOUNTS_MAX];
     struct loop *loop;
     SSL_CTX *tls;
-    struct table *table;
     uint64_t seed;
     struct loop_watch *listen_watch;
     bool listening;
@@ -270,10 +281,7 @@ struct worker {
     struct control control;
     struct policy_set *sets[SET_CHAINS]; /* by number */
     size_t set_count;
-    size_t sets_max;           /* at this many, those without a user are dropped */
-    struct buf filters_packet; /* owns what filters borrow */
-    struct span *filters;
-    size_t filter_count;
+    size_t sets_max; /* at this many, those without a user are dropped */
     int64_t anonymous_second;
     unsigned anonymous_count;
     struct link_msg tx; /* too large for a stack frame of every record */
@@ -300,6 +308,8 @@ enum tls_io tls_read(struct conn *c, void *out, size_t cap, size_t *len);
 enum tls_io tls_write(struct conn *c, struct span in, size_t *len);
 /* SHA-256 of the peer's certificate; false when there is none. */
 bool tls_peer_id(const struct conn *c, uint8_t id[32]);
+/* The server name asked for; *account is set when it is SNI_ACCOUNT. */
+enum sni tls_sni(const struct conn *c, uint8_t *account);
 enum bm_err tls_peer_der(const struct conn *c, struct buf *out);
 
 /* conn.c */
@@ -326,11 +336,11 @@ void conns_free_closed(struct worker *w);
 
 /* hello.c */
 void hello_packet(struct conn *c, const struct mqtt_packet *p);
-void hello_verdict(struct worker *w, uint32_t request, enum cause cause);
+void hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cause cause);
 void hello_control_down(struct worker *w);
 void hello_policies_ready(struct conn *c);
 void hello_connack(struct conn *c, const struct mqtt_packet *p);
-void hello_changed(struct worker *w, const uint8_t cert_id[32]);
+void hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32]);
 
 /* relay.c */
 void relay_packet(struct conn *c, const struct mqtt_packet *p);
@@ -366,7 +376,7 @@ void control_fini(struct worker *w);
 /* Send w->tx. BM_ERR_CLOSED: control is gone. BM_ERR_LIMIT: the queue is full. */
 enum bm_err control_send(struct worker *w);
 uint32_t control_request(struct worker *w);
-void control_record(struct worker *w, const struct timeline_record *rec);
+void control_record(struct worker *w, uint8_t account, const struct timeline_record *rec);
 /* Must clients wait, because what they publish may not fit in the queue? */
 bool control_congested(const struct worker *w);
 void control_drain(struct worker *w, int64_t deadline_ms); /* before ending */

@@ -93,6 +93,10 @@ fields_read(struct rd *r, struct link_msg *m)
         m->u.admit.client_id = bytes_read(r);
         m->u.admit.peer = bytes_read(r);
         m->u.admit.leaf_der = bytes_read(r);
+        m->u.admit.sni = rd_u8(r);
+        if (m->u.admit.sni > SNI_ACCOUNT) {
+            r->failed = true;
+        }
         return;
     case LINK_VERDICT:
         m->u.verdict.cause = rd_u16(r);
@@ -141,6 +145,7 @@ link_parse(struct span packet, struct link_msg *out)
         return BM_ERR_PROTO;
     }
     out->type = (enum link_type)rd_u8(&r);
+    out->account = rd_u8(&r);
     out->request = rd_u32(&r);
     fields_read(&r, out);
     return rd_done(&r) ? BM_OK : BM_ERR_PROTO;
@@ -202,6 +207,7 @@ put_fields(struct buf *out, const struct link_msg *m)
         put_bytes(out, m->u.admit.client_id);
         put_bytes(out, m->u.admit.peer);
         put_bytes(out, m->u.admit.leaf_der);
+        put_number(out, m->u.admit.sni, 1);
         return;
     case LINK_VERDICT:
         put_number(out, m->u.verdict.cause, 2);
@@ -243,6 +249,7 @@ link_build(struct buf *out, const struct link_msg *msg)
         return BM_ERR_LIMIT;
     }
     put_number(out, msg->type, 1);
+    put_number(out, msg->account, 1);
     put_number(out, msg->request, 4);
     put_fields(out, msg);
     if (out->failed) {

@@ -3,9 +3,10 @@
  * Messages between a TLS worker and the control process, over a SOCK_SEQPACKET socket pair: one
  * message is one packet.
  *
- * Layout: type u8, request u32 (0 when no answer is expected; echoed in the answer), then the
- * fields of the type in the order of the struct; byte strings are u32 length and bytes, lists are
- * u32 count and byte strings. Both ends are our own processes, but a parser never trusts a length.
+ * Layout: type u8, account u8 (index), request u32 (0 when no answer is expected; echoed in the
+ * answer), then the fields of the type in the order of the struct; byte strings are u32 length and
+ * bytes, lists are u32 count and byte strings. Both ends are our own processes, but a parser never
+ * trusts a length.
  */
 #ifndef BM_ENDPOINT_LINK_H
 #define BM_ENDPOINT_LINK_H
@@ -31,14 +32,27 @@ enum {
     LINK_DOCUMENTS_MAX = 64,
 };
 
+/*
+ * The server name that a client asked for in TLS. SPEC aws-iot 3.6. Each account has an endpoint
+ * name of its own; the first one's are all names of the server certificate.
+ */
+enum sni {
+    SNI_NONE,    /* none, or not one that the server certificate has */
+    SNI_SERVER,  /* one of the first account's names */
+    SNI_ACCOUNT, /* another account's */
+};
+
 struct link_msg {
     enum link_type type;
+    uint8_t
+        account; /* whose it is: an index that both ends know. Of LINK_ADMIT: by SNI, see there */
     uint32_t request;
     union {
         struct {
             struct span client_id;
             struct span peer;
             struct span leaf_der;
+            uint8_t sni; /* enum sni; SNI_ACCOUNT: `account` is the one that it names */
         } admit;
         struct {
             uint16_t cause; /* enum cause: CAUSE_ADMITTED: the table has it now; else refuse */

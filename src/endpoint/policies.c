@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compiled policy sets by number. A number stands for the same documents for ever, so a set is
- * fetched and compiled once for all connections that use it, and dropped when none does and the
- * cache is full. A set with a document that does not compile is not usable at all: leaving one
+ * Compiled policy sets by account and number. A number stands for the same documents for ever, so a
+ * set is fetched and compiled once for all connections that use it, and dropped when none does and
+ * the cache is full. A set with a document that does not compile is not usable at all: leaving one
  * document out could leave a Deny out.
  */
 #include "base/log.h"
@@ -24,17 +24,17 @@ set_free(struct policy_set *s)
 }
 
 static struct policy_set **
-chain_of(struct worker *w, uint32_t number)
+chain_of(struct worker *w, uint8_t account, uint32_t number)
 {
-    return &w->sets[number % SET_CHAINS];
+    return &w->sets[(number + account) % SET_CHAINS];
 }
 
 static struct policy_set *
-find(struct worker *w, uint32_t number)
+find(struct worker *w, uint8_t account, uint32_t number)
 {
-    struct policy_set *s = *chain_of(w, number);
+    struct policy_set *s = *chain_of(w, account, number);
 
-    while (s != NULL && (s->number != number || s->state == SET_MISSING)) {
+    while (s != NULL && (s->number != number || s->account != account || s->state == SET_MISSING)) {
         s = s->next;
     }
     return s;
@@ -67,8 +67,9 @@ forget_unused(struct worker *w)
 }
 
 static enum bm_err
-ask(struct worker *w, uint32_t number)
+ask(struct worker *w, uint8_t account, uint32_t number)
 {
+    w->tx.account = account;
     w->tx.type = LINK_POLICY;
     w->tx.request = control_request(w);
     w->tx.u.policy.set = number;
@@ -76,14 +77,14 @@ ask(struct worker *w, uint32_t number)
 }
 
 enum bm_err
-policies_get(struct worker *w, uint32_t number, struct policy_set **out)
+policies_get(struct worker *w, uint8_t account, uint32_t number, struct policy_set **out)
 {
-    struct policy_set *s = find(w, number);
+    struct policy_set *s = find(w, account, number);
     enum bm_err err;
 
     *out = NULL;
     if (s == NULL) {
-        err = ask(w, number);
+        err = ask(w, account, number);
         if (err != BM_OK) {
             return err;
         }
@@ -94,9 +95,10 @@ policies_get(struct worker *w, uint32_t number, struct policy_set **out)
         if (s == NULL) {
             return BM_ERR_MEM;
         }
+        s->account = account;
         s->number = number;
-        s->next = *chain_of(w, number);
-        *chain_of(w, number) = s;
+        s->next = *chain_of(w, account, number);
+        *chain_of(w, account, number) = s;
         w->set_count++;
     }
     s->refs++;
@@ -179,7 +181,7 @@ serve(struct policy_set *s)
 void
 policies_documents(struct worker *w, const struct link_msg *m)
 {
-    struct policy_set *s = find(w, m->u.documents.set);
+    struct policy_set *s = find(w, m->account, m->u.documents.set);
 
     if (s == NULL || s->state != SET_LOADING) {
         return;

@@ -36,6 +36,7 @@ send_event(struct conn *c, const char *family, const char *type, json_t *event)
     if (text != NULL) {
         w->tx.type = LINK_EVENT;
         w->tx.request = 0;
+        w->tx.account = c->account;
         memcpy(w->tx.u.ingress.cert_id, c->cert_id, sizeof c->cert_id);
         w->tx.u.ingress.client_id = span_of(NULL, 0); /* no device sent it */
         w->tx.u.ingress.topic = span_str(topic);

@@ -54,7 +54,7 @@ relay_decide(struct conn *c, enum policy_action action, struct span name)
 {
     struct policy_subject who = {
         .region = c->w->o->region,
-        .account = c->w->o->account,
+        .account = c->w->o->accounts[c->account].number,
         .client_id = span_str(c->client_id),
         .cert_id = c->cert_hex,
         .source_ip = c->source_ip,
@@ -203,6 +203,7 @@ send_to_rules(struct conn *c, const struct mqtt_publish *m)
 
     w->tx.type = LINK_INGRESS;
     w->tx.request = 0;
+    w->tx.account = c->account;
     memcpy(w->tx.u.ingress.cert_id, c->cert_id, sizeof c->cert_id);
     w->tx.u.ingress.client_id = span_str(c->client_id);
     w->tx.u.ingress.topic = m->topic;
@@ -219,8 +220,10 @@ send_to_rules(struct conn *c, const struct mqtt_publish *m)
 static void
 tell_rules(struct conn *c, const struct mqtt_publish *m)
 {
-    for (size_t i = 0; i < c->w->filter_count; i++) {
-        if (mqtt_match(c->w->filters[i], m->topic)) {
+    const struct worker_account *a = &c->w->accounts[c->account];
+
+    for (size_t i = 0; i < a->filter_count; i++) {
+        if (mqtt_match(a->filters[i], m->topic)) {
             (void)send_to_rules(c, m);
             return;
         }

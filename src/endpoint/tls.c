@@ -10,6 +10,7 @@
 #include "endpoint/inside.h"
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -183,6 +184,28 @@ tls_peer_id(const struct conn *c, uint8_t id[32])
     X509 *leaf = SSL_get0_peer_certificate(c->ssl);
 
     return leaf != NULL && X509_digest(leaf, EVP_sha256(), id, NULL) == 1;
+}
+
+enum sni
+tls_sni(const struct conn *c, uint8_t *account)
+{
+    const struct worker_options *o = c->w->o;
+    const char *name = SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name);
+    X509 *server = SSL_CTX_get0_certificate(c->w->tls);
+
+    if (name == NULL || (X509_check_host(server, name, 0, 0, NULL) != 1 &&
+                            X509_check_ip_asc(server, name, 0) != 1)) {
+        return SNI_NONE;
+    }
+    for (size_t i = 1; i < o->account_count; i++) {
+        size_t len = strlen(o->accounts[i].number);
+
+        if (strncmp(name, o->accounts[i].number, len) == 0 && name[len] == '.') {
+            *account = (uint8_t)i;
+            return SNI_ACCOUNT;
+        }
+    }
+    return SNI_SERVER;
 }
 
 enum bm_err

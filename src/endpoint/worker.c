@@ -143,6 +143,22 @@ connections_max(void)
 }
 
 static enum bm_err
+open_accounts(struct worker *w, struct bm_msg *msg)
+{
+    enum bm_err err = BM_OK;
+
+    for (size_t i = 0; err == BM_OK && i < w->o->account_count; i++) {
+        const struct account_place *a = &w->o->accounts[i];
+
+        if (strlen(a->broker_path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
+            return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", a->broker_path);
+        }
+        err = table_attach(a->dir, &w->accounts[i].table, msg);
+    }
+    return err;
+}
+
+static enum bm_err
 start(struct worker *w, struct bm_msg *msg)
 {
     enum bm_err err;
@@ -153,15 +169,12 @@ start(struct worker *w, struct bm_msg *msg)
     w->by_request.kind = BY_REQUEST;
     w->conns_max = connections_max();
     atomic_store(&w->o->metrics->counts[METRIC_CONNECTIONS], 0); /* of one that died */
-    if (strlen(w->o->broker_path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
-        return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", w->o->broker_path);
-    }
     if (getrandom(&w->seed, sizeof w->seed, 0) != (ssize_t)sizeof w->seed ||
         loop_new(&w->loop) != BM_OK || loop_settle(w->loop, on_settle, w) != BM_OK ||
         loop_signal(w->loop, SIGTERM, on_term, w) != BM_OK) {
         return bm_fail(msg, BM_ERR_IO, "worker: no event loop: %s", strerror(errno));
     }
-    err = table_attach(w->o->table_dir, &w->table, msg);
+    err = open_accounts(w, msg);
     if (!pki_ec_shortcut(true)) {
         log_warn("OpenSSL refuses the short way to EC keys: handshakes cost more");
     }
@@ -192,7 +205,9 @@ finish(struct worker *w)
     index_fini(&w->by_cert);
     index_fini(&w->by_request);
     SSL_CTX_free(w->tls);
-    table_close(w->table);
+    for (size_t i = 0; i < w->o->account_count; i++) {
+        table_close(w->accounts[i].table);
+    }
     loop_free(w->loop);
     (void)close(w->o->listen_fd);
     free(w);

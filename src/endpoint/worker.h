@@ -13,15 +13,28 @@
 #include "base/bytes.h"
 #include "endpoint/metrics.h"
 
-struct worker_options {
-    int listen_fd;           /* bound, listening, SO_REUSEPORT, non-blocking */
-    int control_fd;          /* SOCK_SEQPACKET */
-    const char *table_dir;   /* table_attach */
+enum { ACCOUNTS_MAX = 16 };
+
+/*
+ * One account's part of the state: its certificates and its broker are its own, so devices of two
+ * accounts share no topic, client id or policy. A certificate may be in several accounts; which one
+ * a connection belongs to is told by its server name or, without one, by the certificate. SPEC
+ * aws-iot 3.6
+ */
+struct account_place {
+    const char *number;      /* 12 digits */
+    const char *dir;         /* state folder of the account: table_attach, registry_open */
     const char *broker_path; /* Unix socket; may be relative to the working directory */
+};
+
+struct worker_options {
+    int listen_fd;                        /* bound, listening, SO_REUSEPORT, non-blocking */
+    int control_fd;                       /* SOCK_SEQPACKET */
+    const struct account_place *accounts; /* 1..ACCOUNTS_MAX */
+    size_t account_count;
     const char *server_cert; /* PEM: leaf, then chain */
     const char *server_key;
     const char *region;
-    const char *account;
     struct metrics *metrics;       /* this worker's block */
     unsigned handshake_timeout_ms; /* TLS and CONNECT together; 0: 10000 */
     unsigned keep_alive_min_s;     /* shorter wishes are raised to it; 0: 30, as the service */

@@ -362,13 +362,15 @@ entry_of(sqlite3_stmt *st, struct table_entry *e)
     e->status = (uint8_t)sqlite3_column_int(st, 1);
     e->policy_set = (uint32_t)sqlite3_column_int64(st, 2);
     e->not_after_ms = sqlite3_column_int64(st, 3);
+    e->mode = (uint8_t)sqlite3_column_int(st, 4);
 }
 
 /* Bring the table entry of one certificate in line with the store. */
 static enum bm_err
 table_follow(struct registry *r, const uint8_t id[REGISTRY_ID_LEN])
 {
-    static const char sql[] = "SELECT id, status, policy_set, not_after FROM certs WHERE id = ?1";
+    static const char sql[] =
+        "SELECT id, status, policy_set, not_after, mode FROM certs WHERE id = ?1";
     struct table_entry e = { 0 };
     sqlite3_stmt *st;
     bool row = false;
@@ -494,7 +496,7 @@ database_open(struct registry *r, const char *path, bool bulk, struct bm_msg *ms
 static enum bm_err
 table_fill(struct registry *r, struct bm_msg *msg)
 {
-    static const char sql[] = "SELECT id, status, policy_set, not_after FROM certs";
+    static const char sql[] = "SELECT id, status, policy_set, not_after, mode FROM certs";
     sqlite3_stmt *st;
     bool row = true;
     enum bm_err err = db_query(r, sql, NULL, 0, &st, msg);

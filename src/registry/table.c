@@ -48,7 +48,7 @@
 #include <unistd.h>
 
 enum { CAPACITY_MIN = 1024, ATTACH_TRIES = 100, READ_SPINS = 64, READ_PATIENCE_MS = 500 };
-#define TABLE_MAGIC 0x31656c6261746d62ULL /* "bmtable1" */
+#define TABLE_MAGIC 0x32656c6261746d62ULL /* "bmtable2" */
 
 struct header {
     uint64_t magic;
@@ -64,7 +64,7 @@ enum slot_state { SLOT_FREE, SLOT_USED, SLOT_TOMBSTONE };
 
 struct slot {
     _Atomic uint32_t sequence;
-    _Atomic uint32_t state_status; /* slot_state in the high half, status in the low */
+    _Atomic uint32_t state_status; /* slot_state in the high half, then mode, then status */
     _Atomic uint64_t policy_set;
     _Atomic uint64_t not_after_ms;
     _Atomic uint64_t id[4];
@@ -158,6 +158,7 @@ slot_read(struct slot *s, struct slot_copy *out)
         if ((before & 1) == 0 &&
             atomic_load_explicit(&s->sequence, memory_order_relaxed) == before) {
             out->state = (enum slot_state)(state_status >> 16);
+            out->entry.mode = (uint8_t)(state_status >> 8);
             out->entry.status = (uint8_t)state_status;
             memcpy(out->entry.id, id, 32);
             return true;
@@ -174,8 +175,8 @@ slot_write(struct slot *s, enum slot_state state, const struct table_entry *e)
 
     id_words(id, e->id);
     atomic_store_explicit(&s->sequence, sequence | 1, memory_order_relaxed);
-    atomic_store_explicit(
-        &s->state_status, (uint32_t)state << 16 | e->status, memory_order_release);
+    atomic_store_explicit(&s->state_status,
+        (uint32_t)state << 16 | (uint32_t)e->mode << 8 | e->status, memory_order_release);
     atomic_store_explicit(&s->policy_set, e->policy_set, memory_order_release);
     atomic_store_explicit(&s->not_after_ms, (uint64_t)e->not_after_ms, memory_order_release);
     for (size_t i = 0; i < 4; i++)

@@ -18,6 +18,7 @@ struct table;
 struct table_entry {
     uint8_t id[32];
     uint8_t status;      /* enum cert_status */
+    uint8_t mode;        /* enum cert_mode */
     uint32_t policy_set; /* 0: no policy */
     int64_t not_after_ms;
 };

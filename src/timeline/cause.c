@@ -40,8 +40,10 @@ static const struct cause_info causes[CAUSE_COUNT] = {
 
     [CAUSE_EVENT_PUBLISHED] = { "event.published", "The registration event was published.", "",
         CAUSE_EFFECT },
-    [CAUSE_RULE_MATCHED] = { "rule.matched", "A topic rule matched the message.", "", CAUSE_EFFECT },
-    [CAUSE_RULE_FAILED] = { "rule.failed", "A topic rule matched, but its statement or an action failed.",
+    [CAUSE_RULE_MATCHED] = { "rule.matched", "A topic rule matched the message.", "",
+        CAUSE_EFFECT },
+    [CAUSE_RULE_FAILED] = { "rule.failed",
+        "A topic rule matched, but its statement or an action failed.",
         "read the facts; " AWS "lambda get-policy --function-name NAME` shows whether the rule may "
         "invoke the function, " AWS "lambda add-permission` allows it",
         CAUSE_REFUSE },
@@ -106,6 +108,13 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         CAUSE_REFUSE },
     [CAUSE_NO_CERTIFICATE] = { "connect.no_certificate", "Refused: the client sent no certificate.",
         "pass one: `mosquitto_pub --cert device.pem --key device.key ...`", CAUSE_REFUSE },
+    [CAUSE_SNI_REQUIRED] = { "connect.sni_required",
+        "Refused: the certificate or its CA is in mode SNI_ONLY, and the client asked for no "
+        "server "
+        "name of this endpoint.",
+        "let the client send the endpoint's host name (SNI), which is what " AWS
+        "iot describe-endpoint --endpoint-type iot:Data-ATS` prints",
+        CAUSE_REFUSE },
     [CAUSE_NO_POLICY] = { "connect.no_policy",
         "Refused: the certificate is ACTIVE but has no policy attached.",
         AWS "iot attach-policy --policy-name NAME --target " CERT_ARN "`", CAUSE_REFUSE },

@@ -47,6 +47,7 @@ enum cause {
     CAUSE_LEAF_NOT_YET_VALID,
     CAUSE_LEAF_UNACCEPTABLE, /* key or signature algorithm too weak, not parsable */
     CAUSE_NO_CERTIFICATE,
+    CAUSE_SNI_REQUIRED, /* mode SNI_ONLY, and no server name of ours was asked for */
     CAUSE_NO_POLICY,
     CAUSE_CONNECT_DENIED,
     CAUSE_PUBLISH_DENIED,

@@ -24,6 +24,8 @@ struct fixture {
     struct registry *r;
     struct made ca;
     uint8_t ca_id[32];
+    enum sni sni;
+    enum cert_mode mode; /* of CAs that register_ca makes */
     struct bm_msg msg;
 };
 
@@ -31,7 +33,7 @@ static void
 register_ca(
     struct fixture *f, const struct made *ca, enum cert_status status, bool open, uint8_t id[32])
 {
-    struct registry_ca row = { .status = status, .auto_registration = open, .mode = MODE_DEFAULT };
+    struct registry_ca row = { .status = status, .auto_registration = open, .mode = f->mode };
     unsigned char *name = NULL;
     int len = i2d_X509_NAME(X509_get_subject_name(ca->cert), &name);
 
@@ -62,6 +64,7 @@ set_up(void **state)
     if (registry_open(&o, &f->r, &f->msg) != BM_OK) {
         fail_msg("%s", f->msg.text);
     }
+    f->mode = MODE_DEFAULT;
     f->ca = certs_make(&(struct make){ .name = "Demo CA", .ca = true });
     register_ca(f, &f->ca, CERT_ACTIVE, true, f->ca_id);
     *state = f;
@@ -84,7 +87,7 @@ tear_down(void **state)
 static enum cause
 decide_der(struct fixture *f, struct span der)
 {
-    struct admit_request rq = { der, span_str("dev-1"), span_str("127.0.0.1:40122") };
+    struct admit_request rq = { der, span_str("dev-1"), span_str("127.0.0.1:40122"), f->sni };
     enum cause cause = CAUSE_NONE;
 
     if (admit_decide(f->r, ACCOUNT, &rq, &cause, &f->msg) != BM_OK) {
@@ -480,6 +483,27 @@ weak_or_damaged_leaf_is_refused(void **state)
 }
 
 static void
+a_ca_or_certificate_of_mode_sni_only_wants_a_server_name(void **state)
+{
+    struct fixture *f = *state;
+    struct made ca = certs_make(&(struct make){ .name = "Shared CA", .ca = true });
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &ca });
+    uint8_t ca_id[32];
+
+    f->mode = MODE_SNI_ONLY;
+    register_ca(f, &ca, CERT_ACTIVE, true, ca_id);
+    assert_int_equal(decide(f, &leaf), CAUSE_SNI_REQUIRED);
+    assert_unknown(f, &leaf);
+    f->sni = SNI_SERVER;
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    assert_int_equal(decide(f, &leaf), CAUSE_PENDING);
+    f->sni = SNI_NONE;
+    assert_int_equal(decide(f, &leaf), CAUSE_SNI_REQUIRED);
+    certs_fini(&ca);
+    certs_fini(&leaf);
+}
+
+static void
 a_refusal_is_durable_after_the_commit_and_so_is_pending(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +540,7 @@ main(void)
         TEST(keys_and_signatures_of_a_leaf_are_judged),
         TEST(same_serial_or_same_key_are_two_certificates),
         TEST(weak_or_damaged_leaf_is_refused),
+        TEST(a_ca_or_certificate_of_mode_sni_only_wants_a_server_name),
         TEST(a_refusal_is_durable_after_the_commit_and_so_is_pending),
     };
 

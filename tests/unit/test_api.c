@@ -55,6 +55,7 @@ struct world {
     struct pki_authority *authority;
     struct lambda *lambda;
     struct rules *rules;
+    struct api_account account;
     struct api *api;
     bool commit_fails;
     bool commit_asked;
@@ -118,7 +119,7 @@ on_settle(void *arg)
     if (!w->commit_asked)
         return;
     w->commit_asked = false;
-    api_committed(w->api, on_commit(w, &msg), &msg);
+    api_committed(w->api, 0, on_commit(w, &msg), &msg);
 }
 
 #define OK(call)                                                                                   \
@@ -132,6 +133,7 @@ static int
 setup(void **state)
 {
     static const char *const names[] = { "localhost" };
+    static const struct api_key key = { "AKID", "secret", 0 };
     struct world *w = calloc(1, sizeof *w);
 
     assert_non_null(w);
@@ -158,21 +160,22 @@ setup(void **state)
                       .region = "eu-west-1",
                       .account = ACCOUNT },
         &w->rules, &msg));
+    w->account = (struct api_account){ .number = ACCOUNT,
+        .registry = w->registry,
+        .lambda = w->lambda,
+        .rules = w->rules,
+        .endpoint_address = "localhost",
+        .arg = w };
     OK(api_open(&(struct api_options){ .loop = w->loop,
-                    .registry = w->registry,
                     .authority = w->authority,
-                    .lambda = w->lambda,
-                    .rules = w->rules,
                     .host = "127.0.0.1",
                     .region = "eu-west-1",
-                    .account = ACCOUNT,
-                    .access_key = "AKID",
-                    .secret_key = "secret",
-                    .endpoint_address = "localhost",
+                    .accounts = &w->account,
+                    .account_count = 1,
+                    .keys = &key,
+                    .key_count = 1,
                     .publish = on_publish,
-                    .publish_arg = w,
                     .commit = on_commit,
-                    .commit_arg = w,
                     .commit_soon = on_commit_soon },
         &w->api, &msg));
     *state = w;
@@ -745,7 +748,8 @@ ca_update_refuses_words_outside_the_enum(void **state)
         "ResourceNotFoundException", NULL);
     expect(w, "PUT", "/cacertificate/xyz?newStatus=ACTIVE", "{}", 400, "InvalidRequestException",
         "'xyz' is not 64 hexadecimal digits");
-    expect(w, "PUT", "/cacertificate/" NO_ID, "{\"registrationConfig\":{\"roleArn\":\"arn:aws:iam::1:role/r-of-ca\"}}", 501,
+    expect(w, "PUT", "/cacertificate/" NO_ID,
+        "{\"registrationConfig\":{\"roleArn\":\"arn:aws:iam::1:role/r-of-ca\"}}", 501,
         "NotImplementedException", "registrationConfig");
     expect(w, "PUT", "/cacertificate/" NO_ID, "{\"removeAutoRegistration\":\"yes\"}", 400,
         "InvalidRequestException", "'removeAutoRegistration' is a string");
@@ -863,13 +867,13 @@ modes_and_configs_are_checked(void **state)
     struct world *w = *state;
 
     expect(w, "POST", "/cacertificate",
-        "{\"caCertificate\":\"x\",\"verificationCertificate\":\"x\",\"certificateMode\":\"SNI_ONLY\"}",
+        "{\"caCertificate\":\"x\",\"verificationCertificate\":\"x\",\"certificateMode\":\"SNI_"
+        "ONLY\"}",
         400, "InvalidRequestException", "must not be there");
     expect(w, "POST", "/cacertificate", "{\"caCertificate\":\"x\",\"certificateMode\":\"BOTH\"}",
         400, "InvalidRequestException", "want DEFAULT or SNI_ONLY");
-    expect(w, "POST", "/cacertificate",
-        "{\"caCertificate\":\"x\",\"tags\":[{\"Value\":\"b\"}]}", 400,
-        "InvalidRequestException", "'tags[0].Key' is missing");
+    expect(w, "POST", "/cacertificate", "{\"caCertificate\":\"x\",\"tags\":[{\"Value\":\"b\"}]}",
+        400, "InvalidRequestException", "'tags[0].Key' is missing");
     expect(w, "POST", "/cacertificate?setAsActive=ACTIVE",
         "{\"caCertificate\":\"x\",\"verificationCertificate\":\"x\"}", 400,
         "InvalidRequestException", "setAsActive is 'ACTIVE'; want true or false");
@@ -1357,8 +1361,8 @@ function_settings_not_built_are_refused(void **state)
     w->service = "lambda";
     put_function(w);
 #define FUNCTION "{\"FunctionName\":\"g\",\"Role\":\"arn:aws:iam::1:role/r\","
-    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{},\"Layers\":[\"x\"]}", 501, "NotImplementedException",
-        "'Layers'");
+    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{},\"Layers\":[\"x\"]}", 501,
+        "NotImplementedException", "'Layers'");
     expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{},\"PackageType\":\"Image\"}", 501,
         "NotImplementedException", "Image");
     expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{\"S3Bucket\":\"bbb\"}}", 501,

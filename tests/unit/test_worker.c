@@ -637,14 +637,14 @@ start_worker(struct fixture *f)
     (void)fflush(NULL);
     f->worker = fork();
     if (f->worker == 0) {
+        const struct account_place place = { "000000000000", f->dir, f->broker_path };
         struct worker_options o = { .listen_fd = fd,
             .control_fd = pair[1],
-            .table_dir = f->dir,
-            .broker_path = f->broker_path,
+            .accounts = &place,
+            .account_count = 1,
             .server_cert = cert,
             .server_key = key,
             .region = "us-east-1",
-            .account = "000000000000",
             .metrics = f->metrics,
             .handshake_timeout_ms = 2000,
             .keep_alive_min_s = f->keep_alive_min_s };

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See account.h.
+ *
+ * Events leave the outbox once the broker acknowledged them; in the same group the rules run on
+ * them, so that an event is either still in the outbox or its invocations are stored.
+ */
+#include "birthmark/account.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+enum { EVENTS_WAITING_MAX = 8192 };
+
+void
+account_record(struct account *a, const struct timeline_record *rec)
+{
+    struct bm_msg msg;
+
+    if (registry_record(a->registry, rec, &msg) != BM_OK)
+        log_error("a timeline record is lost: %s", msg.text);
+    a->o.commit(a->o.arg, false);
+}
+
+/* ---- messages ---- */
+
+void
+account_ingress(struct account *a, const struct rules_message *m)
+{
+    rules_evaluate(a->rules, m);
+    a->o.commit(a->o.arg, true);
+}
+
+/*
+ * Not stored, and given up while the broker is gone or EVENTS_WAITING_MAX wait for its
+ * acknowledgement, so that a broker that is slow costs events and not memory.
+ */
+void
+account_event(struct account *a, const struct rules_message *m)
+{
+    if (a->events_waiting < EVENTS_WAITING_MAX &&
+        broker_publish(a->broker, m->topic, m->payload, 1, false, NULL) == BM_OK)
+        a->events_waiting++;
+    else if (a->events_lost++ % 1000 == 0)
+        log_warn("lifecycle event not published (%llu so far): the broker is %s",
+            (unsigned long long)a->events_lost, broker_up(a->broker) ? "slow" : "gone");
+    rules_evaluate(a->rules, m);
+    a->o.commit(a->o.arg, false); /* as the record of what it tells */
+}
+
+/* To the broker and, as every message that enters, to the rules. */
+enum bm_err
+account_publish(struct account *a, struct span topic, struct span payload, int qos, bool retain)
+{
+    const struct rules_message m = { .topic = topic, .payload = payload };
+
+    if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
+        return BM_ERR_IO;
+    account_ingress(a, &m);
+    return BM_OK;
+}
+
+static enum bm_err
+publish_from_rules(void *arg, struct span topic, struct span payload, int qos)
+{
+    struct account *a = arg;
+
+    return broker_publish(a->broker, topic, payload, qos, false, NULL);
+}
+
+/* ---- the outbox ---- */
+
+static void
+record_published(struct account *a, const struct registry_event *e)
+{
+    struct timeline_record rec;
+
+    if (!e->has_cert)
+        return;
+    timeline_fill(&rec, CAUSE_EVENT_PUBLISHED, e->cert_id, NULL, NULL, NULL, "topic=%.*s",
+        (int)e->topic.len, (const char *)e->topic.ptr);
+    account_record(a, &rec);
+}
+
+void
+account_pump(struct account *a)
+{
+    for (size_t i = 0; i < OUTBOX_IN_FLIGHT && broker_up(a->broker); i++) {
+        struct registry_event e = { 0 };
+        struct bm_msg msg;
+
+        if (a->in_flight[i].packet_id != 0)
+            continue;
+        if (registry_event_next(a->registry, a->outbox_seen, &e, &msg) != BM_OK)
+            return;
+        if (broker_publish(a->broker, buf_span(&e.topic), buf_span(&e.payload), 1, false,
+                &a->in_flight[i].packet_id) != BM_OK)
+            a->in_flight[i].packet_id = 0;
+        else {
+            a->in_flight[i].event_id = e.id;
+            a->outbox_seen = e.id;
+        }
+        registry_event_fini(&e);
+    }
+}
+
+/* A new connection knows nothing of what the old one had in flight: publish it again. */
+static void
+on_broker_up(void *arg)
+{
+    struct account *a = arg;
+
+    memset(a->in_flight, 0, sizeof a->in_flight);
+    a->outbox_seen = 0;
+    a->events_waiting = 0;
+    account_pump(a);
+}
+
+static void
+finish_event(struct account *a, int64_t id)
+{
+    struct registry_event e = { 0 };
+    struct bm_msg msg;
+
+    if (registry_event_next(a->registry, id - 1, &e, &msg) == BM_OK && e.id == id) {
+        const struct rules_message m = {
+            .topic = buf_span(&e.topic),
+            .payload = buf_span(&e.payload),
+            .cert_id = e.has_cert ? e.cert_id : NULL,
+        };
+
+        record_published(a, &e);
+        rules_evaluate(a->rules, &m);
+        if (registry_event_done(a->registry, id, &msg) != BM_OK)
+            log_error("event %lld stays in the outbox: %s", (long long)id, msg.text);
+        a->o.commit(a->o.arg, true);
+    }
+    registry_event_fini(&e);
+}
+
+static void
+on_acknowledged(void *arg, int packet_id)
+{
+    struct account *a = arg;
+
+    for (size_t i = 0; i < OUTBOX_IN_FLIGHT; i++) {
+        if (a->in_flight[i].packet_id == packet_id && packet_id != 0) {
+            a->in_flight[i].packet_id = 0;
+            finish_event(a, a->in_flight[i].event_id);
+            return;
+        }
+    }
+    if (a->events_waiting > 0)
+        a->events_waiting--;
+}
+
+/* ---- life ---- */
+
+static void
+on_cert_changed(void *arg, const uint8_t cert_id[REGISTRY_ID_LEN])
+{
+    struct account *a = arg;
+
+    a->o.cert_changed(a->o.arg, a->o.index, cert_id);
+}
+
+static void
+on_rules_changed(void *arg)
+{
+    struct account *a = arg;
+
+    a->o.rules_changed(a->o.arg, a->o.index);
+}
+
+enum bm_err
+account_open_store(struct account *a, const struct account_options *options, struct bm_msg *msg)
+{
+    struct registry_options ro = {
+        .dir = options->place.dir, .changed = on_cert_changed, .changed_arg = a
+    };
+    enum bm_err err = table_resume(ro.dir, &a->table, msg);
+
+    a->o = *options;
+    ro.table = a->table;
+    return err == BM_OK ? registry_open(&ro, &a->registry, msg) : err;
+}
+
+enum bm_err
+account_open_services(struct account *a, struct bm_msg *msg)
+{
+    const struct account_options *o = &a->o;
+    const struct lambda_options lo = { .loop = o->loop,
+        .registry = a->registry,
+        .dir = o->place.dir,
+        .runtime_dir = o->runtime_dir,
+        .region = o->region,
+        .account = o->place.number,
+        .access_key = o->access_key,
+        .secret_key = o->secret_key };
+    const struct broker_options bo = { .loop = o->loop,
+        .path = o->place.broker_path,
+        .connected = on_broker_up,
+        .acknowledged = on_acknowledged,
+        .arg = a };
+    struct rules_options uo = { .loop = o->loop,
+        .registry = a->registry,
+        .publish = publish_from_rules,
+        .publish_arg = a,
+        .region = o->region,
+        .account = o->place.number,
+        .changed = on_rules_changed,
+        .changed_arg = a };
+    enum bm_err err;
+
+    if ((err = lambda_open(&lo, &a->lambda, msg)) != BM_OK)
+        return err;
+    uo.lambda = a->lambda;
+    if ((err = rules_open(&uo, &a->rules, msg)) != BM_OK ||
+        (err = rules_reload(a->rules, msg)) != BM_OK)
+        return err;
+    return broker_open(&bo, &a->broker, msg);
+}
+
+void
+account_close_services(struct account *a)
+{
+    broker_close(a->broker);
+    rules_close(a->rules);
+    lambda_close(a->lambda);
+}
+
+void
+account_close_store(struct account *a)
+{
+    registry_close(a->registry);
+    table_close(a->table);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One account inside the control process: its registry, functions, rules, broker and outbox, all in
+ * a state folder of its own, so that nothing of one account can be seen from another. What is
+ * shared (workers, API listener, local CA, the commit of a round) is control.c's.
+ */
+#ifndef BM_BIRTHMARK_ACCOUNT_H
+#define BM_BIRTHMARK_ACCOUNT_H
+
+#include "birthmark/broker.h"
+#include "endpoint/worker.h"
+#include "lambda/lambda.h"
+#include "registry/registry.h"
+#include "registry/table.h"
+#include "rules/rules.h"
+
+enum { OUTBOX_IN_FLIGHT = 64 };
+
+struct account_options {
+    struct loop *loop;
+    struct account_place place;
+    uint8_t index; /* what workers call it */
+    const char *runtime_dir;
+    const char *region;
+    const char *access_key; /* what its functions get */
+    const char *secret_key;
+    /* Something of it wants to be committed: with this round, or within a moment. */
+    void (*commit)(void *arg, bool now);
+    void (*cert_changed)(void *arg, uint8_t index, const uint8_t cert_id[REGISTRY_ID_LEN]);
+    void (*rules_changed)(void *arg, uint8_t index);
+    void *arg;
+};
+
+struct in_flight {
+    int packet_id; /* 0: free */
+    int64_t event_id;
+};
+
+struct account {
+    struct account_options o;
+    struct table *table;
+    struct registry *registry;
+    struct lambda *lambda;
+    struct rules *rules;
+    struct broker *broker;
+    struct in_flight in_flight[OUTBOX_IN_FLIGHT];
+    unsigned events_waiting; /* lifecycle events that the broker has not acknowledged */
+    uint64_t events_lost;
+    int64_t outbox_seen; /* highest event id handed to the broker on this connection */
+};
+
+/* Table and registry; the rest after the hook that commits is in the loop. */
+enum bm_err account_open_store(
+    struct account *a, const struct account_options *options, struct bm_msg *msg);
+enum bm_err account_open_services(struct account *a, struct bm_msg *msg);
+/* Services only, then (when no worker is linked any more) the store. */
+void account_close_services(struct account *a);
+void account_close_store(struct account *a);
+
+/* Hand the outbox's events to the broker; after each round. */
+void account_pump(struct account *a);
+void account_record(struct account *a, const struct timeline_record *rec);
+/* A device's message that may concern a rule. */
+void account_ingress(struct account *a, const struct rules_message *m);
+/* A lifecycle event: to the broker and the rules, at most once. */
+void account_event(struct account *a, const struct rules_message *m);
+/* iot-data Publish. BM_ERR_IO: the broker is down. */
+enum bm_err account_publish(
+    struct account *a, struct span topic, struct span payload, int qos, bool retain);
+
+#endif
