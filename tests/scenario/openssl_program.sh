@@ -42,16 +42,30 @@ for how in threads forks exec mixed; do
     case $how in threads | mixed) count=6 total=96 ;; forks) count=6 total=60 ;; exec) count=5 total=10 ;; esac
     check_signs $total "$how: two signatures for each mutual handshake, TLS 1.2 and 1.3" program "$many"
 done
+engine=$BUILD/openssl-a71ch-engine.cnf # not there where OpenSSL has no engines
+[ ! -f "$engine" ] || for how in threads forks exec mixed; do
+    case $how in threads | mixed) count=6 total=96 ;; forks) count=6 total=60 ;; exec) count=5 total=10 ;; esac
+    conf=$engine
+    check_signs $total "the engine, $how: the same" program "$many"
+    conf=$work/patient.cnf
+done
+
+# under_tsan WHAT CONF MODULE: 8 threads, program and module instrumented
+under_tsan()
+{
+    sed "s,^\(module\|dynamic_path\) = .*,\1 = $BUILD/obj/tests/$3," "$2" >tsan.cnf
+    # shellcheck disable=SC2086
+    check_signs 64 "threads under ThreadSanitizer, program and $1" env \
+        TSAN_OPTIONS="halt_on_error=1:exitcode=66:suppressions=$work/tsan.known" \
+        OPENSSL_CONF="$work/tsan.cnf" timeout 60 $still "${many}_tsan" ref.pem device.pem ca.pem threads 4
+}
 if [ -x "${many}_tsan" ]; then
-    sed "s,^module = .*,module = $BUILD/obj/tests/e2a71ch_tsan.so," patient.cnf >tsan.cnf
     still= # its shadow memory does not go with every layout of the address space
     setarch -R true 2>/dev/null && still="setarch -R"
     # libcrypto is not instrumented: what it orders by its own atomics looks like a race where it compares names of certificates
     echo race:ASN1_STRING_cmp >tsan.known
-    # shellcheck disable=SC2086
-    check_signs 64 "threads under ThreadSanitizer, program and provider" env \
-        TSAN_OPTIONS="halt_on_error=1:exitcode=66:suppressions=$work/tsan.known" \
-        OPENSSL_CONF="$work/tsan.cnf" timeout 60 $still "${many}_tsan" ref.pem device.pem ca.pem threads 4
+    under_tsan provider patient.cnf e2a71ch_tsan.so
+    [ ! -f "$engine" ] || under_tsan engine "$engine" e2a71ch_engine_tsan.so
 else
     echo 'skip - ThreadSanitizer: another sanitizer is at work, or the compiler has none'
 fi
