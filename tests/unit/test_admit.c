@@ -4,10 +4,12 @@
 #include "base/file.h"
 #include "certs.h"
 #include "endpoint/admit.h"
+#include "pki/pki.h"
 #include "registry/table.h"
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -393,6 +395,57 @@ leaf_outside_its_dates_is_refused(void **state)
     certs_fini(&early);
 }
 
+/*
+ * A leaf of two seconds, asked about before, during and after it: what is said fits the clock to
+ * the millisecond at both ends.
+ */
+static void
+both_ends_of_the_validity_are_exact(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf =
+        certs_make(&(struct make){ .name = "brief", .issuer = &f->ca, .from_s = 2, .to_s = 4 });
+    enum cause cause = CAUSE_NONE;
+    unsigned seen[3] = { 0 };
+    struct buf der = { 0 };
+    struct pki_cert *cert;
+    int64_t from;
+    int64_t to;
+    uint8_t id[32];
+
+    certs_id(&leaf, id);
+    certs_der(&leaf, &der);
+    assert_int_equal(pki_cert_from_der(buf_span(&der), &cert, &f->msg), BM_OK);
+    from = pki_cert_not_before_ms(cert);
+    to = pki_cert_not_after_ms(cert);
+    assert_int_equal(to - from, 2000);
+    while (cause != CAUSE_LEAF_EXPIRED) {
+        int64_t before = clock_wall_ms();
+        int64_t after;
+
+        cause = decide_der(f, buf_span(&der));
+        after = clock_wall_ms();
+        assert_true(after < to + 30000);
+        if (cause == CAUSE_LEAF_NOT_YET_VALID) {
+            assert_true(before < from);
+            assert_unknown(f, &leaf);
+            seen[0]++;
+        } else if (cause == CAUSE_LEAF_EXPIRED) {
+            assert_true(after > to);
+            seen[2]++;
+        } else {
+            assert_int_equal(cause, seen[1]++ == 0 ? CAUSE_REGISTERED_JITR : CAUSE_ADMITTED);
+            assert_true(after >= from && before <= to);
+            assert_int_equal(registry_cert_set_status(f->r, id, CERT_ACTIVE, NULL, &f->msg), BM_OK);
+        }
+        (void)poll(NULL, 0, 1);
+    }
+    assert_true(seen[0] > 0 && seen[1] > 1 && seen[2] > 0);
+    pki_cert_free(cert);
+    buf_fini(&der);
+    certs_fini(&leaf);
+}
+
 /* The attack list of certificates: what an attacker may show, and what becomes of it. */
 static void
 certificates_that_nobody_should_show_are_refused(void **state)
@@ -536,6 +589,7 @@ main(void)
         TEST(an_open_ca_is_preferred_to_a_closed_one_with_the_same_key),
         TEST(closed_cas_take_no_newcomers),
         TEST(leaf_outside_its_dates_is_refused),
+        TEST(both_ends_of_the_validity_are_exact),
         TEST(certificates_that_nobody_should_show_are_refused),
         TEST(keys_and_signatures_of_a_leaf_are_judged),
         TEST(same_serial_or_same_key_are_two_certificates),

@@ -1358,6 +1358,14 @@ garbage_after_tls_is_closed_with_a_cause(void **state)
                              "d\x00\x01+\x00\x00",
               20 },
             CAUSE_PROTOCOL }, /* a will with a wildcard */
+        { { (const uint8_t *)"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01\xff", 15 },
+            CAUSE_PROTOCOL }, /* an id that is no UTF-8 */
+        { { (const uint8_t *)"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01\x00", 15 },
+            CAUSE_PROTOCOL }, /* U+0000 in an id */
+        { { (const uint8_t *)"\x10\x12\x00\x04MQTT\x04\x06\x00\x3c\x00\x01"
+                             "d\x00\x01\x00\x00\x00",
+              20 },
+            CAUSE_PROTOCOL }, /* U+0000 in the topic of a will */
     };
     struct fixture *f = *state;
 
@@ -1578,6 +1586,10 @@ publishes_outside_the_limits_are_closed_with_a_cause(void **state)
                              "\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01",
               40 },
             CAUSE_TOO_LARGE }, /* nine filters */
+        { { (const uint8_t *)"\x82\x16\x00\x0a\x00\x11t/+/+/+/+/+/+/+/+\x01", 24 },
+            CAUSE_TOO_LARGE }, /* nine levels */
+        { { (const uint8_t *)"\x82\xff\xff\xff\x7f", 5 }, CAUSE_TOO_LARGE }, /* 256 MB of filters */
+        { { (const uint8_t *)"\x82\x02\x00\x0a", 4 }, CAUSE_PROTOCOL },    /* none */
     };
     struct fixture *f = *state;
 
