@@ -1587,9 +1587,9 @@ publishes_outside_the_limits_are_closed_with_a_cause(void **state)
               40 },
             CAUSE_TOO_LARGE }, /* nine filters */
         { { (const uint8_t *)"\x82\x16\x00\x0a\x00\x11t/+/+/+/+/+/+/+/+\x01", 24 },
-            CAUSE_TOO_LARGE }, /* nine levels */
+            CAUSE_TOO_LARGE },                                               /* nine levels */
         { { (const uint8_t *)"\x82\xff\xff\xff\x7f", 5 }, CAUSE_TOO_LARGE }, /* 256 MB of filters */
-        { { (const uint8_t *)"\x82\x02\x00\x0a", 4 }, CAUSE_PROTOCOL },    /* none */
+        { { (const uint8_t *)"\x82\x02\x00\x0a", 4 }, CAUSE_PROTOCOL },      /* none */
     };
     struct fixture *f = *state;
 
@@ -2207,6 +2207,101 @@ burst_of_publishes_is_relayed_whole(void **state)
     device_free(&a);
 }
 
+/* Writing to who is gone raises SIGPIPE, and leaves errors that are not the next one's: SPEC
+ * endpoint 10.2 */
+static void
+clients_that_vanish_while_they_are_written_to_harm_nobody(void **state)
+{
+    enum { ROUNDS = 20, BURST = 50, SIZE = 20000 };
+    const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    uint8_t *payload = calloc(1, SIZE);
+    struct mqtt_publish m = { .topic = LIT("t/x"), .payload = span_of(payload, SIZE) };
+    struct buf burst = { 0 };
+
+    for (int i = 0; i < BURST; i++) {
+        mqtt_build_publish(&burst, 4, &m);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        struct device b = device_in(f, &f->other, "b");
+        struct device c = { .f = f, .fd = -1 };
+
+        say_subscribe(&b, 4, "t/x", 0);
+        expect(&b, LIT("\x90\x03\x00\x14\x00"));
+        tcp_connect(&c); /* its error must not be met by another's call of OpenSSL */
+        assert_int_equal(send(c.fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+        device_send(&a, buf_span(&burst));
+        (void)setsockopt(b.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        device_free(&b);
+        device_free(&c);
+        expect_ping(&a);
+    }
+    wait_event(f, "presence/disconnected/b", "\"CONNECTION_LOST\"");
+    buf_fini(&burst);
+    free(payload);
+    device_free(&a);
+}
+
+/*
+ * While the broker reads nothing, what a client sends backs up to the client; when it reads again,
+ * what waits inside of OpenSSL has no event of its own: SPEC endpoint 10.3
+ */
+static void
+nothing_is_left_in_tls_when_the_broker_reads_again(void **state)
+{
+    enum { SIZE = 1000, MESSAGES_MAX = 60000 };
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    uint8_t *payload = calloc(1, SIZE);
+    int64_t blocked_ms = 0;
+    unsigned sent = 0;
+    unsigned acks = 0;
+    struct mqtt_packet p;
+    struct buf out = { 0 };
+
+    (void)kill(f->mosquitto, SIGSTOP);
+    while (sent < MESSAGES_MAX) {
+        struct mqtt_publish m = { .qos = 1,
+            .packet_id = (uint16_t)(sent + 1),
+            .topic = LIT("t/x"),
+            .payload = span_of(payload, SIZE) };
+        int ret;
+
+        if (out.len == 0) {
+            mqtt_build_publish(&out, 4, &m);
+        }
+        ERR_clear_error();
+        ret = SSL_write(a.ssl, out.ptr, (int)out.len);
+        if (ret > 0) {
+            assert_int_equal(ret, out.len);
+            out.len = 0;
+            sent++;
+            blocked_ms = 0;
+            continue;
+        }
+        assert_int_equal(SSL_get_error(a.ssl, ret), SSL_ERROR_WANT_WRITE);
+        if (blocked_ms > 500) {
+            break; /* the last one is half on its way */
+        }
+        pump(f, a.fd, POLLOUT, 50);
+        blocked_ms += 50;
+    }
+    assert_true(sent < MESSAGES_MAX);
+    (void)kill(f->mosquitto, SIGCONT);
+    device_send(&a, buf_span(&out));
+    sent++;
+    while (acks < sent && device_next(&a, &p)) {
+        assert_int_equal(p.type, MQTT_PUBACK);
+        acks++;
+    }
+    assert_int_equal(acks, sent);
+    expect_ping(&a);
+    buf_fini(&out);
+    free(payload);
+    device_free(&a);
+}
+
 static void
 end_of_the_worker_tells_clients_and_sends_its_records(void **state)
 {
@@ -2347,6 +2442,8 @@ main(void)
             without_descriptors_newcomers_wait_until_somebody_leaves, set_up_poor, tear_down),
         KNOWN(slow_subscriber_gets_everything_in_order_later),
         KNOWN(burst_of_publishes_is_relayed_whole),
+        KNOWN(clients_that_vanish_while_they_are_written_to_harm_nobody),
+        KNOWN(nothing_is_left_in_tls_when_the_broker_reads_again),
         KNOWN(end_of_the_worker_tells_clients_and_sends_its_records),
     };
     int failed = cmocka_run_group_tests(tables, NULL, NULL);
