@@ -17,7 +17,8 @@ openssl_usage(FILE *to)
 {
     fprintf(to,
         "usage: a71chConfig openssl setup [--file FILE] [--address ADDRESS] [--engine]\n"
-        "                                 [--system OPENSSL_CNF] [--into]\n"
+        "                                 [--system OPENSSL_CNF] [--into] [--psk hmac|native]\n"
+        "                                 [--psk-pair N] [--psk-pair-renew]\n"
         "       a71chConfig openssl setup --remove [--system OPENSSL_CNF]\n"
         "       a71chConfig openssl check [--cert FILE] [--json] KEYFILE\n"
         "\n"
@@ -29,6 +30,10 @@ openssl_usage(FILE *to)
         "  --into                for every program: add one line to that file, which includes "
         "FILE\n"
         "  --remove              take that line out again\n"
+        "  --psk hmac            pre-shared keys of `psk hmac`, too\n"
+        "  --psk native          those of `psk native`: a file for one TLS 1.2 client, not for --into\n"
+        "  --psk-pair N          native: key pair 0..3 for ECDHE_PSK; any other ECDHE on P-256 fails\n"
+        "  --psk-pair-renew      the chip makes that pair anew after each handshake\n"
         "check loads KEYFILE as a program would, signs, verifies, and names what is wrong.\n"
         "  --cert FILE           the device's certificate: is it for this key?\n"
         "  --json                report as JSON\n");
@@ -70,15 +75,45 @@ remove_line(const char *system)
     return code_of(err);
 }
 
+static bool
+psk_of(const char *word, enum setup_psk *out)
+{
+    *out = strcmp(word, "hmac") == 0 ? SETUP_PSK_HMAC : SETUP_PSK_NATIVE;
+    return *out == SETUP_PSK_HMAC || strcmp(word, "native") == 0;
+}
+
+/* NULL: the options go together. */
+static const char *
+clash(const struct setup *s, bool remove)
+{
+    if (remove && (s->file != NULL || s->address != NULL || s->engine || s->into ||
+                      s->psk != SETUP_NO_PSK || s->pair != NULL || s->renew))
+        return "--remove goes with --system only";
+    if (s->psk != SETUP_NO_PSK && s->engine)
+        return "the ENGINE has no pre-shared keys; leave --engine out";
+    if (s->psk == SETUP_PSK_NATIVE && s->into)
+        return "--psk native is for one client program, so not for --into";
+    if (s->pair != NULL && s->psk != SETUP_PSK_NATIVE)
+        return "--psk-pair goes with --psk native only";
+    if (s->pair != NULL && (s->pair[0] < '0' || s->pair[0] > '3' || s->pair[1] != '\0'))
+        return "--psk-pair wants 0, 1, 2 or 3";
+    if (s->renew && s->pair == NULL)
+        return "--psk-pair-renew goes with --psk-pair only";
+    return NULL;
+}
+
 static enum code
 setup(int argc, char **argv)
 {
     static const struct option options[] = { { "file", required_argument, NULL, 'f' },
         { "address", required_argument, NULL, 'a' }, { "system", required_argument, NULL, 's' },
         { "engine", no_argument, NULL, 'e' }, { "into", no_argument, NULL, 'i' },
-        { "remove", no_argument, NULL, 'r' }, { 0 } };
+        { "remove", no_argument, NULL, 'r' }, { "psk", required_argument, NULL, 'k' },
+        { "psk-pair", required_argument, NULL, 'p' },
+        { "psk-pair-renew", no_argument, NULL, 'n' }, { 0 } };
     struct setup s = { 0 };
     bool remove = false;
+    const char *wrong;
     char written[SETUP_PATH_MAX];
     struct bm_msg msg = { "" };
     enum bm_err err;
@@ -104,12 +139,25 @@ setup(int argc, char **argv)
         case 'r':
             remove = true;
             break;
+        case 'k':
+            if (!psk_of(optarg, &s.psk))
+                return misuse("--psk wants hmac or native");
+            break;
+        case 'p':
+            s.pair = optarg;
+            break;
+        case 'n':
+            s.renew = true;
+            break;
         default:
             return misuse("unknown option, or its value is missing");
         }
     }
-    if (optind != argc || (remove && (s.file != NULL || s.address != NULL || s.engine || s.into)))
-        return misuse("these do not go together");
+    if (optind != argc)
+        return misuse("a word too many");
+    wrong = clash(&s, remove);
+    if (wrong != NULL)
+        return misuse(wrong);
     if (remove)
         return remove_line(s.system);
     err = setup_write(&s, written, &msg);

@@ -37,6 +37,11 @@ openssl pkey -in peer.key -pubout -out peer.pub
 # --- asked for by name -------------------------------------------------------------------------
 check_output "openssl lists its control commands" 'LOG_LEVEL, SO_PATH, ADDRESS, STRICT_RANDOM, ANSWER_TIMEOUT' \
     named openssl engine -t -v e2a71ch
+named openssl engine -v e2a71ch | tail -n +2 | tr -d ' ' | tr , '\n' | sort >commands.engine
+sed -n '/^| Control command/,/^$/s/^| `\([A-Z_]*\)`.*/\1/p' "$root/docs/openssl.md" | sort >commands.docs
+sed -n '/^\.SH ENGINE/,/^\.SH RANDOM/s/^\.B \([A-Z_]*\)$/\1/p' "$root/man/e2a71ch.7" | sort >commands.man
+check "docs/openssl.md has those, and no other" diff commands.engine commands.docs
+check "so has the manual page" diff commands.engine commands.man
 check_signs 0 "the public key of a slot" named openssl pkey -engine e2a71ch -inform engine -in pair:0 -pubout -out pub.pem
 check_signs 1 "dgst signs with a slot" named openssl dgst -sha256 -engine e2a71ch -keyform engine -sign pair:0 -out sig message
 check "and software verifies it" openssl dgst -sha256 -verify pub.pem -signature sig message

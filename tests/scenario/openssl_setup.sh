@@ -93,6 +93,63 @@ check_output "which stay" legacy with_conf "$work/busy-chip.cnf" openssl list -p
 check_signs 1 "beside the chip" with_conf "$work/busy-chip.cnf" openssl dgst -sha256 -sign ref.pem -out sig message
 check_output "and its self-test" 'name and order are right' with_conf "$work/busy-chip.cnf" "$tool" openssl check ref.pem
 
+# --- setup: pre-shared keys ---------------------------------------------------------------------
+key=000102030405060708090a0b0c0d0e0f
+hmac=$(reference hmac 0 $key)
+native=$(reference native 5 $key)
+serve psk openssl s_server -nocert -psk $key -rev
+# setup_psk OPTION ...: psk.cnf
+setup_psk()
+{
+    "$tool" openssl setup --system system.cnf --file psk.cnf "$@"
+}
+# say_with REFERENCE OPTION ...: a client under psk.cnf
+say_with()
+{
+    secret=$1
+    shift
+    conf=$work/psk.cnf
+    say_psk "$secret" chip openssl s_client "$@"
+    status=$?
+    conf=$BUILD/openssl-a71ch.cnf
+    return $status
+}
+check "setup without --psk" setup_psk
+check_fails any "leaves references to pre-shared keys alone" say_with "$hmac" -tls1_3
+check "setup --psk hmac" setup_psk --psk hmac
+check "TLS 1.3 goes with a stored key" say_with "$hmac" -tls1_3
+check "TLS 1.2, too" say_with "$hmac" -tls1_2 -cipher PSK-AES128-GCM-SHA256
+check_output "and the self-test is content" 'name and order are right' with_conf "$work/psk.cnf" "$tool" openssl check ref.pem
+check "setup --psk native" setup_psk --psk native
+check "TLS 1.2 goes by the chip's own command" say_with "$native" -cipher PSK-AES128-GCM-SHA256
+check_fails any "ECDHE_PSK wants a key pair" say_with "$native" -cipher ECDHE-PSK-AES128-CBC-SHA256
+"$tool" "$A71CH_ADDRESS" gen pair -x 3 >/dev/null
+check "setup --psk native --psk-pair 3" setup_psk --psk native --psk-pair 3
+check "names it" say_with "$native" -cipher ECDHE-PSK-AES128-CBC-SHA256
+pair_3()
+{
+    "$tool" "$A71CH_ADDRESS" get pub -c 10 -x 3 -k pair3.pem >/dev/null && cat pair3.pem
+}
+before=$(pair_3)
+check "setup with --psk-pair-renew" setup_psk --psk native --psk-pair 3 --psk-pair-renew --address "$A71CH_ADDRESS"
+check "goes, too" say_with "$native" -cipher ECDHE-PSK-AES128-CBC-SHA256
+check "and the chip has another pair" test "$before" != "$(pair_3)"
+stop psk
+for wrong in '--psk none' '--psk native --into' '--psk hmac --engine' '--psk-pair 3' '--psk hmac --psk-pair 3' '--psk native --psk-pair 4' \
+    '--psk native --psk-pair-renew' '--psk hmac --remove'; do
+    # shellcheck disable=SC2086
+    check_fails 21 "$wrong is misuse" "$tool" openssl setup --system system.cnf --file wrong.cnf $wrong
+done
+check "which writes nothing" test ! -e wrong.cnf
+check "setup --psk hmac --into" "$tool" openssl setup --system system.cnf --into --psk hmac
+check "a second time, too" "$tool" openssl setup --system system.cnf --into --psk hmac
+check "--remove takes it out" "$tool" openssl setup --system system.cnf --remove
+check "to the byte" cmp system.cnf system.before
+printf 'openssl_conf = i\n[i]\nalg_section = mine\n[mine]\ndefault_properties = ?fips=yes\n' >queries.cnf
+check_fails 23 "a system with property queries of its own keeps them" "$tool" openssl setup --system queries.cnf --file wrong.cnf --psk hmac
+cp out said
+check "and is told why" grep -q 'alg_section of its own' said
+
 # a file that OpenSSL would choke on is never put in place
 printf '[broken\n' >broken.cnf
 cp broken.cnf broken.before

@@ -36,6 +36,9 @@ struct values {
     struct buf others; /* lines: what else the system loads */
     const char *address;
     bool include; /* the system's file */
+    enum setup_psk psk;
+    const char *pair; /* NULL: none */
+    bool renew;
 };
 
 static enum bm_err
@@ -115,6 +118,7 @@ read_system(const struct setup *s, struct values *v, struct bm_msg *msg)
     CONF *conf = NCONF_new(NULL);
     enum bm_err err = BM_OK;
     const char *init;
+    const char *query;
 
     if (conf == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
@@ -123,6 +127,12 @@ read_system(const struct setup *s, struct values *v, struct bm_msg *msg)
     } else {
         init = NCONF_get_string(conf, NULL, "openssl_conf");
         (void)snprintf(v->init, sizeof v->init, "%s", init != NULL ? init : "openssl_init");
+        query = init != NULL ? NCONF_get_string(conf, init, "alg_section") : NULL;
+        if (s->psk != SETUP_NO_PSK && query != NULL && strcmp(query, "e2a71ch_psk") != 0)
+            err = bm_fail(msg, BM_ERR_CONFLICT,
+                "%s has an alg_section of its own, which PSKs would take the place of; merge "
+                "docs/openssl.md's by hand",
+                v->system);
         if (init != NULL)
             keep_others(conf, init, s->engine ? "engines" : "providers", &v->others);
         ERR_clear_error();
@@ -145,6 +155,11 @@ add_value(struct buf *out, struct span name, const struct values *v)
         { "INIT", v->init },
         { "HASH", v->address != NULL ? "" : "# " },
         { "ADDRESS", v->address != NULL ? v->address : "127.0.0.1:8050" },
+        { "PSK", v->psk == SETUP_PSK_HMAC ? "" : "# " },
+        { "BASE", "# ... on top of what stands above." },
+        { "USE_PAIR", v->pair != NULL ? "" : "# " },
+        { "PAIR", v->pair != NULL ? v->pair : "3" },
+        { "RENEW", v->renew ? "" : "# " },
     };
 
     if (span_eq(name, span_of("OTHERS", 6)))
@@ -314,6 +329,25 @@ check_ours(const char *path, struct buf *old, struct bm_msg *msg)
     return err;
 }
 
+/* Append a template of this installation, filled in. */
+static enum bm_err
+add_template(const char *name, const struct values *v, struct buf *out, struct bm_msg *msg)
+{
+    char below[128];
+    char path[SETUP_PATH_MAX];
+    struct buf template = { 0 };
+    enum bm_err err;
+
+    (void)snprintf(below, sizeof below, "share/birthmark/openssl/%s", name);
+    err = installed(below, path, msg);
+    if (err == BM_OK)
+        err = file_read(path, FILE_MAX, &template, msg);
+    if (err == BM_OK)
+        fill_in(&template, v, out);
+    buf_fini(&template);
+    return err;
+}
+
 /* What setup_write() changes, put back. */
 static void
 restore(const char *path, const struct buf *old)
@@ -327,24 +361,21 @@ restore(const char *path, const struct buf *old)
 static enum bm_err
 write_file(const struct setup *s, const struct values *v, struct bm_msg *msg)
 {
-    struct buf template = { 0 };
     struct buf text = { 0 };
     struct buf old = { 0 };
-    char path[SETUP_PATH_MAX];
     char trial[SETUP_PATH_MAX + 16];
     enum bm_err err = check_ours(v->file, &old, msg);
 
     (void)snprintf(trial, sizeof trial, "%s.a71ch-trial", v->file);
     if (err == BM_OK)
-        err = installed(s->engine ? "share/birthmark/openssl/openssl-a71ch-engine.cnf.in"
-                                  : "share/birthmark/openssl/openssl-a71ch.cnf.in",
-            path, msg);
-    if (err == BM_OK)
-        err = file_read(path, FILE_MAX, &template, msg);
-    if (err == BM_OK) {
-        fill_in(&template, v, &text);
-        err = replace(trial, &text, msg);
+        err = add_template(
+            s->engine ? "openssl-a71ch-engine.cnf.in" : "openssl-a71ch.cnf.in", v, &text, msg);
+    if (err == BM_OK && s->psk == SETUP_PSK_NATIVE) {
+        buf_add(&text, "\n", 1);
+        err = add_template("openssl-a71ch-psk-native.cnf.in", v, &text, msg);
     }
+    if (err == BM_OK)
+        err = replace(trial, &text, msg);
     if (err == BM_OK)
         err = try_out(trial, s->engine, v->module, msg);
     (void)unlink(trial);
@@ -357,7 +388,6 @@ write_file(const struct setup *s, const struct values *v, struct bm_msg *msg)
     }
     buf_fini(&old);
     buf_fini(&text);
-    buf_fini(&template);
     return err;
 }
 
@@ -398,7 +428,11 @@ check_address(const char *address, struct bm_msg *msg)
 enum bm_err
 setup_write(const struct setup *s, char written[SETUP_PATH_MAX], struct bm_msg *msg)
 {
-    struct values v = { .address = s->address, .include = !s->into };
+    struct values v = { .address = s->address,
+        .include = !s->into,
+        .psk = s->psk,
+        .pair = s->pair,
+        .renew = s->renew };
     enum bm_err err = check_address(s->address, msg);
 
     if (err == BM_OK)

@@ -20,17 +20,22 @@
 
 enum { SETUP_PATH_MAX = 1024 };
 
+enum setup_psk { SETUP_NO_PSK, SETUP_PSK_HMAC, SETUP_PSK_NATIVE };
+
 struct setup {
     const char *system;  /* the configuration to build upon; NULL: OpenSSL's own */
     const char *file;    /* what to write; NULL: a71ch.cnf beside `system` */
     const char *address; /* of the chip; NULL: the environment will say it */
     bool engine;         /* the ENGINE instead of the provider */
-    bool into;           /* add the line to `system` */
+    bool into;           /* add the line to `system`; not with SETUP_PSK_NATIVE */
+    enum setup_psk psk;  /* pre-shared keys (docs/openssl.md), with the provider only */
+    const char *pair;    /* SETUP_PSK_NATIVE: "0".."3", key pair for ECDHE_PSK; NULL: none */
+    bool renew;          /* ... which the chip makes anew after each handshake */
 };
 
 /*
  * `written` gets the path of the file. BM_ERR_EXISTS: `file` is not one of ours. BM_ERR_CONFLICT:
- * `system` has the line already, for another file. BM_ERR_NOT_FOUND: our module or template is not
+ * `system` has the line already, for another file, or for `psk` an alg_section of its own. BM_ERR_NOT_FOUND: our module or template is not
  * where it was installed. BM_ERR_INPUT: OpenSSL does not take the result, or `system` as it is.
  * BM_ERR_IO. After a failure all files are as before.
  */
