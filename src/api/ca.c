@@ -35,6 +35,7 @@ struct registration {
     enum cert_mode mode;
     bool set_active;
     bool auto_registration;
+    struct buf config; /* JSON, empty when none */
     struct pki_cert *ca;
     struct pki_cert *verification;
 };
@@ -57,10 +58,60 @@ check_mode(struct call *c, const struct registration *r)
     return false;
 }
 
+/*
+ * registrationConfig into `out`, as text; *given tells whether it says anything. call_check knows
+ * the lengths. A template is kept and shown; who connects through it is refused with a cause
+ * (endpoint/admit.c), because provisioning is not built.
+ */
+static bool
+read_config(struct call *c, struct buf *out, bool *given)
+{
+    const json_t *config = json_object_get(c->body, "registrationConfig");
+    const char *body = json_string_value(json_object_get(config, "templateBody"));
+    const char *role = json_string_value(json_object_get(config, "roleArn"));
+    const char *name = json_string_value(json_object_get(config, "templateName"));
+    json_t *template = body != NULL ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    bool is_template = json_is_object(json_object_get(template, "Resources"));
+    json_t *kept;
+
+    json_decref(template);
+    *given = body != NULL || role != NULL || name != NULL;
+    if (!*given)
+        return true;
+    if (name != NULL) {
+        call_refuse(c, NOT_FOUND,
+            "There is no provisioning template '%s'; templates are not built here, a "
+            "templateBody with its roleArn is kept.",
+            name);
+        return false;
+    }
+    if (!is_template) {
+        call_refuse_input(c,
+            "registrationConfig.templateBody %s; want a provisioning template, a "
+            "JSON object with the member Resources.",
+            body == NULL ? "is missing" : "is none");
+        return false;
+    }
+    if (role == NULL || strncmp(role, "arn:", 4) != 0) {
+        call_refuse_input(c,
+            "registrationConfig.roleArn is %s%s%s; want arn:aws:iam::ACCOUNT:role/NAME.",
+            role != NULL ? "'" : "", role != NULL ? role : "missing", role != NULL ? "'" : "");
+        return false;
+    }
+    kept = json_pack("{s:s,s:s}", "templateBody", body, "roleArn", role);
+    if (kept != NULL && json_into(kept, out)) {
+        json_decref(kept);
+        return true;
+    }
+    json_decref(kept);
+    call_refuse(c, UNAVAILABLE, "Out of memory for the template; try again.");
+    return false;
+}
+
 static bool
 read_registration(struct call *c, struct registration *r)
 {
-    static const char *const not_built[] = { "registrationConfig", NULL };
+    bool given;
     const char *mode = body_text(c, "certificateMode");
 
     r->ca_pem = body_text(c, "caCertificate");
@@ -68,7 +119,7 @@ read_registration(struct call *c, struct registration *r)
     r->mode = mode != NULL && strcmp(mode, "SNI_ONLY") == 0 ? MODE_SNI_ONLY : MODE_DEFAULT;
     r->set_active = param_bool(c, "setAsActive", false);
     r->auto_registration = param_bool(c, "allowAutoRegistration", false);
-    return check_mode(c, r) && call_without(c, not_built);
+    return check_mode(c, r) && read_config(c, &r->config, &given);
 }
 
 static bool
@@ -168,7 +219,7 @@ check_owner(struct call *c, const struct registration *r)
 }
 
 static void
-fill_ca(const struct registration *r, struct registry_ca *ca)
+fill_ca(struct registration *r, struct registry_ca *ca)
 {
     struct span subject = pki_cert_subject(r->ca);
     struct span der = pki_cert_der(r->ca);
@@ -181,6 +232,8 @@ fill_ca(const struct registration *r, struct registry_ca *ca)
     pki_cert_id(r->ca, ca->id);
     buf_add(&ca->subject, subject.ptr, subject.len);
     buf_add(&ca->der, der.ptr, der.len);
+    ca->registration_config = r->config;
+    r->config = (struct buf){ 0 };
 }
 
 static enum bm_err
@@ -197,13 +250,14 @@ store_ca(struct call *c, const struct registration *r, struct registry_ca *ca, s
         err = call_tag(c, cert_arn(c, "cacert", ca->id).text, msg);
     if (err == BM_OK)
         err = call_record(c, CAUSE_CA_REGISTERED, ca->id, cert_status_name(ca->status), msg,
-            "subject='%s' auto-registration=%s", subject,
-            ca->auto_registration ? "ENABLE" : "DISABLE");
+            "subject='%s' auto-registration=%s%s", subject,
+            ca->auto_registration ? "ENABLE" : "DISABLE",
+            ca->registration_config.len > 0 ? " template=set" : "");
     return group_end(c, err, msg);
 }
 
 static void
-insert_ca(struct call *c, const struct registration *r)
+insert_ca(struct call *c, struct registration *r)
 {
     struct registry_ca ca;
     struct bm_msg msg = { "" };
@@ -234,6 +288,7 @@ api_register_ca_certificate(struct call *c)
     if (read_registration(c, &r) && read_pem(c, "caCertificate", r.ca_pem, &r.ca) &&
         check_ca(c, r.ca) && check_verification(c, &r) && check_owner(c, &r))
         insert_ca(c, &r);
+    buf_fini(&r.config);
     pki_cert_free(r.ca);
     pki_cert_free(r.verification);
 }
@@ -243,7 +298,11 @@ api_register_ca_certificate(struct call *c)
 static json_t *
 ca_json(const struct call *c, const struct registry_ca *ca)
 {
-    return json_pack("{s:{s:s,s:o,s:s,s:o,s:s,s:o,s:s,s:o,s:i,s:s,s:o,s:s},s:{}}",
+    struct span text = buf_span(&ca->registration_config);
+    json_t *config =
+        text.len > 0 ? json_loadb((const char *)text.ptr, text.len, 0, NULL) : json_object();
+
+    return json_pack("{s:{s:s,s:o,s:s,s:o,s:s,s:o,s:s,s:o,s:i,s:s,s:o,s:s},s:o}",
         "certificateDescription", "certificateArn", cert_arn(c, "cacert", ca->id).text,
         "certificateId", json_id(ca->id), "status", cert_status_name(ca->status), "certificatePem",
         json_pem(buf_span(&ca->der)), "ownedBy", c->account->number, "creationDate",
@@ -251,7 +310,7 @@ ca_json(const struct call *c, const struct registry_ca *ca)
         ca->auto_registration ? "ENABLE" : "DISABLE", "lastModifiedDate",
         json_time(ca->modified_ms), "customerVersion", ca->version, "generationId", ca->generation,
         "validity", json_validity(ca->not_before_ms, ca->not_after_ms), "certificateMode",
-        ca->mode == MODE_SNI_ONLY ? "SNI_ONLY" : "DEFAULT", "registrationConfig");
+        ca->mode == MODE_SNI_ONLY ? "SNI_ONLY" : "DEFAULT", "registrationConfig", config);
 }
 
 void
@@ -292,7 +351,9 @@ api_list_ca_certificates(struct call *c)
     json_t *item;
 
     page_read(c, &p);
-    err = registry_ca_list(c->registry, &p.registry, add_ca, &p, &msg);
+    err = param_text(c, "templateName") != NULL /* no CA has one by name */
+              ? BM_OK
+              : registry_ca_list(c->registry, &p.registry, add_ca, &p, &msg);
     json_array_foreach(p.items, i, item)
     {
         const char *id = json_string_value(json_object_get(item, "certificateId"));
@@ -306,10 +367,11 @@ api_list_ca_certificates(struct call *c)
 /* ---- changing ---- */
 
 struct ca_change {
-    const enum cert_status *status;
-    const bool *auto_registration;
+    struct registry_ca_change to; /* points at what follows */
     enum cert_status new_status;
     bool new_auto;
+    struct buf config;
+    struct span new_config;
 };
 
 /* One of two words; the enum is not checked by clients, so the message has to teach. SPEC 0.1 */
@@ -335,21 +397,28 @@ read_choice(
 static bool
 read_ca_change(struct call *c, struct ca_change *change)
 {
-    static const char *const not_built[] = { "registrationConfig", NULL };
+    bool remove = body_bool(c, "removeAutoRegistration", false);
     bool given;
     bool active = false;
-    bool remove = false;
 
     if (!read_choice(c, "newStatus", "ACTIVE", "INACTIVE", &given, &active))
         return false;
     change->new_status = active ? CERT_ACTIVE : CERT_INACTIVE;
-    change->status = given ? &change->new_status : NULL;
+    change->to.status = given ? &change->new_status : NULL;
     if (!read_choice(
             c, "newAutoRegistrationStatus", "ENABLE", "DISABLE", &given, &change->new_auto))
         return false;
-    change->auto_registration = given ? &change->new_auto : NULL;
-    /* removeAutoRegistration clears a registrationConfig; there is none to clear */
-    return call_without(c, not_built) && call_bool(c, "removeAutoRegistration", &remove);
+    change->to.auto_registration = given ? &change->new_auto : NULL;
+    if (!read_config(c, &change->config, &given))
+        return false;
+    if (given && remove) {
+        call_refuse_input(
+            c, "removeAutoRegistration removes what registrationConfig sets; give one of them.");
+        return false;
+    }
+    change->new_config = buf_span(&change->config);
+    change->to.registration_config = given || remove ? &change->new_config : NULL;
+    return true;
 }
 
 static enum bm_err
@@ -357,17 +426,20 @@ change_ca(struct call *c, const uint8_t id[REGISTRY_ID_LEN], const struct ca_cha
     struct bm_msg *msg)
 {
     enum bm_err err = group_begin(c, msg);
-    const char *status = change->status != NULL ? cert_status_name(change->new_status) : NULL;
+    const char *status = change->to.status != NULL ? cert_status_name(change->new_status) : NULL;
 
     if (err != BM_OK)
         return err;
-    err = registry_ca_update(c->registry, id, change->status, change->auto_registration, msg);
+    err = registry_ca_update(c->registry, id, &change->to, msg);
     if (err == BM_OK)
-        err = call_record(c, CAUSE_CA_CHANGED, id, status, msg, "status=%s auto-registration=%s",
+        err = call_record(c, CAUSE_CA_CHANGED, id, status, msg, "status=%s auto-registration=%s%s",
             status != NULL ? status : "(kept)",
-            change->auto_registration == NULL ? "(kept)"
-            : change->new_auto                ? "ENABLE"
-                                              : "DISABLE");
+            change->to.auto_registration == NULL ? "(kept)"
+            : change->new_auto                   ? "ENABLE"
+                                                 : "DISABLE",
+            change->to.registration_config == NULL ? ""
+            : change->new_config.len > 0           ? " template=set"
+                                                   : " template=removed");
     return group_end(c, err, msg);
 }
 
@@ -380,6 +452,7 @@ api_update_ca_certificate(struct call *c)
 
     if (call_label_id(c, id) && read_ca_change(c, &change))
         call_finish(c, change_ca(c, id, &change, &msg), &msg);
+    buf_fini(&change.config);
 }
 
 static enum bm_err

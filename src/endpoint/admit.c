@@ -158,6 +158,7 @@ struct issuer {
     uint8_t id[REGISTRY_ID_LEN];
     enum cert_status status;
     bool auto_registration;
+    bool has_template;
     enum cert_mode mode;
     size_t same_name; /* how many CAs were tried */
 };
@@ -183,6 +184,7 @@ try_issuer(const struct admission *a, const struct registry_ca *ca, struct issue
         memcpy(best->id, ca->id, REGISTRY_ID_LEN);
         best->status = ca->status;
         best->auto_registration = ca->auto_registration;
+        best->has_template = ca->registration_config.len > 0;
         best->mode = ca->mode;
     }
     pki_cert_free(cert);
@@ -309,6 +311,9 @@ admit_unknown(struct admission *a, struct bm_msg *msg)
     }
     if (!ca.auto_registration) {
         return refuse_issuer(a, CAUSE_CA_NO_AUTO_REGISTRATION, &ca, msg);
+    }
+    if (ca.has_template) { /* to register it without what the template asks for would be half */
+        return refuse_issuer(a, CAUSE_CA_TEMPLATE, &ca, msg);
     }
     if (pki_cert_acceptable(a->leaf, &why) != BM_OK) {
         return conclude(a, CAUSE_LEAF_UNACCEPTABLE, NULL, why.text, msg);

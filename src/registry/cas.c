@@ -207,11 +207,12 @@ registry_ca_by_subject(struct registry *r, struct span subject, struct registry_
 
 enum bm_err
 registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
-    const enum cert_status *status, const bool *auto_registration, struct bm_msg *msg)
+    const struct registry_ca_change *change, struct bm_msg *msg)
 {
     static const char sql[] =
         "UPDATE cas SET status = coalesce(?2, status), auto = coalesce(?3, auto),"
-        " modified = ?4, version = version + 1 WHERE id = ?1";
+        " modified = ?4, config = coalesce(?5, config), version = version + 1 WHERE id = ?1";
+    const enum cert_status *status = change->status;
     struct arg none = { .kind = ARG_NULL };
     char hex[65];
     int changes;
@@ -221,7 +222,9 @@ registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
         return bm_fail(msg, BM_ERR_ARG, "a CA certificate cannot be %s", cert_status_name(*status));
     err = db_change(r, sql,
         ARGS(a_id(id), status != NULL ? a_int(*status) : none,
-            auto_registration != NULL ? a_int(*auto_registration) : none, a_int(clock_wall_ms())),
+            change->auto_registration != NULL ? a_int(*change->auto_registration) : none,
+            a_int(clock_wall_ms()),
+            change->registration_config != NULL ? a_body(*change->registration_config) : none),
         &changes, msg);
     if (err == BM_OK && changes == 0)
         return bm_fail(msg, BM_ERR_NOT_FOUND, "no CA certificate %s", store_id_text(hex, id));

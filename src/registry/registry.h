@@ -93,9 +93,14 @@ enum bm_err registry_ca_get(struct registry *r, const uint8_t id[REGISTRY_ID_LEN
 /* All CAs with this subject name, at most 10, into out; *count. Free each. */
 enum bm_err registry_ca_by_subject(struct registry *r, struct span subject,
     struct registry_ca out[10], size_t *count, struct bm_msg *msg);
-/* Change what is not NULL; version + 1, modified = now. */
+/* What is not NULL changes; version + 1, modified = now. */
+struct registry_ca_change {
+    const enum cert_status *status;
+    const bool *auto_registration;
+    const struct span *registration_config; /* an empty one removes it */
+};
 enum bm_err registry_ca_update(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
-    const enum cert_status *status, const bool *auto_registration, struct bm_msg *msg);
+    const struct registry_ca_change *change, struct bm_msg *msg);
 enum bm_err registry_ca_delete(struct registry *r, const uint8_t id[REGISTRY_ID_LEN],
     struct bm_msg *msg); /* BM_ERR_CONFLICT while ACTIVE */
 

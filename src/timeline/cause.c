@@ -87,6 +87,13 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         AWS "iot update-ca-certificate --certificate-id CA_ID --new-auto-registration-status "
             "ENABLE`, with the id from " AWS "iot list-ca-certificates`",
         CAUSE_REFUSE },
+    [CAUSE_CA_TEMPLATE] = { "connect.ca_template",
+        "Refused: the certificate is unknown and its CA has a provisioning template "
+        "(registrationConfig), which cannot be carried out here.",
+        "remove the template, and let a rule on the registration event do its work: " AWS
+        "iot update-ca-certificate --certificate-id CA_ID --remove-auto-registration`, with the id "
+        "from " AWS "iot list-ca-certificates`",
+        CAUSE_REFUSE },
     [CAUSE_SIGNATURE_WRONG] = { "connect.signature_wrong",
         "Refused: a registered CA has the issuer's name, but its key did not sign the certificate.",
         "sign the device certificate with the key of the registered CA; compare with `openssl "

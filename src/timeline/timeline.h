@@ -42,6 +42,7 @@ enum cause {
     CAUSE_CA_UNKNOWN, /* no registered CA has this issuer name */
     CAUSE_CA_INACTIVE,
     CAUSE_CA_NO_AUTO_REGISTRATION,
+    CAUSE_CA_TEMPLATE,     /* the CA has a provisioning template (JITP), which is not built */
     CAUSE_SIGNATURE_WRONG, /* issuer name matches, signature does not */
     CAUSE_LEAF_EXPIRED,
     CAUSE_LEAF_NOT_YET_VALID,

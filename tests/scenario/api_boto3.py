@@ -95,8 +95,27 @@ iot.delete_certificate(certificateId=cert, forceDelete=True)
 claim("a forced delete takes the attachments along", iot.list_targets_for_policy(policyName="many0")["targets"] == [])
 
 refused("an unknown CA", "ResourceNotFoundException", 404, iot.update_ca_certificate, certificateId=NO_ID, newStatus="ACTIVE")
-refused("registrationConfig", "NotImplementedException", 501, iot.update_ca_certificate, certificateId=ca_id,
-        registrationConfig={"templateBody": "{}", "roleArn": "arn:aws:iam::000000000000:role/abcdef"})
+config = {"templateBody": json.dumps({"Parameters": {}, "Resources": {"certificate": {"Type": "AWS::IoT::Certificate"}}}),
+          "roleArn": "arn:aws:iam::000000000000:role/abcdef"}
+iot.update_ca_certificate(certificateId=ca_id, registrationConfig=config)
+about = iot.describe_ca_certificate(certificateId=ca_id)
+claim("a registrationConfig is given back", about["registrationConfig"] == config, about["registrationConfig"])
+iot.update_ca_certificate(certificateId=ca_id, newAutoRegistrationStatus="ENABLE")
+claim("and kept by another update", iot.describe_ca_certificate(certificateId=ca_id)["registrationConfig"] == config)
+claim("a CA has no template by name", iot.list_ca_certificates(templateName="t")["certificates"] == [])
+for text_, changed, name, status in (
+        ("a template that is no JSON", {"templateBody": "{"}, "InvalidRequestException", 400),
+        ("a template without Resources", {"templateBody": "{}"}, "InvalidRequestException", 400),
+        ("a role that is no ARN", {"roleArn": "a role of twenty letters"}, "InvalidRequestException", 400),
+        ("a long template", {"templateBody": " " * 10241}, "InvalidRequestException", 400),
+        ("a template by name", {"templateName": "t"}, "ResourceNotFoundException", 404)):
+    refused(text_, name, status, iot.update_ca_certificate, certificateId=ca_id, registrationConfig={**config, **changed})
+refused("a role without template", "InvalidRequestException", 400, iot.update_ca_certificate, certificateId=ca_id,
+        registrationConfig={"roleArn": config["roleArn"]})
+refused("set and removed at once", "InvalidRequestException", 400, iot.update_ca_certificate, certificateId=ca_id,
+        registrationConfig=config, removeAutoRegistration=True)
+iot.update_ca_certificate(certificateId=ca_id, removeAutoRegistration=True)
+claim("removeAutoRegistration removes it", iot.describe_ca_certificate(certificateId=ca_id)["registrationConfig"] == {})
 refused("a CSR that is none", "InvalidRequestException", 400, iot.create_certificate_from_csr, certificateSigningRequest="x")
 refused("a rule name with a hyphen", "InvalidRequestException", 400, iot.create_topic_rule, ruleName="a-b",
         topicRulePayload={"sql": "SELECT * FROM 'a'", "actions": []})

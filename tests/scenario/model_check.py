@@ -156,10 +156,16 @@ def without(*names):
     return drop
 
 
+def registration_config():
+    """A provisioning template as text, with its role: what a random text is not."""
+    resource = {"Type": "AWS::IoT::Certificate", "Properties": {"CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}, "Status": "ACTIVE"}}
+    return rng.choice([{}, {"templateBody": json.dumps({"Parameters": {}, "Resources": {"certificate": resource}}),
+                            "roleArn": "arn:aws:iam::000000000000:role/provision"}])
+
+
 def update_ca(parameters):
-    parameters.pop("registrationConfig", None)
     if parameters.get("removeAutoRegistration"):
-        parameters.pop("newAutoRegistrationStatus", None)
+        parameters.pop("registrationConfig", None)
 
 
 FIX = {
@@ -176,7 +182,6 @@ FIX = {
     "GetEffectivePolicies": without("cognitoIdentityPoolId"),
 }
 NOT_BUILT = {
-    "RegisterCACertificate": ("registrationConfig",),
     "CreateFunction": ("Layers", "VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "ImageConfig", "TracingConfig",
                        "CodeSigningConfigArn", "SnapStart", "EphemeralStorage", "Tags", "Publish", "PackageType", "Architectures"),
     "UpdateFunctionConfiguration": ("Layers", "VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "ImageConfig",
@@ -192,6 +197,7 @@ NOT_BUILT = {
 }
 # Values of members by (operation or None, member)
 VALUES = {
+    "registrationConfig": registration_config,
     "certificateId": an_id, "caCertificateId": lambda: an_id("ca"), "policyName": lambda: one("policy"),
     "policyDocument": lambda: rng.choice(DOCUMENTS), "policyVersionId": lambda: str(rng.randint(1, 5)),
     "thingName": lambda: one("thing"), "thingTypeName": lambda: one("type"), "thingGroupName": lambda: one("group"),

@@ -271,7 +271,10 @@ registered_leaf_stays_welcome_when_its_ca_is_deactivated(void **state)
     certs_id(&leaf, id);
     assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
     assert_int_equal(registry_cert_set_status(f->r, id, CERT_ACTIVE, NULL, &f->msg), BM_OK);
-    assert_int_equal(registry_ca_update(f->r, f->ca_id, &off, NULL, &f->msg), BM_OK);
+    assert_int_equal(
+        registry_ca_update(f->r, f->ca_id,
+            &(struct registry_ca_change){ .status = &off, .auto_registration = NULL }, &f->msg),
+        BM_OK);
     assert_int_equal(decide(f, &leaf), CAUSE_ADMITTED); /* SPEC aws-iot 3.3 */
     certs_fini(&leaf);
 }
@@ -360,14 +363,37 @@ closed_cas_take_no_newcomers(void **state)
         struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
         char hex[65];
 
-        assert_int_equal(
-            registry_ca_update(f->r, f->ca_id, &cases[i].status, &cases[i].open, &f->msg), BM_OK);
+        assert_int_equal(registry_ca_update(f->r, f->ca_id,
+                             &(struct registry_ca_change){
+                                 .status = &cases[i].status, .auto_registration = &cases[i].open },
+                             &f->msg),
+            BM_OK);
         assert_int_equal(decide(f, &leaf), cases[i].want);
         hex_encode(hex, f->ca_id, 32);
         assert_non_null(strstr(last_record(f, &leaf, cases[i].want).facts, hex));
         assert_unknown(f, &leaf);
         certs_fini(&leaf);
     }
+}
+
+static void
+a_ca_with_a_provisioning_template_takes_no_newcomers(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    struct span config = span_str("{\"templateBody\":\"{}\"}");
+    struct span none = span_str("");
+
+    assert_int_equal(registry_ca_update(f->r, f->ca_id,
+                         &(struct registry_ca_change){ .registration_config = &config }, &f->msg),
+        BM_OK);
+    assert_int_equal(decide(f, &leaf), CAUSE_CA_TEMPLATE);
+    assert_unknown(f, &leaf);
+    assert_int_equal(registry_ca_update(f->r, f->ca_id,
+                         &(struct registry_ca_change){ .registration_config = &none }, &f->msg),
+        BM_OK);
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    certs_fini(&leaf);
 }
 
 static void
@@ -588,6 +614,7 @@ main(void)
         TEST(the_signature_decides_among_cas_of_one_name),
         TEST(an_open_ca_is_preferred_to_a_closed_one_with_the_same_key),
         TEST(closed_cas_take_no_newcomers),
+        TEST(a_ca_with_a_provisioning_template_takes_no_newcomers),
         TEST(leaf_outside_its_dates_is_refused),
         TEST(both_ends_of_the_validity_are_exact),
         TEST(certificates_that_nobody_should_show_are_refused),

@@ -749,8 +749,8 @@ ca_update_refuses_words_outside_the_enum(void **state)
     expect(w, "PUT", "/cacertificate/xyz?newStatus=ACTIVE", "{}", 400, "InvalidRequestException",
         "'xyz' is not 64 hexadecimal digits");
     expect(w, "PUT", "/cacertificate/" NO_ID,
-        "{\"registrationConfig\":{\"roleArn\":\"arn:aws:iam::1:role/r-of-ca\"}}", 501,
-        "NotImplementedException", "registrationConfig");
+        "{\"registrationConfig\":{\"roleArn\":\"arn:aws:iam::1:role/r-of-ca\"}}", 400,
+        "InvalidRequestException", "templateBody is missing");
     expect(w, "PUT", "/cacertificate/" NO_ID, "{\"removeAutoRegistration\":\"yes\"}", 400,
         "InvalidRequestException", "'removeAutoRegistration' is a string");
 }

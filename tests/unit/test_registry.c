@@ -568,9 +568,15 @@ ca_is_stored_found_by_subject_changed_and_deleted(void **state)
     OK(f, registry_ca_by_subject(f->r, span_str("CN=C"), found, &count, &f->msg));
     assert_int_equal(count, 0);
 
-    OK(f, registry_ca_update(f->r, id, &active, NULL, &f->msg));
-    OK(f, registry_ca_update(f->r, id, NULL, &yes, &f->msg));
-    assert_int_equal(registry_ca_update(f->r, id, &revoked, NULL, &f->msg), BM_ERR_ARG);
+    OK(f,
+        registry_ca_update(f->r, id,
+            &(struct registry_ca_change){ .status = &active, .auto_registration = NULL }, &f->msg));
+    OK(f, registry_ca_update(f->r, id,
+              &(struct registry_ca_change){ .status = NULL, .auto_registration = &yes }, &f->msg));
+    assert_int_equal(
+        registry_ca_update(f->r, id,
+            &(struct registry_ca_change){ .status = &revoked, .auto_registration = NULL }, &f->msg),
+        BM_ERR_ARG);
     OK(f, registry_ca_get(f->r, id, &ca, &f->msg));
     assert_int_equal(ca.status, CERT_ACTIVE);
     assert_true(ca.auto_registration);
@@ -581,11 +587,17 @@ ca_is_stored_found_by_subject_changed_and_deleted(void **state)
     registry_ca_fini(&ca);
 
     assert_int_equal(registry_ca_delete(f->r, id, &f->msg), BM_ERR_CONFLICT);
-    OK(f, registry_ca_update(f->r, id, &inactive, NULL, &f->msg));
+    OK(f, registry_ca_update(f->r, id,
+              &(struct registry_ca_change){ .status = &inactive, .auto_registration = NULL },
+              &f->msg));
     OK(f, registry_ca_delete(f->r, id, &f->msg));
     assert_int_equal(registry_ca_get(f->r, id, &ca, &f->msg), BM_ERR_NOT_FOUND);
     assert_int_equal(registry_ca_delete(f->r, id, &f->msg), BM_ERR_NOT_FOUND);
-    assert_int_equal(registry_ca_update(f->r, id, &inactive, NULL, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(
+        registry_ca_update(f->r, id,
+            &(struct registry_ca_change){ .status = &inactive, .auto_registration = NULL },
+            &f->msg),
+        BM_ERR_NOT_FOUND);
 }
 
 static void
