@@ -31,6 +31,9 @@ struct api_account {
     void *arg;                    /* of the calls below */
 };
 
+typedef void (*api_retained_fn)(void *arg, const char *topic, struct span payload, int qos);
+typedef void (*api_done_fn)(void *arg, enum bm_err err);
+
 struct api_key {
     const char *access_key;
     const char *secret_key;
@@ -50,6 +53,12 @@ struct api_options {
     size_t key_count;
     /* iot-data Publish: hand the message to the broker and the rules. BM_ERR_IO: broker down. */
     enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos, bool retain);
+    /*
+     * The retained messages of these topics, which the broker has: `each` for every one that there
+     * is, then `done` once, from the loop and never from within. BM_ERR_IO: broker down.
+     */
+    enum bm_err (*retained)(void *arg, const char *const *topics, size_t count,
+        api_retained_fn each, api_done_fn done, void *call);
     /*
      * Commit the account's open group, which may hold the changes of others who must hear when it
      * fails. NULL: registry_commit.

@@ -45,14 +45,14 @@ is_utf8(struct span text)
     return valid;
 }
 
-static bool
-check_topic(struct call *c, struct span topic)
+bool
+call_check_topic(struct call *c, struct span topic, bool publish)
 {
     size_t slashes = 0;
 
     for (size_t i = 0; i < topic.len; i++)
         slashes += topic.ptr[i] == '/';
-    if (topic.len > 0 && topic.ptr[0] == '$') {
+    if (publish && topic.len > 0 && topic.ptr[0] == '$') {
         call_refuse(c, FORBIDDEN,
             "Topics that begin with '$' are the service's own; '%.200s' "
             "cannot be published to over HTTPS.",
@@ -105,7 +105,7 @@ api_publish(struct call *c)
     size_t qos = 0;
     bool retain = false;
 
-    if (!check_topic(c, topic) || !call_query_count(c, "qos", 0, 1, &qos) ||
+    if (!call_check_topic(c, topic, true) || !call_query_count(c, "qos", 0, 1, &qos) ||
         !call_query_bool(c, "retain", &retain) || !check_mqtt5(c))
         return;
     if (payload.len > PAYLOAD_MAX) {

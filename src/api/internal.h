@@ -97,6 +97,8 @@ struct call {
     unsigned commit_status; /* the answer when the group is committed */
     json_t *commit_value;   /* NULL: nothing */
     struct call *commit_next;
+    void *waiting_for; /* of a handler that answers later, freed with the call by `forget` */
+    void (*forget)(void *waiting_for);
     struct call *next;
     struct call *prev;
 };
@@ -360,6 +362,9 @@ void api_disable_topic_rule(struct call *c);
 
 void api_describe_endpoint(struct call *c); /* endpoint.c */
 void api_publish(struct call *c);
+bool call_check_topic(struct call *c, struct span topic, bool publish);
+void api_get_retained_message(struct call *c); /* retained.c */
+void api_list_retained_messages(struct call *c);
 
 void api_create_function(struct call *c); /* function.c */
 void api_get_function(struct call *c);

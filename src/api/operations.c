@@ -96,6 +96,8 @@ static const struct {
     { SERVICE_IOT, "DisableTopicRule", api_disable_topic_rule },
     { SERVICE_IOT, "DescribeEndpoint", api_describe_endpoint },
     { SERVICE_DATA, "Publish", api_publish },
+    { SERVICE_DATA, "GetRetainedMessage", api_get_retained_message },
+    { SERVICE_DATA, "ListRetainedMessages", api_list_retained_messages },
     { SERVICE_LAMBDA, "CreateFunction", api_create_function },
     { SERVICE_LAMBDA, "GetFunction", api_get_function },
     { SERVICE_LAMBDA, "GetFunctionConfiguration", api_get_function_configuration },

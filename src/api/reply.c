@@ -366,5 +366,7 @@ call_end(struct call *c)
         buf_fini(&c->params[i]);
     json_decref(c->body);
     json_decref(c->commit_value);
+    if (c->forget != NULL)
+        c->forget(c->waiting_for);
     free(c);
 }

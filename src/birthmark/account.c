@@ -7,6 +7,7 @@
  */
 #include "birthmark/account.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -24,6 +25,18 @@ account_record(struct account *a, const struct timeline_record *rec)
 }
 
 /* ---- messages ---- */
+
+void
+account_retained_changed(struct account *a, struct span topic, bool empty)
+{
+    struct bm_msg msg;
+    enum bm_err err = empty ? registry_retained_forget(a->registry, topic, &msg)
+                            : registry_retained_set(a->registry, topic, clock_wall_ms(), &msg);
+
+    if (err != BM_OK)
+        log_error("ListRetainedMessages lacks a topic: %s", msg.text);
+    a->o.commit(a->o.arg, false);
+}
 
 void
 account_ingress(struct account *a, const struct rules_message *m)
@@ -57,6 +70,8 @@ account_publish(struct account *a, struct span topic, struct span payload, int q
 
     if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
         return BM_ERR_IO;
+    if (retain)
+        account_retained_changed(a, topic, payload.len == 0);
     account_ingress(a, &m);
     return BM_OK;
 }

@@ -68,4 +68,7 @@ void account_event(struct account *a, const struct rules_message *m);
 enum bm_err account_publish(
     struct account *a, struct span topic, struct span payload, int qos, bool retain);
 
+/* The topic's retained message was set or, `empty`, removed. */
+void account_retained_changed(struct account *a, struct span topic, bool empty);
+
 #endif

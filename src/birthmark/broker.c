@@ -10,7 +10,27 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum { RETRY_MS = 100, MISC_MS = 1000, KEEP_ALIVE_S = 30 };
+enum {
+    RETRY_MS = 100,
+    MISC_MS = 1000,
+    KEEP_ALIVE_S = 30,
+    FETCH_BATCH = 50, /* of QoS 1: fewer than the broker keeps in flight */
+    FETCH_WAIT_MS = 10000,
+};
+
+/* One question for retained messages; the first of the list is under way. */
+struct fetch {
+    struct fetch *next;
+    char **topics;
+    size_t count;
+    size_t asked; /* of the batch under way: from here */
+    size_t batch;
+    int packet_id; /* of its SUBSCRIBE, then of its UNSUBSCRIBE */
+    bool *seen;
+    broker_retained_fn each;
+    broker_done_fn done;
+    void *arg;
+};
 
 struct broker {
     struct broker_options options;
@@ -19,9 +39,12 @@ struct broker {
     uint32_t watched; /* events of `watch` */
     struct loop_timer *timer;
     bool up; /* CONNACK received */
+    struct fetch *fetches;
+    struct loop_timer *fetch_timer;
 };
 
 static void on_timer(void *arg);
+static void fetch_fail_all(struct broker *b);
 
 static void
 arm(struct broker *b, int64_t delay_ms)
@@ -40,6 +63,7 @@ gone(struct broker *b)
     b->watch = NULL;
     (void)mosquitto_disconnect(b->mosq);
     arm(b, RETRY_MS);
+    fetch_fail_all(b);
 }
 
 /* libmosquitto writes when asked; watch for room only while it has something left. */
@@ -125,6 +149,146 @@ on_publish(struct mosquitto *mosq, void *arg, int packet_id)
     b->options.acknowledged(b->options.arg, packet_id);
 }
 
+/* ---- retained messages ---- */
+
+static void
+fetch_free(struct fetch *f)
+{
+    for (size_t i = 0; f->topics != NULL && i < f->count; i++)
+        free(f->topics[i]);
+    free(f->topics);
+    free(f->seen);
+    free(f);
+}
+
+static void fetch_next(struct broker *b);
+
+static void
+fetch_end(struct broker *b, enum bm_err err)
+{
+    struct fetch *f = b->fetches;
+
+    b->fetches = f->next;
+    loop_cancel(b->options.loop, b->fetch_timer);
+    b->fetch_timer = NULL;
+    f->done(f->arg, err);
+    fetch_free(f);
+}
+
+static void
+fetch_fail_all(struct broker *b)
+{
+    while (b->fetches != NULL)
+        fetch_end(b, BM_ERR_IO);
+}
+
+static void
+on_fetch_timer(void *arg)
+{
+    struct broker *b = arg;
+
+    b->fetch_timer = NULL;
+    log_error("the broker does not answer a question for retained messages");
+    fetch_end(b, BM_ERR_IO);
+    fetch_next(b);
+}
+
+/* Ask for the next batch of the first in the list. */
+static void
+fetch_next(struct broker *b)
+{
+    struct fetch *f = b->fetches;
+
+    if (f == NULL)
+        return;
+    f->batch = f->count - f->asked < FETCH_BATCH ? f->count - f->asked : FETCH_BATCH;
+    loop_cancel(b->options.loop, b->fetch_timer);
+    b->fetch_timer = loop_after(b->options.loop,
+        mosquitto_subscribe_multiple(b->mosq, &f->packet_id, (int)f->batch, &f->topics[f->asked], 1,
+            0, NULL) == MOSQ_ERR_SUCCESS
+            ? FETCH_WAIT_MS
+            : 0, /* in vain: `done` is called from the loop */
+        on_fetch_timer, b);
+    want_write(b);
+}
+
+static void
+on_subscribe(struct mosquitto *mosq, void *arg, int packet_id, int count, const int *granted)
+{
+    struct broker *b = arg;
+    struct fetch *f = b->fetches;
+
+    (void)count;
+    (void)granted;
+    if (f == NULL || f->packet_id != packet_id)
+        return;
+    if (mosquitto_unsubscribe_multiple(
+            mosq, &f->packet_id, (int)f->batch, &f->topics[f->asked], NULL) != MOSQ_ERR_SUCCESS)
+        log_error("cannot end a question for retained messages"); /* the timer does */
+}
+
+static void
+on_unsubscribe(struct mosquitto *mosq, void *arg, int packet_id)
+{
+    struct broker *b = arg;
+    struct fetch *f = b->fetches;
+
+    (void)mosq;
+    if (f == NULL || f->packet_id != packet_id)
+        return;
+    f->asked += f->batch;
+    if (f->asked == f->count)
+        fetch_end(b, BM_OK);
+    fetch_next(b);
+}
+
+static void
+on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *m)
+{
+    struct broker *b = arg;
+    struct fetch *f = b->fetches;
+
+    (void)mosq;
+    if (f == NULL || !m->retain) /* published while we ask: no answer to us */
+        return;
+    for (size_t i = f->asked; i < f->asked + f->batch; i++) {
+        if (strcmp(f->topics[i], m->topic) != 0 || f->seen[i])
+            continue;
+        f->seen[i] = true;
+        f->each(f->arg, m->topic, span_of(m->payload, (size_t)m->payloadlen), m->qos);
+    }
+}
+
+enum bm_err
+broker_retained(struct broker *b, const char *const *topics, size_t count, broker_retained_fn each,
+    broker_done_fn done, void *arg)
+{
+    struct fetch *f = b->up && count > 0 ? calloc(1, sizeof *f) : NULL;
+    struct fetch **end = &b->fetches;
+    bool whole;
+
+    if (f == NULL)
+        return BM_ERR_IO;
+    *f = (struct fetch){ .count = count, .each = each, .done = done, .arg = arg };
+    f->topics = calloc(count, sizeof *f->topics);
+    f->seen = calloc(count, sizeof *f->seen);
+    whole = f->topics != NULL && f->seen != NULL;
+    for (size_t i = 0; whole && i < count; i++) {
+        f->topics[i] = strdup(topics[i]);
+        whole = f->topics[i] != NULL;
+    }
+    if (!whole) {
+        fetch_free(f);
+        return BM_ERR_MEM;
+    }
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = f;
+    if (b->fetches == f)
+        fetch_next(b);
+    return BM_OK;
+}
+
 enum bm_err
 broker_open(const struct broker_options *options, struct broker **out, struct bm_msg *msg)
 {
@@ -142,6 +306,9 @@ broker_open(const struct broker_options *options, struct broker **out, struct bm
     }
     mosquitto_connect_callback_set(b->mosq, on_connect);
     mosquitto_publish_callback_set(b->mosq, on_publish);
+    mosquitto_subscribe_callback_set(b->mosq, on_subscribe);
+    mosquitto_unsubscribe_callback_set(b->mosq, on_unsubscribe);
+    mosquitto_message_callback_set(b->mosq, on_message);
     try_connect(b);
     *out = b;
     return BM_OK;
@@ -152,6 +319,13 @@ broker_close(struct broker *b)
 {
     if (b == NULL)
         return;
+    while (b->fetches != NULL) {
+        struct fetch *f = b->fetches;
+
+        b->fetches = f->next;
+        fetch_free(f);
+    }
+    loop_cancel(b->options.loop, b->fetch_timer);
     loop_cancel(b->options.loop, b->timer);
     loop_remove(b->options.loop, b->watch);
     (void)mosquitto_disconnect(b->mosq);

@@ -2,6 +2,10 @@
 /*
  * The control process's own connection to the broker: publish events, be told when they arrived.
  *
+ * Retained messages are asked for when somebody wants them: subscribe to their very topics, take
+ * what is marked as retained, unsubscribe. The broker writes them before it answers the
+ * UNSUBSCRIBE.
+ *
  * libmosquitto on base/loop. The connection comes back by itself; what was not acknowledged is the
  * caller's to publish again (the outbox keeps it).
  */
@@ -29,5 +33,15 @@ bool broker_up(const struct broker *b);
 /* BM_ERR_IO: the broker is down. *packet_id (may be NULL) names the publish in `acknowledged`. */
 enum bm_err broker_publish(
     struct broker *b, struct span topic, struct span payload, int qos, bool retain, int *packet_id);
+
+/*
+ * The retained messages of these topics (no wildcards, each 1..256 bytes; copied): `each` for every
+ * one that there is, then `done`, once, from the loop. BM_ERR_IO, of the call or given to `done`:
+ * the broker is down or does not answer. broker_close forgets who waits.
+ */
+typedef void (*broker_retained_fn)(void *arg, const char *topic, struct span payload, int qos);
+typedef void (*broker_done_fn)(void *arg, enum bm_err err);
+enum bm_err broker_retained(struct broker *b, const char *const *topics, size_t count,
+    broker_retained_fn each, broker_done_fn done, void *arg);
 
 #endif

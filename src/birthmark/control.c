@@ -327,6 +327,9 @@ serve(struct worker_link *l, struct span packet)
         in = message_of(m);
         account_event(a, &in);
         break;
+    case LINK_RETAINED:
+        account_retained_changed(a, m->u.retained.topic, m->u.retained.empty != 0);
+        break;
     case LINK_VERDICT:
     case LINK_DOCUMENTS:
     case LINK_FILTERS:
@@ -488,6 +491,15 @@ publish_for_api(void *arg, struct span topic, struct span payload, int qos, bool
     return account_publish(arg, topic, payload, qos, retain);
 }
 
+static enum bm_err
+retained_for_api(void *arg, const char *const *topics, size_t count, api_retained_fn each,
+    api_done_fn done, void *call)
+{
+    struct account *a = arg;
+
+    return broker_retained(a->broker, topics, count, each, done, call);
+}
+
 static void
 on_term(void *arg)
 {
@@ -552,6 +564,7 @@ open_services(struct control *c, struct bm_msg *msg)
         .keys = o->keys,
         .key_count = o->key_count,
         .publish = publish_for_api,
+        .retained = retained_for_api,
         .commit = commit_for_api,
         .commit_soon = commit_soon_for_api };
     enum bm_err err;

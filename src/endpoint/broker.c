@@ -66,6 +66,10 @@ write_connect(struct conn *c)
         err = properties.failed ? BM_ERR_MEM
                                 : mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
     }
+    if (err == BM_OK && m.has_will && m.will_retain) {
+        c->retained_will = strndup((const char *)m.will_topic.ptr, m.will_topic.len);
+        err = c->retained_will != NULL ? BM_OK : BM_ERR_MEM;
+    }
     buf_fini(&properties);
     buf_fini(&c->connect);
     return err;

@@ -185,8 +185,10 @@ release(struct conn *c)
         free(p);
     }
     free(c->client_id);
+    free(c->retained_will);
     free(c->subscriptions);
     c->client_id = NULL;
+    c->retained_will = NULL;
     c->subscriptions = NULL;
     c->subscription_count = 0;
     c->policies = NULL;
@@ -291,6 +293,9 @@ conn_go(struct conn *c, enum conn_event event)
         c->w->handshakes--;
     }
     if (from == CONN_RELAY) {
+        if (c->left != LEFT_CLIENT) {
+            relay_will(c);
+        }
         presence_disconnected(c);
     }
     if (c->state == CONN_CLOSING) {

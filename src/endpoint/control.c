@@ -244,6 +244,7 @@ dispatch(struct worker *w, struct span packet)
     case LINK_RECORD:
     case LINK_INGRESS:
     case LINK_EVENT:
+    case LINK_RETAINED:
         break;
     }
     log_error("control sent message type %d, which only workers send", (int)w->rx.type);

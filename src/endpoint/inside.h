@@ -215,6 +215,7 @@ struct conn {
     enum left_by left;
     bool persistent; /* iot:ConnectAttributes */
     bool last_will;
+    char *retained_will;                    /* topic of a will that is to be retained; NULL: none */
     struct policy_certificate *certificate; /* made when a policy asks for it */
     struct policy_decider decider;          /* of the newest decision */
     uint16_t keep_alive_asked_s;
@@ -346,6 +347,8 @@ void hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32])
 void relay_packet(struct conn *c, const struct mqtt_packet *p);
 void relay_delivery(struct conn *c, const struct mqtt_packet *p);
 enum policy_verdict relay_decide(struct conn *c, enum policy_action action, struct span name);
+/* The broker publishes the will now; if it is retained, control hears of it. */
+void relay_will(struct conn *c);
 /* The newest decision for a fact: `explicit_deny policy=NAME statement=2 effect=Deny`. */
 enum { DECISION_FACT = 192 };
 void relay_decision(const struct conn *c, enum policy_verdict v, char *out, size_t cap);

@@ -131,6 +131,10 @@ fields_read(struct rd *r, struct link_msg *m)
     case LINK_CHANGED:
         id_read(r, m->u.changed.cert_id);
         return;
+    case LINK_RETAINED:
+        m->u.retained.topic = bytes_read(r);
+        m->u.retained.empty = bool_read(r);
+        return;
     }
     r->failed = true; /* a type we do not have */
 }
@@ -236,6 +240,10 @@ put_fields(struct buf *out, const struct link_msg *m)
         return;
     case LINK_CHANGED:
         buf_add(out, m->u.changed.cert_id, 32);
+        return;
+    case LINK_RETAINED:
+        put_bytes(out, m->u.retained.topic);
+        put_number(out, m->u.retained.empty, 1);
         return;
     }
 }

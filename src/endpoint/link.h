@@ -24,6 +24,7 @@ enum link_type {
     LINK_FILTERS,   /* control: the filters of all enabled rules; replaces what the worker had */
     LINK_CHANGED,   /* control: this certificate changed, look at the table again */
     LINK_EVENT,     /* worker: a lifecycle event, for the broker and the rules; as LINK_INGRESS */
+    LINK_RETAINED,  /* worker: the topic gets, or loses, its retained message */
 };
 
 enum {
@@ -81,6 +82,10 @@ struct link_msg {
         struct {
             uint8_t cert_id[32];
         } changed;
+        struct {
+            struct span topic;
+            uint8_t empty; /* 1: an empty payload, so there is none from here on */
+        } retained;
     } u;
 };
 

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOPIC_FACT = 120, PARTIALS_MAX = 16 };
+enum { TOPIC_FACT = 120, PARTIALS_MAX = 16, DISCONNECT_WITH_WILL = 4 };
 
 /* What the policies may ask of the leaf; read only when one asks, most never do. */
 static bool
@@ -216,6 +216,30 @@ send_to_rules(struct conn *c, const struct mqtt_publish *m)
     return false;
 }
 
+/* Control keeps a list of the topics that may have a retained message: the broker gives none. */
+static void
+tell_retained(struct conn *c, struct span topic, bool empty)
+{
+    struct worker *w = c->w;
+
+    w->tx.type = LINK_RETAINED;
+    w->tx.request = 0;
+    w->tx.account = c->account;
+    w->tx.u.retained.topic = topic;
+    w->tx.u.retained.empty = empty;
+    if (control_send(w) != BM_OK) {
+        log_warn("control is gone or its queue is full: ListRetainedMessages may lack a topic");
+    }
+}
+
+void
+relay_will(struct conn *c)
+{
+    if (c->retained_will != NULL) {
+        tell_retained(c, span_str(c->retained_will), false);
+    }
+}
+
 /* Rules see a message where it enters; once is enough, whatever number of filters match. */
 static void
 tell_rules(struct conn *c, const struct mqtt_publish *m)
@@ -262,6 +286,9 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    if (m.retain) {
+        tell_retained(c, m.topic, m.payload.len == 0);
+    }
     tell_rules(c, &m);
 }
 
@@ -559,6 +586,9 @@ static void
 client_disconnect(struct conn *c, const struct mqtt_packet *p)
 {
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    if (p->body.len > 0 && p->body.ptr[0] == DISCONNECT_WITH_WILL) {
+        relay_will(c);
+    }
     conn_record(c, CAUSE_DISCONNECTED, "by=client how=DISCONNECT");
     c->ended_by = CAUSE_DISCONNECTED;
     c->left = LEFT_CLIENT;

@@ -354,6 +354,20 @@ typedef void (*registry_tag_each_fn)(
 enum bm_err registry_tag_each(
     struct registry *r, registry_tag_each_fn fn, void *arg, struct bm_msg *msg);
 
+/*
+ * Topics that may have a retained message at the broker, which alone knows whether they do and what
+ * it is, and when it was published last. A topic is at most 256 bytes of UTF-8.
+ */
+enum { REGISTRY_TOPIC_MAX = 256 };
+enum bm_err registry_retained_set(
+    struct registry *r, struct span topic, int64_t modified_ms, struct bm_msg *msg);
+enum bm_err registry_retained_forget(struct registry *r, struct span topic, struct bm_msg *msg);
+/* BM_ERR_NOT_FOUND, without a message. */
+enum bm_err registry_retained_time(
+    struct registry *r, const char *topic, int64_t *modified_ms, struct bm_msg *msg);
+enum bm_err registry_retained_list(struct registry *r, struct registry_page *page,
+    registry_name_fn fn, void *arg, struct bm_msg *msg);
+
 /* ---- an account's settings (logging, event configurations): JSON text by a key of ours ---- */
 enum bm_err registry_setting_get(/* appends; BM_ERR_NOT_FOUND */
     struct registry *r, const char *key, struct buf *out, struct bm_msg *msg);

@@ -15,7 +15,7 @@
  */
 #include "registry/store.h"
 
-enum { SCHEMA_VERSION = 2 };
+enum { SCHEMA_VERSION = 3 };
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -121,7 +121,13 @@ static const char schema_2[] =
     " PRIMARY KEY(resource, key)) WITHOUT ROWID;"
     "PRAGMA user_version = 2;";
 
-static const char *const steps[SCHEMA_VERSION] = { schema, schema_2 };
+/* Version 3: which topics may have a retained message, and since when. */
+static const char schema_3[] =
+    "CREATE TABLE retained(row INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL UNIQUE,"
+    " modified INTEGER NOT NULL);"
+    "PRAGMA user_version = 3;";
+
+static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3 };
 
 static const char sql_version[] = "PRAGMA user_version";
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { KINDS = LINK_EVENT };
+enum { KINDS = LINK_RETAINED };
 
 /* One message of each type with every field set. */
 static void
@@ -18,6 +18,7 @@ fill(struct link_msg *m, enum link_type type)
 {
     memset(m, 0, sizeof *m);
     m->type = type;
+    m->account = 3;
     m->request = 0x01020304;
     switch (type) {
     case LINK_ADMIT:
@@ -64,6 +65,10 @@ fill(struct link_msg *m, enum link_type type)
     case LINK_CHANGED:
         memset(m->u.changed.cert_id, 0xef, 32);
         return;
+    case LINK_RETAINED:
+        m->u.retained.topic = span_str("a/b");
+        m->u.retained.empty = 1;
+        return;
     }
 }
 
@@ -81,6 +86,7 @@ what_is_built_parses_and_builds_the_same_bytes(void **state)
         assert_int_equal(link_build(&first, &m), BM_OK);
         assert_int_equal(link_parse(buf_span(&first), &m), BM_OK);
         assert_int_equal(m.type, type);
+        assert_int_equal(m.account, 3);
         assert_int_equal(m.request, 0x01020304);
         assert_int_equal(link_build(&second, &m), BM_OK);
         assert_true(span_eq(buf_span(&first), buf_span(&second)));

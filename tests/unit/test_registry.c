@@ -1053,6 +1053,7 @@ a_registry_of_version_1_is_brought_up_to_date(void **state)
                          "DROP TABLE group_members; DROP TABLE thing_groups;"
                          "DROP TABLE thing_principals; DROP TABLE thing_attributes;"
                          "DROP TABLE things; DROP TABLE thing_types; DROP TABLE tags;"
+                         "DROP TABLE retained;"
                          "ALTER TABLE policies DROP COLUMN last_version;"
                          "PRAGMA user_version = 1",
                          NULL, NULL, NULL),
@@ -1065,6 +1066,36 @@ a_registry_of_version_1_is_brought_up_to_date(void **state)
     assert_true(span_eq(buf_span(&p.document), span_str("{old}")));
     registry_policy_fini(&p);
     registry_close(r);
+}
+
+static void
+count_name(void *arg, const char *name)
+{
+    (void)name;
+    ++*(size_t *)arg;
+}
+
+static void
+topics_of_retained_messages_have_the_time_of_the_last_one(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_page page = { .marker = "", .limit = 2 };
+    size_t count = 0;
+    int64_t time_ms = 0;
+
+    OK(f, registry_retained_set(f->r, span_str("a"), 1, &f->msg));
+    OK(f, registry_retained_set(f->r, span_str("b"), 2, &f->msg));
+    OK(f, registry_retained_set(f->r, span_str("c"), 3, &f->msg));
+    OK(f, registry_retained_set(f->r, span_str("a"), 4, &f->msg));
+    OK(f, registry_retained_time(f->r, "a", &time_ms, &f->msg));
+    assert_int_equal(time_ms, 4);
+    OK(f, registry_retained_list(f->r, &page, count_name, &count, &f->msg));
+    assert_int_equal(count, 2);
+    assert_string_not_equal(page.next_marker, "");
+    OK(f, registry_retained_forget(f->r, span_str("a"), &f->msg));
+    OK(f, registry_retained_forget(f->r, span_str("a"), &f->msg));
+    assert_int_equal(registry_retained_time(f->r, "a", &time_ms, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_retained_set(f->r, span_str(""), 1, &f->msg), BM_ERR_ARG);
 }
 
 static void
@@ -1664,6 +1695,7 @@ main(void)
         TEST(things_are_made_once_found_by_attribute_and_changed_at_their_version),
         TEST(policies_of_groups_count_for_certificates_of_the_things_in_and_below_them),
         TEST(a_registry_of_version_1_is_brought_up_to_date),
+        TEST(topics_of_retained_messages_have_the_time_of_the_last_one),
         TEST(policy_set_stands_for_its_documents_for_ever),
         TEST(rule_is_created_replaced_listed_and_deleted),
         TEST(function_is_created_replaced_listed_and_deleted),
