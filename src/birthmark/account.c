@@ -191,9 +191,10 @@ on_rules_changed(void *arg)
 enum bm_err
 account_open_store(struct account *a, const struct account_options *options, struct bm_msg *msg)
 {
-    struct registry_options ro = {
-        .dir = options->place.dir, .changed = on_cert_changed, .changed_arg = a
-    };
+    struct registry_options ro = { .dir = options->place.dir,
+        .timeline_max = options->timeline_max,
+        .changed = on_cert_changed,
+        .changed_arg = a };
     enum bm_err err = table_resume(ro.dir, &a->table, msg);
 
     a->o = *options;

@@ -19,7 +19,8 @@ enum { OUTBOX_IN_FLIGHT = 64 };
 struct account_options {
     struct loop *loop;
     struct account_place place;
-    uint8_t index; /* what workers call it */
+    uint8_t index;       /* what workers call it */
+    size_t timeline_max; /* records that are kept; 0: all */
     const char *runtime_dir;
     const char *region;
     const char *access_key; /* what its functions get */

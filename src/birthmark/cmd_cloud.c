@@ -46,6 +46,8 @@ static const char usage[] =
     "                     (default: made by the local root CA)\n"
     "  --workers N        TLS worker processes (default: one per core)\n"
     "  --region REGION    region in ARNs (default us-east-1)\n"
+    "  --timeline N       records of the timeline that are kept, the newest (default 1000000; 0: "
+    "all)\n"
     "  --broker PROGRAM   mosquitto to run behind the endpoint (default /usr/sbin/mosquitto)\n"
     "  --new-credentials  make new credentials in DIR/credentials, print them, exit; needed "
     "before\n"
@@ -89,6 +91,17 @@ parse_address(const char *text, struct address *out)
         return false;
     out->port = (uint16_t)port;
     return inet_pton(AF_INET, out->host, ip) == 1 || inet_pton(AF_INET6, out->host, ip) == 1;
+}
+
+static bool
+parse_count(const char *text, size_t *out)
+{
+    char *end = NULL;
+    unsigned long n = strtoul(text, &end, 10);
+
+    *out = n;
+    return strspn(text, "0123456789") == strlen(text) && end != text &&
+           (n == 0 || (n >= 1000 && n <= 1000000000));
 }
 
 static bool
@@ -171,6 +184,7 @@ struct cloud_args {
     size_t name_count;
     unsigned workers;
     const char *region;
+    size_t timeline_max;
     const char *broker;
     const char *cert; /* NULL, both: the local authority's */
     const char *key;
@@ -233,6 +247,11 @@ parse_option(int opt, struct cloud_args *a)
     case 'r':
         a->region = optarg;
         return -1;
+    case 't':
+        return parse_count(optarg, &a->timeline_max)
+                   ? -1
+                   : cmd_misuse(
+                         "cloud", "--timeline wants 0 or 1000 to 1000000000, not '%s'", optarg);
     case 'b':
         a->broker = optarg;
         return -1;
@@ -275,11 +294,12 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "api", required_argument, NULL, 'a' }, { "mqtt", required_argument, NULL, 'm' },
         { "metrics", required_argument, NULL, 'p' }, { "name", required_argument, NULL, 'n' },
         { "workers", required_argument, NULL, 'w' }, { "region", required_argument, NULL, 'r' },
-        { "broker", required_argument, NULL, 'b' }, { "cert", required_argument, NULL, 'C' },
-        { "key", required_argument, NULL, 'K' }, { "new-credentials", no_argument, NULL, 'c' },
-        { "account", required_argument, NULL, 'A' }, { "coverage", no_argument, NULL, 'o' },
-        { "log", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+        { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
+        { "cert", required_argument, NULL, 'C' }, { "key", required_argument, NULL, 'K' },
+        { "new-credentials", no_argument, NULL, 'c' }, { "account", required_argument, NULL, 'A' },
+        { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+        { NULL, 0, NULL, 0 } };
     int opt;
     int rc;
 
@@ -358,6 +378,7 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
                                     .metrics_host =
                                         a->metrics.host[0] != '\0' ? a->metrics.host : NULL,
                                     .metrics_port = a->metrics.port,
+                                    .timeline_max = a->timeline_max,
                                     .region = a->region,
                                     .name_count = a->name_count },
         .mqtt_host = a->mqtt.host,
@@ -422,7 +443,8 @@ cmd_cloud(int argc, char **argv)
         .mqtt = { "127.0.0.1", 8883 },
         .names = { "localhost", "127.0.0.1", "::1" },
         .name_count = 3,
-        .region = "us-east-1" };
+        .region = "us-east-1",
+        .timeline_max = 1000000 };
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int rc;
 

@@ -531,6 +531,7 @@ open_stores(struct control *c, struct bm_msg *msg)
         const struct account_options ao = { .loop = c->loop,
             .place = o->accounts[i],
             .index = (uint8_t)i,
+            .timeline_max = o->timeline_max,
             .runtime_dir = o->runtime_dir,
             .region = o->region,
             .access_key = key->access_key,

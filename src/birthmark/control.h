@@ -24,6 +24,7 @@ struct control_options {
     uint16_t metrics_port;    /* 0: any */
     const struct metrics *metrics;
     size_t metrics_count;
+    size_t timeline_max; /* of each account; 0: all */
     const char *region;
     struct account_place accounts[ACCOUNTS_MAX]; /* the first one's dir is not always `dir` */
     const char *endpoints[ACCOUNTS_MAX];         /* their MQTT endpoints' host names */

@@ -37,8 +37,9 @@ typedef void (*registry_changed_fn)(void *arg, const uint8_t cert_id[REGISTRY_ID
 struct registry_options {
     const char *dir;
     struct table *table;
-    bool read_only; /* all that is read is of one moment */
-    bool bulk;      /* much is going to be written: more memory for it */
+    bool read_only;      /* all that is read is of one moment */
+    bool bulk;           /* much is going to be written: more memory for it */
+    size_t timeline_max; /* about so many records are kept, the newest; 0: all */
     registry_changed_fn changed;
     void *changed_arg;
 };

@@ -561,6 +561,7 @@ registry_open(const struct registry_options *options, struct registry **out, str
         return bm_fail(msg, BM_ERR_MEM, "registry: out of memory");
     *r = (struct registry){ .table = options->table,
         .read_only = options->read_only,
+        .timeline_max = options->timeline_max,
         .changed = options->changed,
         .changed_arg = options->changed_arg,
         .lock_fd = -1 };

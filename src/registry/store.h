@@ -40,8 +40,10 @@ struct registry {
     bool read_only;
     int lock_fd;
     bool in_group; /* a transaction is open */
-    bool lost;     /* SQLite threw the group away; commit must say so */
-    bool in_begin; /* between registry_begin and registry_end */
+    size_t timeline_max;
+    size_t recorded; /* timeline records since the last look at their number */
+    bool lost;       /* SQLite threw the group away; commit must say so */
+    bool in_begin;   /* between registry_begin and registry_end */
     size_t begin_touched;
     struct touched touched;
     size_t carried; /* of those, left over from groups before: their table entry could not follow */

@@ -9,12 +9,34 @@
 
 #include <stdio.h>
 
+enum { LOOK_EVERY = 256, DROP_MAX = 4 * LOOK_EVERY };
+
+/*
+ * Drop the oldest beyond timeline_max. A few at a time, so that no record waits long: more than
+ * came since the last look, so that a smaller limit is reached, too.
+ */
+static enum bm_err
+trim(struct registry *r, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "DELETE FROM timeline WHERE row <= (SELECT max(row) FROM timeline) - ?1"
+        " AND row < (SELECT min(row) FROM timeline) + ?2";
+
+    if (r->timeline_max == 0 || ++r->recorded < LOOK_EVERY)
+        return BM_OK;
+    r->recorded = 0;
+    return db_change(r, sql, ARGS(a_int((int64_t)r->timeline_max), a_int(DROP_MAX)), NULL, msg);
+}
+
 enum bm_err
 registry_record(struct registry *r, const struct timeline_record *rec, struct bm_msg *msg)
 {
     static const char sql[] = "INSERT INTO timeline(time, cause, cert, client, peer, status, facts)"
                               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    enum bm_err err = trim(r, msg);
 
+    if (err != BM_OK)
+        return err;
     return db_change(r, sql,
         ARGS(a_int(rec->time_ms), a_text(cause_info(rec->cause)->id),
             a_id(rec->has_cert ? rec->cert_id : NULL), a_text(rec->client_id), a_text(rec->peer),

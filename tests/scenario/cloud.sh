@@ -9,6 +9,7 @@ check_output "version" '^birthmark [0-9]' "$bin/birthmark" --version
 check_fails 2 "an unknown command is misuse" "$bin/birthmark" clod
 check_fails 2 "an unknown option is misuse" "$bin/birthmark" cloud --nonsense
 check_fails 2 "a host name without port is misuse" "$bin/birthmark" cloud --dir "$work/x" --mqtt localhost
+check_fails 2 "a timeline of seven records is misuse" "$bin/birthmark" cloud --dir "$work/x" --timeline 7
 check_fails 1 "beyond loopback it does not start with test/test" \
     "$bin/birthmark" cloud --dir "$work/x" --api 0.0.0.0:0 --mqtt 127.0.0.1:0
 check_output "and says how to make credentials" 'new-credentials' \

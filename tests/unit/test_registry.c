@@ -1098,6 +1098,43 @@ topics_of_retained_messages_have_the_time_of_the_last_one(void **state)
     assert_int_equal(registry_retained_set(f->r, span_str(""), 1, &f->msg), BM_ERR_ARG);
 }
 
+struct recorded {
+    size_t count;
+    char text[TIMELINE_FACTS_MAX + 1];
+};
+
+static void
+count_record(void *arg, const struct timeline_record *rec)
+{
+    struct recorded *n = arg;
+
+    n->count++;
+    (void)snprintf(n->text, sizeof n->text, "%s", rec->facts);
+}
+
+static void
+timeline_keeps_the_newest_records(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_options o = { .dir = f->dir, .timeline_max = 1000 };
+    struct timeline_record rec;
+    struct recorded n = { 0 };
+
+    registry_close(f->r);
+    f->r = NULL;
+    OK(f, registry_open(&o, &f->r, &f->msg));
+    for (int i = 0; i < 3000; i++) {
+        timeline_fill(&rec, CAUSE_ADMITTED, NULL, "c", NULL, NULL, "n=%d", i);
+        OK(f, registry_record(f->r, &rec, &f->msg));
+    }
+    OK(f, registry_timeline_recent(f->r, 10000, count_record, &n, &f->msg));
+    assert_in_range(n.count, 1000, 1256);
+    assert_string_equal(n.text, "n=2999");
+    n.count = 0;
+    OK(f, registry_timeline_client(f->r, "c", 10000, count_record, &n, &f->msg));
+    assert_in_range(n.count, 1000, 1256);
+}
+
 static void
 policy_set_stands_for_its_documents_for_ever(void **state)
 {
@@ -1695,6 +1732,7 @@ main(void)
         TEST(things_are_made_once_found_by_attribute_and_changed_at_their_version),
         TEST(policies_of_groups_count_for_certificates_of_the_things_in_and_below_them),
         TEST(a_registry_of_version_1_is_brought_up_to_date),
+        TEST(timeline_keeps_the_newest_records),
         TEST(topics_of_retained_messages_have_the_time_of_the_last_one),
         TEST(policy_set_stands_for_its_documents_for_ever),
         TEST(rule_is_created_replaced_listed_and_deleted),
