@@ -209,9 +209,5 @@ cmd_openssl(const struct tool *t, char **words, size_t count)
         return setup((int)count - 1, &words[1]);
     if (count > 1 && strcmp(words[1], "check") == 0)
         return check(t, (int)count - 1, &words[1]);
-    if (count > 1 && strcmp(words[1], "--help") == 0) {
-        openssl_usage(stdout);
-        return CODE_OK;
-    }
     return misuse("say setup or check");
 }

@@ -107,6 +107,28 @@ tool_is_command(const char *word)
     return find(word) != NULL;
 }
 
+/* NULL: all of them. */
+static void
+print_commands(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        const struct command *c = &commands[i];
+
+        if (name == NULL || strcmp(c->name, name) == 0)
+            printf("  %s%s%s\n      %s\n", c->name, c->options[0] != '\0' ? " " : "", c->options,
+                c->help);
+    }
+    printf("\nN is decimal; HEX, OFFSET, DATA, SIZE and keys are hexadecimal without 0x; options "
+           "stand in this order.\n");
+}
+
+void
+tool_command_usage(const char *name)
+{
+    printf("usage: a71chConfig [--json] [--dry-run] [--yes] [ADDRESS] COMMAND ...\n\n");
+    print_commands(name);
+}
+
 void
 tool_usage(const struct tool *t)
 {
@@ -116,12 +138,7 @@ tool_usage(const struct tool *t)
         printf("ADDRESS: HOST:PORT, unix:PATH, i2c:DEVICE or sim:FOLDER; without it A71CH_ADDRESS "
                "or 127.0.0.1:8050\n");
     printf("\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        printf("  %s%s%s\n      %s\n", commands[i].name, commands[i].options[0] != '\0' ? " " : "",
-            commands[i].options, commands[i].help);
-    }
-    printf("\nN is decimal; HEX, OFFSET, DATA, SIZE and keys are hexadecimal without 0x; options "
-           "stand in this order.\n");
+    print_commands(NULL);
 }
 
 enum code

@@ -120,6 +120,14 @@ finish(struct tool *t, enum code code)
     return code == CODE_OK ? CODE_FAILED : (int)code;
 }
 
+/* `gen --help`, `set pair --help`: ours, and like --help it asks for no chip. */
+static bool
+asks_for_help(char *const *words, size_t count)
+{
+    return (count == 2 || count == 3) && tool_is_command(words[0]) &&
+           strcmp(words[count - 1], "--help") == 0;
+}
+
 /*
  * The address is the first word, as the vendor has it. It always has a colon and a command never
  * has, so that a first word that is a command leaves the address to the environment.
@@ -143,6 +151,13 @@ start(struct tool *t, char **words, size_t count)
     command = count > 0 ? words[0] : "";
     if (strcmp(command, "help") == 0 && t->address == NULL) {
         tool_usage(t);
+        return CODE_OK;
+    }
+    if (asks_for_help(words, count)) {
+        if (strcmp(command, "openssl") == 0)
+            openssl_usage(stdout);
+        else
+            tool_command_usage(command);
         return CODE_OK;
     }
     if (strcmp(command, "openssl") == 0)

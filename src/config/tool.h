@@ -81,6 +81,7 @@ a71ch_result tool_open(struct tool *t); /* to t->address; t->chip is set whateve
 enum code tool_run(struct tool *t, char *const *words, size_t count); /* also the failure line */
 bool tool_is_command(const char *word);
 void tool_usage(const struct tool *t);
+void tool_command_usage(const char *name); /* that command's forms */
 enum code tool_need_chip(struct tool *t); /* CODE_FAILED: not connected */
 /* Run the sub-command that the next word names; the usual refusals otherwise. `subs` ends with a
  * NULL name. */

@@ -17,6 +17,17 @@ completes()
     PATH="$bin:$PATH" bash -c '. "$1"; COMP_LINE=$2 COMP_POINT=${#2}; _a71chConfig; printf "%s\n" "${COMPREPLY[@]}"' bash "$completion" "$1" | sort -u
 }
 
+# each command's own help, which needs no chip
+while read -r command; do
+    "$bin/a71chConfig" 127.0.0.1:1 "$command" --help >one 2>&1 || echo "$command: $?"
+    grep -q "^usage: a71chConfig" one || echo "$command: no usage"
+    grep -qE "^  $command\b|a71chConfig $command\b" one || echo "$command: not its form"
+    test "$(wc -l <one)" -lt 24 || echo "$command: all of the help"
+done <commands >missing
+check "--help behind a command tells of that command" test ! -s missing
+check_output "and behind a sub-command" '^  set pair -x N' "$bin/a71chConfig" set pair --help
+check_output "of openssl, too" '--psk-pair N' "$bin/a71chConfig" openssl setup --help
+
 check "completion is installed and is bash" bash -n "$completion"
 completes "a71chConfig 127.0.0.1:8050 " | grep -v '^--' >offered
 check "behind the address every command is offered" diff commands offered
