@@ -79,8 +79,20 @@ sync_folder_of(const char *path)
     return rc == 0 ? BM_OK : BM_ERR_IO;
 }
 
-enum bm_err
-file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg)
+/* Put the temporary file in its place: over what is there, or only when nothing is. */
+static bool
+put_in_place(const char *tmp, const char *path, bool replace)
+{
+    if (replace)
+        return rename(tmp, path) == 0;
+    if (link(tmp, path) != 0)
+        return false;
+    (void)unlink(tmp);
+    return true;
+}
+
+static enum bm_err
+write_whole(const char *path, struct span data, mode_t mode, bool replace, struct bm_msg *msg)
 {
     char tmp[PATH_MAX];
     int fd;
@@ -95,14 +107,28 @@ file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_IO, "cannot create %s: %s", tmp, strerror(errno));
     ok = fd_write_all(fd, data) == BM_OK && fsync(fd) == 0;
     ok = close(fd) == 0 && ok;
-    ok = ok && rename(tmp, path) == 0 && sync_folder_of(path) == BM_OK;
+    ok = ok && put_in_place(tmp, path, replace) && sync_folder_of(path) == BM_OK;
     if (!ok) {
         int cause = errno;
 
         (void)unlink(tmp);
+        if (cause == EEXIST)
+            return bm_fail(msg, BM_ERR_EXISTS, "%s is there already, and is left as it is", path);
         return bm_fail(msg, BM_ERR_IO, "cannot write %s: %s", path, strerror(cause));
     }
     return BM_OK;
+}
+
+enum bm_err
+file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg)
+{
+    return write_whole(path, data, mode, true, msg);
+}
+
+enum bm_err
+file_create(const char *path, struct span data, mode_t mode, struct bm_msg *msg)
+{
+    return write_whole(path, data, mode, false, msg);
 }
 
 static enum bm_err

@@ -21,6 +21,12 @@ enum bm_err file_read(const char *path, size_t max, struct buf *out, struct bm_m
  */
 enum bm_err file_write(const char *path, struct span data, mode_t mode, struct bm_msg *msg);
 
+/*
+ * The same for a file that must not be there yet: BM_ERR_EXISTS, and it is untouched, when it is.
+ * For keys.
+ */
+enum bm_err file_create(const char *path, struct span data, mode_t mode, struct bm_msg *msg);
+
 /* Make a folder and its parents with `mode`, durably; an existing folder is fine. */
 enum bm_err dir_make(const char *path, mode_t mode, struct bm_msg *msg);
 

@@ -17,10 +17,13 @@ enum {
     EXIT_USAGE = 2,     /* the command line is wrong */
     EXIT_NOT_FOUND = 3, /* the thing asked for does not exist */
     EXIT_DENIED = 3,    /* policy test: the answer is no */
-    EXIT_BUSY = 4,      /* the state folder or the address is in use */
+    EXIT_BUSY = 4,      /* the state folder or the address is in use; what is there is in the way */
+    EXIT_REFUSED = 5,   /* ca, factory: not allowed, by a cloud, a CA, a passphrase */
+    EXIT_UNREACHABLE = 6, /* ca: the cloud, or a file, cannot be reached */
 };
 
 /* Each gets its own argv, argv[0] being the sub-command's name. */
+int cmd_ca(int argc, char **argv);
 int cmd_cloud(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_export(int argc, char **argv);

@@ -14,6 +14,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    { "ca", cmd_ca, "certificate authorities for devices, and their registration at the cloud" },
     { "cloud", cmd_cloud,
         "the local cloud: AWS IoT control plane and MQTT endpoint, in the foreground" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },

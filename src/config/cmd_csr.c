@@ -5,10 +5,11 @@
  * so that one line serves a whole batch.
  */
 #include "config/pem.h"
-#include "config/subject.h"
+
+#include "pki/csr.h"
+#include "pki/subject.h"
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,85 +51,45 @@ fill_in(struct tool *t, const char *text, struct buf *out)
     return CODE_OK;
 }
 
-/* Subject and public key: what is signed. */
-static X509_REQ *
-build(X509_NAME *subject, const uint8_t point[A71CH_POINT_LEN])
+struct chip_key {
+    struct tool *t;
+    unsigned index;
+    a71ch_result res; /* of the signature */
+};
+
+static enum bm_err
+sign(void *arg, const uint8_t hash[PKI_HASH_LEN], uint8_t out[PKI_SIGNATURE_MAX], size_t *out_len,
+    struct bm_msg *msg)
 {
-    X509_REQ *req = X509_REQ_new();
-    X509_ALGOR *algorithm = X509_ALGOR_new();
-    EVP_PKEY *pkey = pem_public_key(point);
-    bool ok =
-        req != NULL && algorithm != NULL && pkey != NULL &&
-        X509_REQ_set_version(req, X509_REQ_VERSION_1) == 1 &&
-        X509_REQ_set_subject_name(req, subject) == 1 && X509_REQ_set_pubkey(req, pkey) == 1 &&
-        X509_ALGOR_set0(algorithm, OBJ_nid2obj(NID_ecdsa_with_SHA256), V_ASN1_UNDEF, NULL) == 1 &&
-        X509_REQ_set1_signature_algo(req, algorithm) == 1;
+    struct chip_key *key = arg;
 
-    EVP_PKEY_free(pkey);
-    X509_ALGOR_free(algorithm);
-    if (ok)
-        return req;
-    X509_REQ_free(req);
-    return NULL;
-}
-
-static bool
-hash_request(X509_REQ *req, uint8_t out[A71CH_HASH_LEN])
-{
-    unsigned char *der = NULL;
-    int len = i2d_re_X509_REQ_tbs(req, &der);
-    bool ok = len > 0 && EVP_Digest(der, (size_t)len, out, NULL, EVP_sha256(), NULL) == 1;
-
-    OPENSSL_free(der);
-    return ok;
-}
-
-static bool
-put_signature(X509_REQ *req, struct span signature)
-{
-    ASN1_BIT_STRING *bits = ASN1_BIT_STRING_new();
-
-    if (bits == NULL || ASN1_STRING_set(bits, signature.ptr, (int)signature.len) != 1) {
-        ASN1_BIT_STRING_free(bits);
-        return false;
-    }
-    bits->flags = (bits->flags & ~7) | ASN1_STRING_FLAG_BITS_LEFT; /* no unused bits */
-    X509_REQ_set0_signature(req, bits);
-    return true;
-}
-
-/* Does the signature belong to the key in the request? A wrong one would be found much later. */
-static bool
-holds(X509_REQ *req)
-{
-    EVP_PKEY *pkey = X509_REQ_get0_pubkey(req);
-
-    return pkey != NULL && X509_REQ_verify(req, pkey) == 1;
+    (void)msg;
+    key->res = a71ch_pair_sign(key->t->chip, key->index, hash, out, out_len);
+    return key->res == A71CH_OK ? BM_OK : BM_ERR_STATUS;
 }
 
 static enum code
-sign_and_write(struct tool *t, unsigned index, X509_REQ *req, const char *path)
+sign_and_write(struct tool *t, unsigned index, X509_NAME *subject,
+    const uint8_t point[A71CH_POINT_LEN], const char *path)
 {
-    uint8_t hash[A71CH_HASH_LEN];
-    uint8_t signature[A71CH_SIGNATURE_MAX];
-    size_t len = 0;
-    a71ch_result res;
+    struct chip_key key = { t, index, A71CH_OK };
+    struct bm_msg msg = { "" };
+    X509_REQ *req;
+    enum bm_err err = pki_csr_make(subject, point, sign, &key, &req, &msg);
+    enum code code;
 
-    if (!hash_request(req, hash))
+    if (key.res != A71CH_OK)
+        return tool_done(t, key.res);
+    if (err == BM_ERR_MEM)
         return CODE_MEMORY;
-    res = a71ch_pair_sign(t->chip, index, hash, signature, &len);
-    if (res != A71CH_OK)
-        return tool_done(t, res);
-    if (!put_signature(req, span_of(signature, len)))
-        return CODE_MEMORY;
-    if (holds(req))
-        return pem_write_request(path, req);
-    fprintf(stderr,
-        "the chip's signature does not fit the public half of key pair %u: the two halves that "
-        "were set do not belong together; set the pair again\n",
-        index);
-    t->sw = HOST_WRONG_RESPONSE;
-    return CODE_FAILED;
+    if (err != BM_OK) {
+        fprintf(stderr, "key pair %u: %s\n", index, msg.text);
+        t->sw = HOST_WRONG_RESPONSE;
+        return CODE_FAILED;
+    }
+    code = pem_write_request(path, req);
+    X509_REQ_free(req);
+    return code;
 }
 
 static enum code
@@ -136,7 +97,6 @@ make(struct tool *t, unsigned index, const char *subject, const char *path)
 {
     uint8_t point[A71CH_POINT_LEN];
     X509_NAME *name = NULL;
-    X509_REQ *req = NULL;
     struct bm_msg msg = { "out of memory" };
     a71ch_result res;
     enum code code;
@@ -146,13 +106,7 @@ make(struct tool *t, unsigned index, const char *subject, const char *path)
         return CODE_ARG_VALUE;
     }
     res = a71ch_pair_get_public(t->chip, index, point);
-    if (res == A71CH_OK) {
-        req = build(name, point);
-        code = req != NULL ? sign_and_write(t, index, req, path) : CODE_MEMORY;
-    } else {
-        code = tool_done(t, res);
-    }
-    X509_REQ_free(req);
+    code = res == A71CH_OK ? sign_and_write(t, index, name, point, path) : tool_done(t, res);
     X509_NAME_free(name);
     ERR_clear_error();
     return code;

@@ -254,16 +254,6 @@ pem_write_public(const char *path, const uint8_t point[A71CH_POINT_LEN])
     return write_pem(path, "PUBLIC KEY", public_der(der, point), 0644);
 }
 
-EVP_PKEY *
-pem_public_key(const uint8_t point[A71CH_POINT_LEN])
-{
-    uint8_t der[SPKI_MAX];
-    struct span spki = public_der(der, point);
-    const unsigned char *in = spki.ptr;
-
-    return d2i_PUBKEY(NULL, &in, (long)spki.len);
-}
-
 enum code
 pem_write_reference(const char *path, const struct refkey *key)
 {

@@ -34,9 +34,6 @@ enum form { FORM_DER, FORM_PEM };
  */
 enum code pem_read_certificate(const char *path, enum form form, struct buf *out);
 
-/* A public key for OpenSSL; the caller frees it. NULL: not on the curve, or memory is short. */
-EVP_PKEY *pem_public_key(const uint8_t point[A71CH_POINT_LEN]);
-
 /* Replace the file whole. CODE_PEM_WRITE. */
 enum code pem_write_request(const char *path, X509_REQ *req);
 enum code pem_write_public(const char *path, const uint8_t point[A71CH_POINT_LEN]);

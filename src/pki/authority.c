@@ -17,7 +17,6 @@
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -31,7 +30,6 @@ enum {
     CA_DAYS = 7300,
     SERVER_DAYS = 397, /* what common TLS clients take at most */
     RENEW_DAYS = 30,
-    SERIAL_LEN = 16,
     RSA_BITS = 2048,
     DAY_MS = 86400000,
     BACKDATE_S = 120, /* a device's clock may be a little behind */
@@ -92,22 +90,6 @@ set_subject(X509 *x, const struct recipe *r)
 }
 
 static bool
-set_serial(X509 *x)
-{
-    unsigned char random[SERIAL_LEN];
-    BIGNUM *n = NULL;
-    bool done = false;
-
-    if (RAND_bytes(random, sizeof random) == 1) {
-        random[0] = (unsigned char)((random[0] & 0x7f) | 0x40); /* positive, full length */
-        n = BN_bin2bn(random, sizeof random, NULL);
-        done = n != NULL && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x)) != NULL;
-    }
-    BN_free(n);
-    return done;
-}
-
-static bool
 set_dates(X509 *x, const struct recipe *r)
 {
     if (X509_gmtime_adj(X509_getm_notBefore(x), -BACKDATE_S) == NULL)
@@ -142,7 +124,7 @@ make_cert(EVP_PKEY *key, const struct signer *by, const struct recipe *r)
     X509 *x = X509_new();
     X509 *issuer = by->cert != NULL ? by->cert : x;
 
-    if (x != NULL && X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) &&
+    if (x != NULL && X509_set_version(x, X509_VERSION_3) == 1 && pki_set_serial(x) &&
         set_subject(x, r) && X509_set_issuer_name(x, X509_get_subject_name(issuer)) == 1 &&
         set_dates(x, r) && X509_set_pubkey(x, key) == 1 && add_extensions(x, issuer, r) &&
         X509_sign(x, by->key, EVP_sha256()) > 0)

@@ -30,4 +30,11 @@ enum bm_err pki_pem_one(struct span pem, const char *const *kinds, const char *w
 /* A CSR whose key is accepted and whose signature verifies. Free with X509_REQ_free. */
 enum bm_err pki_csr_read(struct span csr_pem, X509_REQ **out, struct bm_msg *msg);
 
+/* A serial number of 16 random bytes, positive and of full length. */
+bool pki_set_serial(X509 *x);
+
+/* Add the name constraints of issue.h. */
+struct pki_profile;
+bool pki_add_permits(X509 *x, const struct pki_profile *p);
+
 #endif

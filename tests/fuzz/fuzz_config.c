@@ -5,7 +5,7 @@
  */
 #include "config/atr.h"
 #include "config/hexlines.h"
-#include "config/subject.h"
+#include "pki/subject.h"
 
 #include <openssl/x509.h>
 #include <stdlib.h>

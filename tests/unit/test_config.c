@@ -2,7 +2,7 @@
 /* Unit tests of what a71chConfig reads and writes as text: data files, the chip's ATR, subjects. */
 #include "config/atr.h"
 #include "config/hexlines.h"
-#include "config/subject.h"
+#include "pki/subject.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See subject.h. */
-#include "config/subject.h"
+#include "pki/subject.h"
 
 #include <openssl/err.h>
 #include <openssl/x509.h>

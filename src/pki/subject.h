@@ -3,8 +3,8 @@
  * A certificate's subject from text, as `openssl req -subj` writes it: /C=NL/O=Acme/CN=meter 7. A
  * backslash takes the next character as it is; + instead of / joins to one set.
  */
-#ifndef BM_CONFIG_SUBJECT_H
-#define BM_CONFIG_SUBJECT_H
+#ifndef BM_PKI_SUBJECT_H
+#define BM_PKI_SUBJECT_H
 
 #include "base/err.h"
 
