@@ -118,6 +118,11 @@ const char *operation_service(const struct operation *op); /* as in a credential
 
 /* Are query, headers and body as the model has them? Refuses when not. shapes.c */
 bool call_check(struct call *c);
+/* The body alone; false: `why` has the sentence. */
+struct refusal {
+    char text[900];
+};
+bool body_check(const struct operation *op, json_t *body, struct refusal *why);
 
 /* ---- refusals (reply.c); names and status codes are in one table there. SPEC aws-iot 1.2 ---- */
 

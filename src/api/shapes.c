@@ -35,11 +35,11 @@ place_text(const struct place *p, char *out, size_t cap)
         (void)snprintf(out + len, cap - len, "%s%.100s", len > 0 ? "." : "", p->name);
 }
 
-static void refuse(struct call *c, const struct place *p, const char *fmt, ...)
+static void refuse(struct refusal *why, const struct place *p, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 static void
-refuse(struct call *c, const struct place *p, const char *fmt, ...)
+refuse(struct refusal *why, const struct place *p, const char *fmt, ...)
 {
     char where[300];
     char what[500];
@@ -49,10 +49,8 @@ refuse(struct call *c, const struct place *p, const char *fmt, ...)
     (void)vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     place_text(p, where, sizeof where);
-    if (p->outside)
-        call_refuse_input(c, "The parameter %s %s", where, what);
-    else
-        call_refuse_input(c, "The member '%s' %s", where, what);
+    (void)snprintf(why->text, sizeof why->text,
+        p->outside ? "The parameter %s %s" : "The member '%s' %s", where, what);
 }
 
 /* ---- texts and numbers, wherever they stand ---- */
@@ -68,7 +66,7 @@ characters(const char *text, size_t bytes)
 }
 
 static void
-refuse_words(struct call *c, const struct place *p, const char *text, const char *const *words)
+refuse_words(struct refusal *why, const struct place *p, const char *text, const char *const *words)
 {
     char list[400] = "";
 
@@ -81,12 +79,12 @@ refuse_words(struct call *c, const struct place *p, const char *text, const char
                                    : ", ",
             words[i]);
     }
-    refuse(c, p, "is '%.60s'; want %s.", text, list);
+    refuse(why, p, "is '%.60s'; want %s.", text, list);
 }
 
 static bool
-check_text(
-    struct call *c, const struct place *p, const struct shape *s, const char *text, size_t bytes)
+check_text(struct refusal *why, const struct place *p, const struct shape *s, const char *text,
+    size_t bytes)
 {
     size_t count = characters(text, bytes);
     size_t i = 0;
@@ -96,35 +94,35 @@ check_text(
             i++;
         if (s->words[i] != NULL)
             return true;
-        refuse_words(c, p, text, s->words);
+        refuse_words(why, p, text, s->words);
         return false;
     }
     if ((int64_t)count >= s->min && (int64_t)count <= s->max)
         return true;
     if (s->max == INT64_MAX)
-        refuse(c, p, "has %zu characters; want %lld or more.", count, (long long)s->min);
+        refuse(why, p, "has %zu characters; want %lld or more.", count, (long long)s->min);
     else
-        refuse(c, p, "has %zu characters; want %lld to %lld.", count, (long long)s->min,
+        refuse(why, p, "has %zu characters; want %lld to %lld.", count, (long long)s->min,
             (long long)s->max);
     return false;
 }
 
 static bool
-check_range(struct call *c, const struct place *p, const struct shape *s, int64_t value)
+check_range(struct refusal *why, const struct place *p, const struct shape *s, int64_t value)
 {
     if (value >= s->min && value <= s->max)
         return true;
     if (s->max == INT64_MAX)
-        refuse(c, p, "is '%lld'; want a number from %lld.", (long long)value, (long long)s->min);
+        refuse(why, p, "is '%lld'; want a number from %lld.", (long long)value, (long long)s->min);
     else
-        refuse(c, p, "is '%lld'; want a number from %lld to %lld.", (long long)value,
+        refuse(why, p, "is '%lld'; want a number from %lld to %lld.", (long long)value,
             (long long)s->min, (long long)s->max);
     return false;
 }
 
 /* A query parameter or header. */
 static bool
-check_wire(struct call *c, const struct place *p, const struct shape *s, const char *text)
+check_wire(struct refusal *why, const struct place *p, const struct shape *s, const char *text)
 {
     char *end = NULL;
     long long value;
@@ -133,18 +131,18 @@ check_wire(struct call *c, const struct place *p, const struct shape *s, const c
     case KIND_BOOLEAN:
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
             return true;
-        refuse(c, p, "is '%.60s'; want true or false.", text);
+        refuse(why, p, "is '%.60s'; want true or false.", text);
         return false;
     case KIND_INTEGER:
     case KIND_LONG:
         errno = 0;
         value = strtoll(text, &end, 10);
         if (errno == 0 && end != text && *end == '\0' && strchr(" \t\n+", text[0]) == NULL)
-            return check_range(c, p, s, value);
-        refuse(c, p, "is '%.60s'; want a number.", text);
+            return check_range(why, p, s, value);
+        refuse(why, p, "is '%.60s'; want a number.", text);
         return false;
     case KIND_STRING:
-        return check_text(c, p, s, text, strlen(text));
+        return check_text(why, p, s, text, strlen(text));
     case KIND_BLOB:
     case KIND_FLOAT:
     case KIND_DOUBLE:
@@ -194,86 +192,88 @@ is_of(const json_t *value, enum kind kind, const char **want)
 }
 
 static bool check_value(
-    struct call *c, const struct place *p, const struct shape *s, const json_t *value);
+    struct refusal *why, const struct place *p, const struct shape *s, const json_t *value);
 
 static bool
-check_items(struct call *c, const struct place *p, const struct shape *s, size_t count)
+check_items(struct refusal *why, const struct place *p, const struct shape *s, size_t count)
 {
     if ((int64_t)count >= s->min && (int64_t)count <= s->max)
         return true;
-    refuse(c, p, "has %zu items; want %lld to %lld.", count, (long long)s->min, (long long)s->max);
+    refuse(
+        why, p, "has %zu items; want %lld to %lld.", count, (long long)s->min, (long long)s->max);
     return false;
 }
 
 static bool
-check_list(struct call *c, const struct place *p, const struct shape *s, const json_t *value)
+check_list(struct refusal *why, const struct place *p, const struct shape *s, const json_t *value)
 {
-    if (!check_items(c, p, s, json_array_size(value)))
+    if (!check_items(why, p, s, json_array_size(value)))
         return false;
     for (size_t i = 0; i < json_array_size(value); i++) {
         const struct place at = { p, NULL, i, false };
 
-        if (!check_value(c, &at, s->element, json_array_get(value, i)))
+        if (!check_value(why, &at, s->element, json_array_get(value, i)))
             return false;
     }
     return true;
 }
 
 static bool
-check_map(struct call *c, const struct place *p, const struct shape *s, json_t *value)
+check_map(struct refusal *why, const struct place *p, const struct shape *s, json_t *value)
 {
     const char *key;
     json_t *item;
 
-    if (!check_items(c, p, s, json_object_size(value)))
+    if (!check_items(why, p, s, json_object_size(value)))
         return false;
     json_object_foreach(value, key, item)
     {
         const struct place at = { p, key, 0, false };
 
-        if (!check_text(c, &at, s->key, key, strlen(key)) || !check_value(c, &at, s->element, item))
+        if (!check_text(why, &at, s->key, key, strlen(key)) ||
+            !check_value(why, &at, s->element, item))
             return false;
     }
     return true;
 }
 
 static bool
-check_member(struct call *c, const struct place *up, const struct member *m, json_t *object)
+check_member(struct refusal *why, const struct place *up, const struct member *m, json_t *object)
 {
     const struct place at = { up, m->name, 0, false };
     json_t *value = json_object_get(object, m->name);
 
     if (value != NULL && !json_is_null(value))
-        return check_value(c, &at, m->shape, value);
+        return check_value(why, &at, m->shape, value);
     if (!m->required)
         return true;
-    refuse(c, &at, "is missing.");
+    refuse(why, &at, "is missing.");
     return false;
 }
 
 static bool
-check_value(struct call *c, const struct place *p, const struct shape *s, const json_t *value)
+check_value(struct refusal *why, const struct place *p, const struct shape *s, const json_t *value)
 {
     json_t *object = (json_t *)(uintptr_t)value; /* jansson's iterators want it so */
     const char *want = "";
 
     if (!is_of(value, s->kind, &want)) {
-        refuse(c, p, "is %s; want %s.", json_type_name(value), want);
+        refuse(why, p, "is %s; want %s.", json_type_name(value), want);
         return false;
     }
     switch (s->kind) {
     case KIND_STRING:
-        return check_text(c, p, s, json_string_value(value), json_string_length(value));
+        return check_text(why, p, s, json_string_value(value), json_string_length(value));
     case KIND_INTEGER:
     case KIND_LONG:
-        return check_range(c, p, s, json_integer_value(value));
+        return check_range(why, p, s, json_integer_value(value));
     case KIND_LIST:
-        return check_list(c, p, s, value);
+        return check_list(why, p, s, value);
     case KIND_MAP:
-        return check_map(c, p, s, object);
+        return check_map(why, p, s, object);
     case KIND_STRUCTURE:
         for (const struct member *m = s->members; m->name != NULL; m++) {
-            if (!check_member(c, p, m, object))
+            if (!check_member(why, p, m, object))
                 return false;
         }
         return true;
@@ -294,6 +294,7 @@ static bool
 check_outside(struct call *c, const struct member *m)
 {
     const struct place at = { NULL, m->name, 0, true };
+    struct refusal why = { "" };
     struct buf b = { 0 };
     const char *text = NULL;
     bool good = true;
@@ -303,35 +304,38 @@ check_outside(struct call *c, const struct member *m)
     else
         good = call_query_text(c, m->name, &b, &text);
     if (good && text != NULL)
-        good = check_wire(c, &at, m->shape, text);
+        good = check_wire(&why, &at, m->shape, text);
     else if (good && m->required) {
-        refuse(c, &at, "is missing (%s).", m->where == IN_HEADER ? "a header" : "in the query");
+        refuse(&why, &at, "is missing (%s).", m->where == IN_HEADER ? "a header" : "in the query");
         good = false;
     }
     buf_fini(&b);
+    if (why.text[0] != '\0')
+        call_refuse_input(c, "%s", why.text);
     return good;
+}
+
+bool
+body_check(const struct operation *op, json_t *body, struct refusal *why)
+{
+    for (const struct member *m = op->members; m->name != NULL; m++) {
+        if (m->where == IN_BODY && !check_member(why, NULL, m, body))
+            return false;
+    }
+    return true;
 }
 
 bool
 call_check(struct call *c)
 {
-    for (const struct member *m = c->op->members; m->name != NULL; m++) {
-        bool good = true;
+    struct refusal why = { "" };
 
-        switch (m->where) {
-        case IN_BODY:
-            good = check_member(c, NULL, m, c->body);
-            break;
-        case IN_QUERY:
-        case IN_HEADER:
-            good = check_outside(c, m);
-            break;
-        case IN_PATH:
-        case IN_PAYLOAD:
-            break;
-        }
-        if (!good)
+    for (const struct member *m = c->op->members; m->name != NULL; m++) {
+        if ((m->where == IN_QUERY || m->where == IN_HEADER) && !check_outside(c, m))
             return false;
     }
-    return true;
+    if (body_check(c->op, c->body, &why))
+        return true;
+    call_refuse_input(c, "%s", why.text);
+    return false;
 }
