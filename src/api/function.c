@@ -121,6 +121,7 @@ function_json(const struct call *c, const struct registry_function *f)
         body = NULL;
     }
     json_decref(more);
+    (void)json_object_del(body, RESERVED); /* is no part of the configuration */
     return body;
 }
 
@@ -217,9 +218,9 @@ set_config(struct call *c, struct registry_function *f, json_t *config)
     return false;
 }
 
-/* The package in the member ZipFile of `from`. */
+/* The package in the member ZipFile of `from`, base64. */
 static bool
-read_zip(struct call *c, json_t *from, struct buf *zip)
+read_zip(struct call *c, json_t *from, struct span *base64)
 {
     json_t *text = json_object_get(from, "ZipFile");
 
@@ -233,30 +234,41 @@ read_zip(struct call *c, json_t *from, struct buf *zip)
         call_refuse(c, REQUEST_TOO_LARGE, "The package is above %d bytes.", LAMBDA_ZIP_MAX);
         return false;
     }
-    if (base64_decode(zip, span_str(json_string_value(text))) == BM_OK)
+    *base64 = span_of(json_string_value(text), json_string_length(text));
+    if (base64->len > 0)
         return true;
-    call_refuse_input(c, "The member 'ZipFile' is not base64.");
+    call_refuse_input(c, "The member 'ZipFile' is empty.");
     return false;
 }
 
-/* Store package and configuration of `f` in the lambda room. */
-static bool
-put_code(struct call *c, struct registry_function *f, json_t *config, struct span zip)
+static void
+refuse_code(struct call *c, enum bm_err err, const struct bm_msg *msg)
 {
-    struct bm_msg msg;
+    if (err == BM_ERR_LIMIT)
+        call_refuse(c, TOO_MANY_REQUESTS, "%s", msg->text);
+    else
+        call_refuse_err(c, err, msg);
+}
+
+/*
+ * Let the lambda room check configuration and package, which takes time; `fn` goes on with the call
+ * and ends it.
+ */
+static void
+put_code(struct call *c, struct registry_function *f, json_t *config, struct span base64,
+    lambda_code_fn fn)
+{
+    struct bm_msg msg = { "" };
     enum bm_err err;
 
-    (void)json_object_set_new(config, "CodeSize", json_integer((json_int_t)zip.len));
     if (!set_config(c, f, config))
-        return false;
-    err = lambda_put_code(c->account->lambda, f, zip, &msg);
+        return;
+    err = lambda_put_code(
+        c->account->lambda, buf_span(&f->config), base64, f->code_sha256, fn, c, &msg);
     if (err == BM_OK)
-        return true;
-    if (err == BM_ERR_LIMIT)
-        call_refuse(c, REQUEST_TOO_LARGE, "%s", msg.text);
+        call_wait(c);
     else
-        call_refuse_err(c, err, &msg);
-    return false;
+        refuse_code(c, err, &msg);
 }
 
 /* ---- create ---- */
@@ -303,22 +315,47 @@ insert_function(struct call *c, struct registry_function *f)
         call_finish_json(c, err, &msg, 201, err == BM_OK ? stored_json(c, f->name) : NULL);
 }
 
+static json_t *
+config_of_request(const struct call *c)
+{
+    json_t *config = json_pack("{s:i,s:i,s:s}", "Timeout", 3, "MemorySize", 128, "Description", "");
+
+    take_settings(c, config);
+    return config;
+}
+
+static void
+on_code_of_new(void *arg, enum bm_err err, const struct bm_msg *msg, const struct lambda_code *code)
+{
+    struct call *c = arg;
+    struct registry_function f = { 0 };
+    json_t *config = config_of_request(c);
+
+    call_resume(c);
+    (void)json_object_set_new(config, "CodeSize", json_integer((json_int_t)code->size));
+    memcpy(f.code_sha256, code->sha256, sizeof f.code_sha256);
+    if (err != BM_OK)
+        refuse_code(c, err, msg);
+    else if (read_name(c, &f) && set_config(c, &f, config))
+        insert_function(c, &f);
+    json_decref(config);
+    registry_function_fini(&f);
+    if (c->answered)
+        call_end(c);
+}
+
 void
 api_create_function(struct call *c)
 {
     struct registry_function f = { 0 };
-    struct buf zip = { 0 };
+    struct span base64;
     json_t *code;
-    json_t *config = json_pack("{s:i,s:i,s:s}", "Timeout", 3, "MemorySize", 128, "Description", "");
+    json_t *config = config_of_request(c);
 
     if (read_name(c, &f) && check_settings(c, true) && call_object(c, "Code", true, &code) &&
-        check_code(c, code) && read_zip(c, code, &zip)) {
-        take_settings(c, config);
-        if (put_code(c, &f, config, buf_span(&zip)))
-            insert_function(c, &f);
-    }
+        check_code(c, code) && read_zip(c, code, &base64))
+        put_code(c, &f, config, base64, on_code_of_new);
     json_decref(config);
-    buf_fini(&zip);
     registry_function_fini(&f);
 }
 
@@ -328,13 +365,18 @@ void
 api_get_function(struct call *c)
 {
     struct registry_function f;
+    json_t *body;
+    json_t *reserved;
 
     if (!call_function(c, &f))
         return;
     /* Code.Location would be a URL to download the package from; there is none */
-    call_reply_json(c, 200,
-        json_pack("{s:o,s:{s:s}}", "Configuration", function_json(c, &f), "Code", "RepositoryType",
-            "local"));
+    body = json_pack(
+        "{s:o,s:{s:s}}", "Configuration", function_json(c, &f), "Code", "RepositoryType", "local");
+    reserved = call_function_reserved(&f);
+    if (reserved != NULL)
+        (void)json_object_set_new(body, "Concurrency", json_pack("{s:o}", RESERVED, reserved));
+    call_reply_json(c, 200, body);
     registry_function_fini(&f);
 }
 
@@ -421,33 +463,48 @@ replace(struct call *c, struct registry_function *f)
     call_reply_json(c, 200, body);
 }
 
+/* Others may have changed the function while its code was checked: what this call sets, and no
+ * more, goes into what is stored now. */
+static void
+on_code(void *arg, enum bm_err err, const struct bm_msg *msg, const struct lambda_code *code)
+{
+    struct call *c = arg;
+    struct registry_function f = { 0 };
+    json_t *config;
+
+    call_resume(c);
+    if (err != BM_OK) {
+        refuse_code(c, err, msg);
+    } else if (call_function(c, &f)) {
+        config = json_loadb((const char *)f.config.ptr, f.config.len, 0, NULL);
+        take_settings(c, config);
+        if (code->size > 0) {
+            (void)json_object_set_new(config, "CodeSize", json_integer((json_int_t)code->size));
+            memcpy(f.code_sha256, code->sha256, sizeof f.code_sha256);
+        }
+        if (set_config(c, &f, config))
+            replace(c, &f);
+        json_decref(config);
+    }
+    registry_function_fini(&f);
+    if (c->answered)
+        call_end(c);
+}
+
 void
 api_update_function_code(struct call *c)
 {
     struct registry_function f;
-    struct buf zip = { 0 };
+    struct span base64;
     json_t *config;
 
     if (!call_function(c, &f))
         return;
     config = json_loadb((const char *)f.config.ptr, f.config.len, 0, NULL);
-    if (call_without(c, NOT_BUILT_CODE) && check_architectures(c) && read_zip(c, c->body, &zip) &&
-        put_code(c, &f, config, buf_span(&zip)))
-        replace(c, &f);
+    if (call_without(c, NOT_BUILT_CODE) && check_architectures(c) && read_zip(c, c->body, &base64))
+        put_code(c, &f, config, base64, on_code);
     json_decref(config);
-    buf_fini(&zip);
     registry_function_fini(&f);
-}
-
-static bool
-check_config(struct call *c, const struct registry_function *f)
-{
-    struct bm_msg msg;
-    enum bm_err err = lambda_check_config(c->account->lambda, f, &msg);
-
-    if (err != BM_OK)
-        call_refuse_err(c, err, &msg);
-    return err == BM_OK;
 }
 
 void
@@ -461,8 +518,7 @@ api_update_function_configuration(struct call *c)
     config = json_loadb((const char *)f.config.ptr, f.config.len, 0, NULL);
     if (check_settings(c, false)) {
         take_settings(c, config);
-        if (set_config(c, &f, config) && check_config(c, &f))
-            replace(c, &f);
+        put_code(c, &f, config, span_of(NULL, 0), on_code);
     }
     json_decref(config);
     registry_function_fini(&f);

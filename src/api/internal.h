@@ -191,6 +191,7 @@ void call_finish_json(
 bool call_commit(struct call *c);
 
 void call_wait(struct call *c);
+void call_resume(struct call *c); /* out of the waiting list; afterwards it is as in a handler */
 void call_end(struct call *c); /* free; takes NULL */
 
 /* ---- several mutations as one (reply.c) ---- */
@@ -378,6 +379,9 @@ void api_list_functions(struct call *c);
 void api_update_function_code(struct call *c);
 void api_update_function_configuration(struct call *c);
 void api_delete_function(struct call *c);
+void api_put_function_concurrency(struct call *c); /* concurrency.c */
+void api_get_function_concurrency(struct call *c);
+void api_delete_function_concurrency(struct call *c);
 void api_invoke_function(struct call *c); /* invoke.c */
 void api_invoke_async(struct call *c);
 void api_add_permission(struct call *c); /* permission.c */
@@ -386,6 +390,9 @@ void api_get_function_policy(struct call *c);
 
 /* The function that label 0 names; refused when there is none. End with registry_function_fini. */
 bool call_function(struct call *c, struct registry_function *out);
+/* Reserved concurrency, a number; NULL: none. `config` has it as the member RESERVED. */
+#define RESERVED "ReservedConcurrentExecutions"
+json_t *call_function_reserved(const struct registry_function *f);
 struct arn call_function_arn(const struct call *c, const char *name);
 
 #endif

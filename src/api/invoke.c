@@ -58,7 +58,8 @@ static void
 refuse_invocation(struct call *c, enum bm_err err, const struct bm_msg *msg)
 {
     call_refuse(c,
-        err == BM_ERR_LIMIT       ? TOO_MANY_REQUESTS
+        err == BM_ERR_LIMIT       ? REQUEST_TOO_LARGE
+        : err == BM_ERR_CONFLICT  ? TOO_MANY_REQUESTS
         : err == BM_ERR_NOT_FOUND ? NOT_FOUND
                                   : SERVICE_FAILURE,
         "%s", msg->text);

@@ -350,16 +350,23 @@ call_wait(struct call *c)
 }
 
 void
-call_end(struct call *c)
+call_resume(struct call *c)
 {
-    if (c == NULL)
-        return;
     if (c->prev != NULL)
         c->prev->next = c->next;
     else if (c->api->waiting == c)
         c->api->waiting = c->next;
     if (c->next != NULL)
         c->next->prev = c->prev;
+    c->next = c->prev = NULL;
+}
+
+void
+call_end(struct call *c)
+{
+    if (c == NULL)
+        return;
+    call_resume(c);
     for (size_t i = 0; i < LABELS_MAX; i++)
         buf_fini(&c->labels[i]);
     for (size_t i = 0; i < c->param_count; i++)

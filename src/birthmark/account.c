@@ -210,6 +210,8 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .registry = a->registry,
         .dir = o->place.dir,
         .runtime_dir = o->runtime_dir,
+        .sandbox = o->sandbox,
+        .processes = o->processes,
         .region = o->region,
         .account = o->place.number,
         .access_key = o->access_key,

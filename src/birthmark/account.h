@@ -22,6 +22,8 @@ struct account_options {
     uint8_t index;       /* what workers call it */
     size_t timeline_max; /* records that are kept; 0: all */
     const char *runtime_dir;
+    enum lambda_sandbox sandbox;
+    unsigned processes;
     const char *region;
     const char *access_key; /* what its functions get */
     const char *secret_key;

@@ -26,6 +26,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { FUNCTIONS_MAX = 256 };
+
 static const char usage[] =
     "usage: birthmark cloud [OPTION...]\n"
     "\n"
@@ -45,6 +47,11 @@ static const char usage[] =
     "                     server certificate (PEM, with its chain) and key of the MQTT endpoint\n"
     "                     (default: made by the local root CA)\n"
     "  --workers N        TLS worker processes (default: one per core)\n"
+    "  --functions N      processes of functions at a time (default: four a core, from 8 to 64)\n"
+    "  --sandbox KIND     how functions run: auto (default; when this is root each process gets a "
+    "user\n"
+    "                     id of its own), bwrap (that, and in bubblewrap: nothing of any home), "
+    "none\n"
     "  --region REGION    region in ARNs (default us-east-1)\n"
     "  --timeline N       records of the timeline that are kept, the newest (default 1000000; 0: "
     "all)\n"
@@ -65,6 +72,24 @@ struct address {
     char host[64];
     uint16_t port;
 };
+
+static bool
+parse_sandbox(const char *text, enum lambda_sandbox *out)
+{
+    static const struct {
+        const char *name;
+        enum lambda_sandbox kind;
+    } kinds[] = { { "auto", LAMBDA_SANDBOX_AUTO }, { "bwrap", LAMBDA_SANDBOX_BWRAP },
+        { "none", LAMBDA_SANDBOX_NONE } };
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(text, kinds[i].name) == 0) {
+            *out = kinds[i].kind;
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool
 parse_address(const char *text, struct address *out)
@@ -183,6 +208,8 @@ struct cloud_args {
     const char *names[CLOUD_NAMES_MAX];
     size_t name_count;
     unsigned workers;
+    unsigned processes;
+    enum lambda_sandbox sandbox;
     const char *region;
     size_t timeline_max;
     const char *broker;
@@ -244,6 +271,16 @@ parse_option(int opt, struct cloud_args *a)
                    ? -1
                    : cmd_misuse(
                          "cloud", "--workers wants 1 to %d, not '%s'", MASTER_WORKERS_MAX, optarg);
+    case 'f':
+        a->processes = (unsigned)strtoul(optarg, NULL, 10);
+        return a->processes >= 1 && a->processes <= FUNCTIONS_MAX
+                   ? -1
+                   : cmd_misuse(
+                         "cloud", "--functions wants 1 to %d, not '%s'", FUNCTIONS_MAX, optarg);
+    case 's':
+        return parse_sandbox(optarg, &a->sandbox)
+                   ? -1
+                   : cmd_misuse("cloud", "--sandbox wants auto, bwrap or none, not '%s'", optarg);
     case 'r':
         a->region = optarg;
         return -1;
@@ -293,7 +330,8 @@ parse_args(int argc, char **argv, struct cloud_args *a)
     static const struct option options[] = { { "dir", required_argument, NULL, 'd' },
         { "api", required_argument, NULL, 'a' }, { "mqtt", required_argument, NULL, 'm' },
         { "metrics", required_argument, NULL, 'p' }, { "name", required_argument, NULL, 'n' },
-        { "workers", required_argument, NULL, 'w' }, { "region", required_argument, NULL, 'r' },
+        { "workers", required_argument, NULL, 'w' }, { "functions", required_argument, NULL, 'f' },
+        { "sandbox", required_argument, NULL, 's' }, { "region", required_argument, NULL, 'r' },
         { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
         { "cert", required_argument, NULL, 'C' }, { "key", required_argument, NULL, 'K' },
         { "new-credentials", no_argument, NULL, 'c' }, { "account", required_argument, NULL, 'A' },
@@ -373,6 +411,8 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
 {
     struct master_options o = { .control = { .dir = t->dir,
                                     .runtime_dir = t->runtime_dir,
+                                    .sandbox = a->sandbox,
+                                    .processes = a->processes,
                                     .api_host = a->api.host,
                                     .api_port = a->api.port,
                                     .metrics_host =

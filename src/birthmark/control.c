@@ -533,6 +533,8 @@ open_stores(struct control *c, struct bm_msg *msg)
             .index = (uint8_t)i,
             .timeline_max = o->timeline_max,
             .runtime_dir = o->runtime_dir,
+            .sandbox = o->sandbox,
+            .processes = o->processes,
             .region = o->region,
             .access_key = key->access_key,
             .secret_key = key->secret_key,

@@ -12,12 +12,15 @@
 #include "api/api.h"
 #include "endpoint/metrics.h"
 #include "endpoint/worker.h"
+#include "lambda/lambda.h"
 
 enum { CONTROL_NAMES_MAX = 16 + ACCOUNTS_MAX, CONTROL_KEYS_MAX = 64 };
 
 struct control_options {
     const char *dir; /* state folder, absolute */
     const char *runtime_dir;
+    enum lambda_sandbox sandbox; /* of functions */
+    unsigned processes;          /* of functions at a time; 0: the standard */
     const char *api_host;
     uint16_t api_port;        /* 0: any */
     const char *metrics_host; /* NULL: metrics are not served */

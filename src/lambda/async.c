@@ -20,15 +20,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIST_MAX = 2 * ASYNC_IN_FLIGHT_MAX, SCAN_FAR_MS = 60 * 1000, WHY_MAX = 120 };
+enum { SCAN_FAR_MS = 60 * 1000, WHY_MAX = 120 };
 
 static void scan(void *arg);
 
+/* Or earlier, when that was asked for before. */
 static void
 scan_after(struct lambda *l, int64_t delay_ms)
 {
+    int64_t at_ms = clock_mono_ms() + delay_ms;
+
+    if (l->scan != NULL && l->scan_at_ms <= at_ms)
+        return;
     loop_cancel(l->options.loop, l->scan);
     l->scan = loop_after(l->options.loop, delay_ms, scan, l);
+    l->scan_at_ms = at_ms;
 }
 
 /* ---- the timeline ---- */
@@ -83,15 +89,15 @@ error_text(struct span payload, char out[WHY_MAX])
 /* ---- rows to queues ---- */
 
 static bool
-in_flight(const struct lambda *l, int64_t row)
+in_flight(const struct function *f, int64_t row)
 {
-    for (const struct function *f = l->functions; f != NULL; f = f->next) {
-        if (f->worker != NULL && f->worker->now != NULL && f->worker->now->row == row)
+    for (const struct worker *w = f->workers; w != NULL; w = w->next) {
+        if (w->now != NULL && w->now->row == row)
             return true;
-        for (const struct invocation *inv = f->first; inv != NULL; inv = inv->next) {
-            if (inv->row == row)
-                return true;
-        }
+    }
+    for (const struct invocation *inv = f->first; inv != NULL; inv = inv->next) {
+        if (inv->row == row)
+            return true;
     }
     return false;
 }
@@ -119,7 +125,8 @@ copy_row(const struct registry_invocation *row)
 struct scan {
     struct lambda *lambda;
     int64_t now_ms;
-    int64_t next_ms; /* when the first row that is not due becomes so */
+    struct function *function; /* whose rows are read */
+    size_t seen;
 };
 
 static void
@@ -127,39 +134,60 @@ scan_row(void *arg, const struct registry_invocation *row)
 {
     struct scan *s = arg;
     struct lambda *l = s->lambda;
+    struct function *f = s->function;
     struct invocation *inv;
 
-    if (row->id >= l->first_uncommitted || in_flight(l, row->id))
+    s->seen++;
+    if (row->id >= l->first_uncommitted || in_flight(f, row->id))
         return;
-    if (row->due_ms > s->now_ms) {
-        if (row->due_ms < s->next_ms)
-            s->next_ms = row->due_ms;
+    if (f->async >= ASYNC_PER_FUNCTION || (f->async > 0 && l->async_bytes > ASYNC_BYTES_MAX)) {
+        f->more = true;
         return;
     }
-    if (l->async_in_flight >= ASYNC_IN_FLIGHT_MAX)
-        return; /* the end of one of them scans again */
     inv = copy_row(row);
-    if (inv == NULL || function_enqueue(l, row->function, inv, NULL) != BM_OK) {
-        invocation_free(inv);
+    if (inv == NULL)
         return;
-    }
-    l->async_in_flight++;
+    function_enqueue(f, inv);
+    f->async++;
+    l->async_bytes += inv->payload.len;
+}
+
+/* What is in memory is in the registry too, and is among the first that are due. */
+static void
+scan_function(void *arg, const char *name)
+{
+    struct scan *s = arg;
+    size_t limit;
+    struct bm_msg msg;
+
+    s->function = pool_function(s->lambda, name);
+    if (s->function == NULL)
+        return;
+    if (s->function->async >= ASYNC_LOW && s->function->more)
+        return;
+    limit = s->function->async + ASYNC_PER_FUNCTION;
+    s->seen = 0;
+    s->function->more = false;
+    if (registry_invocation_due(
+            s->lambda->options.registry, name, s->now_ms, limit, scan_row, s, &msg) != BM_OK)
+        log_error("cannot read the waiting invocations of %s: %s", name, msg.text);
+    s->function->more = s->function->more || s->seen == limit;
 }
 
 static void
 scan(void *arg)
 {
     struct lambda *l = arg;
-    struct scan s = { l, clock_wall_ms(), INT64_MAX };
+    struct scan s = { .lambda = l, .now_ms = clock_wall_ms() };
+    int64_t next_ms = INT64_MAX;
     struct bm_msg msg;
 
     l->scan = NULL;
-    if (registry_invocation_list(l->options.registry, LIST_MAX, scan_row, &s, &msg) != BM_OK)
+    if (registry_invocation_functions(l->options.registry, scan_function, &s, &msg) != BM_OK ||
+        registry_invocation_next(l->options.registry, s.now_ms, &next_ms, &msg) != BM_OK)
         log_error("cannot read the waiting invocations: %s", msg.text);
-    if (s.next_ms - s.now_ms < SCAN_FAR_MS)
-        scan_after(l, s.next_ms - s.now_ms);
-    else if (l->scan == NULL)
-        scan_after(l, SCAN_FAR_MS); /* the wall clock may have been set */
+    /* no later than that: the wall clock may have been set */
+    scan_after(l, next_ms - s.now_ms < SCAN_FAR_MS ? next_ms - s.now_ms : SCAN_FAR_MS);
 }
 
 void
@@ -233,10 +261,29 @@ succeeded(struct lambda *l, const struct invocation *inv)
     record(l, inv, CAUSE_FUNCTION_SUCCEEDED, facts);
 }
 
+/* In the group that deletes the invocation. */
+static void
+keep_letter(struct lambda *l, const struct invocation *inv, const char *why)
+{
+    struct registry_letter letter = { .kind = "function",
+        .attempts = inv->attempt + 1,
+        .has_cert = inv->has_cert,
+        .payload = inv->payload };
+    struct bm_msg msg;
+
+    (void)snprintf(letter.target, sizeof letter.target, "%s", inv->function);
+    (void)snprintf(letter.request_id, sizeof letter.request_id, "%s", inv->request_id);
+    (void)snprintf(letter.cause, sizeof letter.cause, "%s", why);
+    memcpy(letter.cert_id, inv->cert_id, sizeof letter.cert_id);
+    if (registry_letter_add(l->options.registry, &letter, &msg) != BM_OK)
+        log_error("a dead letter is lost function=%s: %s", inv->function, msg.text);
+}
+
 void
 async_answered(struct lambda *l, const struct invocation *inv, const struct lambda_result *result)
 {
     struct registry *r = l->options.registry;
+    struct function *f = pool_find(l, inv->function);
     bool again = result->error != NULL && inv->attempt + 1 < ASYNC_ATTEMPTS;
     int64_t wait_ms = again ? l->options.retry_ms[inv->attempt] : -1;
     char why[WHY_MAX];
@@ -248,12 +295,20 @@ async_answered(struct lambda *l, const struct invocation *inv, const struct lamb
     } else {
         error_text(result->payload, why);
         record_failure(l, inv, why, wait_ms);
+        if (!again)
+            keep_letter(l, inv, why);
     }
     err = again ? registry_invocation_retry(r, inv->row, clock_wall_ms() + wait_ms, &msg)
                 : registry_invocation_done(r, inv->row, &msg);
     if (err != BM_OK)
         log_error("invocation %s runs again: %s", inv->request_id, msg.text);
-    l->async_in_flight--;
+    l->async_bytes -= inv->payload.len;
     l->dirty = true;
-    scan_after(l, 0);
+    if (f == NULL)
+        return;
+    f->async--;
+    if (again)
+        scan_after(l, wait_ms);
+    else if (f->more && f->async < ASYNC_LOW)
+        scan_after(l, 0);
 }

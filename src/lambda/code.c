@@ -20,16 +20,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* "DIR/functions/<sha256><suffix>" */
+/* "FOLDER/<sha256><suffix>" */
 static enum bm_err
-store_path(char out[PATH_MAX], const char *dir, const uint8_t sha256[32], const char *suffix)
+store_path(char out[PATH_MAX], const char *folder, const uint8_t sha256[32], const char *suffix,
+    struct bm_msg *msg)
 {
     char hex[65];
-    int n;
 
     hex_encode(hex, sha256, 32);
-    n = snprintf(out, PATH_MAX, "%s/functions/%s%s", dir, hex, suffix);
-    return n < PATH_MAX ? BM_OK : BM_ERR_SPACE;
+    if (snprintf(out, PATH_MAX, "%s/%s%s", folder, hex, suffix) < PATH_MAX)
+        return BM_OK;
+    return bm_fail(msg, BM_ERR_ARG, "path too long: %s", folder);
 }
 
 static bool
@@ -89,17 +90,15 @@ remove_waste(const char *path, const struct buf *used, struct bm_msg *msg)
 }
 
 enum bm_err
-code_clean(const char *dir, struct registry *registry, struct bm_msg *msg)
+code_clean(const struct code_store *s, struct registry *registry, struct bm_msg *msg)
 {
-    char path[PATH_MAX];
     struct buf used = { 0 };
-    enum bm_err err;
+    enum bm_err err = registry_function_list(registry, note_used, &used, msg);
 
-    if (snprintf(path, sizeof path, "%s/functions", dir) >= (int)sizeof path)
-        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
-    err = registry_function_list(registry, note_used, &used, msg);
     if (err == BM_OK)
-        err = used.failed ? BM_ERR_MEM : remove_waste(path, &used, msg);
+        err = used.failed ? BM_ERR_MEM : remove_waste(s->zips, &used, msg);
+    if (err == BM_OK && strcmp(s->zips, s->folders) != 0)
+        err = remove_waste(s->folders, &used, msg);
     buf_fini(&used);
     return err;
 }
@@ -108,20 +107,23 @@ code_clean(const char *dir, struct registry *registry, struct bm_msg *msg)
 
 /* Unpack beside `folder` and rename; nothing is left behind when that fails. */
 static enum bm_err
-unpack_into(const char *dir, struct span zip, const char *folder, struct bm_msg *msg)
+unpack_into(const struct code_store *s, struct span zip, const char *folder, struct bm_msg *msg)
 {
     char tmp[PATH_MAX];
     enum bm_err err;
 
-    if (snprintf(tmp, sizeof tmp, "%s/functions/unpack.XXXXXX", dir) >= (int)sizeof tmp)
-        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    if (snprintf(tmp, sizeof tmp, "%s/unpack.XXXXXX", s->folders) >= (int)sizeof tmp)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", s->folders);
     if (mkdtemp(tmp) == NULL)
         return bm_fail(msg, BM_ERR_IO, "cannot make folder %s: %s", tmp, strerror(errno));
     err = package_unpack(zip, tmp, msg);
-    if (err == BM_OK && rename(tmp, folder) != 0)
+    /* the folder above is what keeps others out, and a function may run as another user */
+    if (err == BM_OK && chmod(tmp, 0755) != 0)
+        err = bm_fail(msg, BM_ERR_IO, "cannot set the mode of %s: %s", tmp, strerror(errno));
+    /* another process may have been quicker with the same package */
+    if (err == BM_OK && rename(tmp, folder) != 0 && !is_folder(folder))
         err = bm_fail(msg, BM_ERR_IO, "cannot rename %s: %s", tmp, strerror(errno));
-    if (err != BM_OK)
-        (void)dir_remove(tmp, NULL);
+    (void)dir_remove(tmp, NULL);
     return err;
 }
 
@@ -211,7 +213,7 @@ check_folder(const char *folder, const struct config *c, struct bm_msg *msg)
 /* ---- the store ---- */
 
 enum bm_err
-code_put(const char *dir, const struct config *c, struct span zip, uint8_t sha256[32],
+code_put(const struct code_store *s, const struct config *c, struct span zip, uint8_t sha256[32],
     struct bm_msg *msg)
 {
     char folder[PATH_MAX];
@@ -224,12 +226,14 @@ code_put(const char *dir, const struct config *c, struct span zip, uint8_t sha25
             LAMBDA_ZIP_MAX);
     if (EVP_Digest(zip.ptr, zip.len, sha256, NULL, EVP_sha256(), NULL) != 1)
         return bm_fail(msg, BM_ERR_INTERNAL, "SHA-256 failed");
-    if (store_path(folder, dir, sha256, "") != BM_OK ||
-        store_path(file, dir, sha256, ".zip") != BM_OK)
-        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    err = store_path(folder, s->folders, sha256, "", msg);
+    if (err == BM_OK)
+        err = store_path(file, s->zips, sha256, ".zip", msg);
+    if (err != BM_OK)
+        return err;
     had = is_folder(folder);
     if (!had) {
-        err = unpack_into(dir, zip, folder, msg);
+        err = unpack_into(s, zip, folder, msg);
         if (err != BM_OK)
             return err;
     }
@@ -241,36 +245,41 @@ code_put(const char *dir, const struct config *c, struct span zip, uint8_t sha25
     return err;
 }
 
+bool
+code_folder(const struct code_store *s, const uint8_t sha256[32], char path[PATH_MAX])
+{
+    return store_path(path, s->folders, sha256, "", NULL) == BM_OK && is_folder(path);
+}
+
 enum bm_err
-code_folder(const char *dir, const uint8_t sha256[32], struct buf *path, struct bm_msg *msg)
+code_unpack(const struct code_store *s, const uint8_t sha256[32], struct bm_msg *msg)
 {
     char folder[PATH_MAX];
     char file[PATH_MAX];
     struct buf zip = { 0 };
-    enum bm_err err = BM_OK;
+    enum bm_err err;
 
-    if (store_path(folder, dir, sha256, "") != BM_OK ||
-        store_path(file, dir, sha256, ".zip") != BM_OK)
-        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
-    if (!is_folder(folder)) {
-        err = file_read(file, LAMBDA_ZIP_MAX, &zip, msg);
-        if (err == BM_OK)
-            err = unpack_into(dir, buf_span(&zip), folder, msg);
-        buf_fini(&zip);
-    }
+    if (code_folder(s, sha256, folder))
+        return BM_OK;
+    err = store_path(folder, s->folders, sha256, "", msg);
     if (err == BM_OK)
-        buf_addf(path, "%s", folder);
-    return err == BM_OK && path->failed ? BM_ERR_MEM : err;
+        err = store_path(file, s->zips, sha256, ".zip", msg);
+    if (err == BM_OK)
+        err = file_read(file, LAMBDA_ZIP_MAX, &zip, msg);
+    if (err == BM_OK)
+        err = unpack_into(s, buf_span(&zip), folder, msg);
+    buf_fini(&zip);
+    return err;
 }
 
 enum bm_err
-code_check(const char *dir, const struct config *c, const uint8_t sha256[32], struct bm_msg *msg)
+code_check(const struct code_store *s, const struct config *c, const uint8_t sha256[32],
+    struct bm_msg *msg)
 {
-    struct buf path = { 0 };
-    enum bm_err err = code_folder(dir, sha256, &path, msg);
+    char folder[PATH_MAX];
+    enum bm_err err = code_unpack(s, sha256, msg);
 
     if (err == BM_OK)
-        err = check_folder(buf_cstr(&path), c, msg);
-    buf_fini(&path);
-    return err;
+        err = store_path(folder, s->folders, sha256, "", msg);
+    return err == BM_OK ? check_folder(folder, c, msg) : err;
 }

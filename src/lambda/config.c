@@ -157,6 +157,10 @@ read_config(const json_t *root, struct config *c, struct bm_msg *msg)
             CONFIG_MEMORY_DEFAULT, &c->memory_mb, msg);
     if (err == BM_OK)
         err = read_environment(root, c, msg);
+    c->reserved =
+        json_is_integer(json_object_get(root, "ReservedConcurrentExecutions"))
+            ? (int)json_integer_value(json_object_get(root, "ReservedConcurrentExecutions"))
+            : -1;
     return err;
 }
 

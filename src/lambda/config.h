@@ -28,6 +28,7 @@ struct config {
     char handler[CONFIG_HANDLER_MAX + 1];
     unsigned timeout_s;
     unsigned memory_mb;
+    int reserved;      /* ReservedConcurrentExecutions; -1: none */
     json_t *variables; /* object of strings, or NULL; owned */
 };
 

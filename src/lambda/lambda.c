@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * See lambda.h; inside.h says which file does what. This one: functions, their queues, and the one
- * place (`look_at`) that decides what a function needs next. Nothing here calls a caller's function
- * from within the caller's own call: everything that may do so runs from the kick timer, a request
- * of a runtime or the end of a process.
- */
+/* See lambda.h; inside.h says which file does what. This one: invocations, and the room's life. */
 #include "lambda/lambda.h"
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/uuid.h"
-#include "lambda/code.h"
 #include "lambda/inside.h"
 
 #include <errno.h>
@@ -21,12 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     INIT_MS = 10 * 1000,
     IDLE_MS = 10 * 60 * 1000,
     RETRY_1_MS = 60 * 1000,
-    RETRY_2_MS = 120 * 1000
+    RETRY_2_MS = 120 * 1000,
+    PROCESSES_LOW = 8,
+    PROCESSES_HIGH = 64,
 };
 
 /* ---- invocations ---- */
@@ -43,6 +40,7 @@ invocation_free(struct invocation *inv)
 void
 function_answered(struct lambda *l, struct invocation *inv, const struct lambda_result *result)
 {
+    l->concurrent--;
     if (inv->fn != NULL)
         inv->fn(inv->arg, result);
     else
@@ -73,135 +71,29 @@ function_failed(struct lambda *l, struct invocation *inv, struct span log_tail, 
     json_decref(body);
 }
 
-/* ---- functions and their queues ---- */
+/* ---- the room's header ---- */
 
-static struct function *
-function_of(struct lambda *l, const char *name)
+/*
+ * As the service: an invocation that would have to wait for a reserved place is refused. Without
+ * reservation it waits for a process of this machine, which is not the service's limit.
+ */
+static enum bm_err
+check_concurrency(const struct lambda *l, const struct function *f, struct bm_msg *msg)
 {
-    struct function *f = l->functions;
+    size_t running = f->queued;
 
-    while (f != NULL && strcmp(f->name, name) != 0)
-        f = f->next;
-    return f;
-}
-
-static struct function *
-function_make(struct lambda *l, const char *name)
-{
-    struct function *f = function_of(l, name);
-
-    if (f != NULL)
-        return f;
-    f = calloc(1, sizeof *f);
-    if (f == NULL)
-        return NULL;
-    f->lambda = l;
-    f->last = &f->first;
-    (void)snprintf(f->name, sizeof f->name, "%s", name);
-    f->next = l->functions;
-    l->functions = f;
-    return f;
-}
-
-struct invocation *
-function_take(struct function *f)
-{
-    struct invocation *inv = f->first;
-
-    if (inv == NULL)
-        return NULL;
-    f->first = inv->next;
-    if (f->first == NULL)
-        f->last = &f->first;
-    inv->next = NULL;
-    f->queued--;
-    return inv;
-}
-
-enum bm_err
-function_enqueue(struct lambda *l, const char *name, struct invocation *inv, struct bm_msg *msg)
-{
-    struct function *f = function_make(l, name);
-
-    if (f == NULL)
-        return BM_ERR_MEM;
-    if (f->queued >= FUNCTION_QUEUE_MAX)
-        return bm_fail(msg, BM_ERR_LIMIT,
-            "%d invocations of %s wait already; it runs one at a time, try again later",
-            FUNCTION_QUEUE_MAX, name);
-    (void)snprintf(inv->function, sizeof inv->function, "%s", name);
-    *f->last = inv;
-    f->last = &inv->next;
-    f->queued++;
-    function_kick(l);
+    for (const struct worker *w = f->workers; w != NULL; w = w->next)
+        running += w->now != NULL;
+    if (f->reserved >= 0 && running >= (size_t)f->reserved)
+        return bm_fail(msg, BM_ERR_CONFLICT,
+            "Rate Exceeded: function %s runs as often as its reserved concurrency (%d) allows",
+            f->name, f->reserved);
+    if (l->concurrent >= LAMBDA_CONCURRENT_MAX)
+        return bm_fail(msg, BM_ERR_CONFLICT,
+            "Rate Exceeded: %d invocations run or wait already; try again later",
+            LAMBDA_CONCURRENT_MAX);
     return BM_OK;
 }
-
-static void
-start_worker(struct function *f)
-{
-    struct bm_msg msg = { 0 };
-    struct invocation *inv;
-
-    if (worker_start(f, &msg) == BM_OK)
-        return;
-    log_warn("function cannot start function=%s cause=\"%s\"", f->name, msg.text);
-    inv = function_take(f);
-    if (inv != NULL)
-        function_failed(
-            f->lambda, inv, span_of(NULL, 0), "Runtime.InvalidEntrypoint", "%s", msg.text);
-    function_kick(f->lambda);
-}
-
-/* The next step of one function, if there is one. */
-static void
-look_at(struct function *f)
-{
-    struct worker *w = f->worker;
-
-    if (w != NULL && f->retire && w->phase != PHASE_BUSY) {
-        worker_end(w, SIGTERM);
-        w = NULL;
-    }
-    if (w == NULL)
-        f->retire = false;
-    if (f->first == NULL || f->lambda->endpoint == NULL)
-        return;
-    if (w == NULL)
-        start_worker(f);
-    else if (w->phase == PHASE_READY && w->poll != NULL)
-        worker_deliver(w, function_take(f));
-}
-
-static void
-on_kick(void *arg)
-{
-    struct lambda *l = arg;
-    struct function **at = &l->functions;
-
-    l->kick = NULL;
-    for (struct function *f = l->functions; f != NULL; f = f->next)
-        look_at(f);
-    while (*at != NULL) {
-        struct function *f = *at;
-
-        if (f->worker != NULL || f->first != NULL) {
-            at = &f->next;
-            continue;
-        }
-        *at = f->next;
-        free(f);
-    }
-}
-
-void
-function_kick(struct lambda *l)
-{
-    if (l->kick == NULL)
-        l->kick = loop_after(l->options.loop, 0, on_kick, l);
-}
-
-/* ---- the room's header ---- */
 
 enum bm_err
 lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_done_fn fn, void *arg,
@@ -209,6 +101,7 @@ lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_do
 {
     struct registry_function stored = { 0 };
     struct invocation *inv;
+    struct function *f;
     enum bm_err err;
 
     if (payload.len > LAMBDA_PAYLOAD_SYNC_MAX)
@@ -218,6 +111,12 @@ lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_do
     registry_function_fini(&stored);
     if (err != BM_OK)
         return err;
+    f = pool_function(l, name);
+    if (f == NULL)
+        return BM_ERR_MEM;
+    err = check_concurrency(l, f, msg);
+    if (err != BM_OK)
+        return err;
     inv = calloc(1, sizeof *inv);
     if (inv == NULL)
         return BM_ERR_MEM;
@@ -225,45 +124,33 @@ lambda_invoke(struct lambda *l, const char *name, struct span payload, lambda_do
     inv->fn = fn;
     inv->arg = arg;
     buf_add(&inv->payload, payload.ptr, payload.len);
-    err = inv->payload.failed ? BM_ERR_MEM : function_enqueue(l, name, inv, msg);
-    if (err != BM_OK)
+    if (inv->payload.failed) {
         invocation_free(inv);
-    return err;
+        return BM_ERR_MEM;
+    }
+    function_enqueue(f, inv);
+    return BM_OK;
+}
+
+void
+lambda_limit(struct lambda *l, const char *name)
+{
+    struct function *f = pool_find(l, name);
+
+    if (f == NULL)
+        return;
+    function_read_limit(f);
+    pool_kick(l);
 }
 
 void
 lambda_forget(struct lambda *l, const char *name)
 {
-    struct function *f = function_of(l, name);
+    struct function *f = pool_find(l, name);
 
-    if (f == NULL || f->worker == NULL)
-        return;
-    f->retire = true;
-    function_kick(l);
-}
-
-enum bm_err
-lambda_check_config(struct lambda *l, const struct registry_function *f, struct bm_msg *msg)
-{
-    struct config c;
-    enum bm_err err = config_parse(buf_span(&f->config), &c, msg);
-
-    if (err == BM_OK)
-        err = code_check(l->options.dir, &c, f->code_sha256, msg);
-    config_fini(&c);
-    return err;
-}
-
-enum bm_err
-lambda_put_code(struct lambda *l, struct registry_function *f, struct span zip, struct bm_msg *msg)
-{
-    struct config c;
-    enum bm_err err = config_parse(buf_span(&f->config), &c, msg);
-
-    if (err == BM_OK)
-        err = code_put(l->options.dir, &c, zip, f->code_sha256, msg);
-    config_fini(&c);
-    return err;
+    for (struct worker *w = f != NULL ? f->workers : NULL; w != NULL; w = w->next)
+        w->retire = true;
+    lambda_limit(l, name);
 }
 
 /* ---- life ---- */
@@ -283,7 +170,7 @@ lambda_set_endpoint(struct lambda *l, const char *url)
         log_error("the loop has no room for the functions' hook; asynchronous invocations wait");
     l->hooked = true;
     async_start(l);
-    function_kick(l);
+    pool_kick(l);
 }
 
 /* The options' strings are ours, though their type says borrowed. */
@@ -296,6 +183,17 @@ free_text(const char *text)
     } u = { text };
 
     free(u.to);
+}
+
+static unsigned
+standard_processes(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long count = 4 * (cores > 0 ? cores : 1);
+
+    return (unsigned)(count < PROCESSES_LOW    ? PROCESSES_LOW
+                      : count > PROCESSES_HIGH ? PROCESSES_HIGH
+                                               : count);
 }
 
 /* Strings of the options are copied, missing values filled in. */
@@ -316,6 +214,7 @@ copy_options(struct lambda *l, const struct lambda_options *o)
     to->secret_key = strdup(o->secret_key);
     to->init_ms = o->init_ms > 0 ? o->init_ms : INIT_MS;
     to->idle_ms = o->idle_ms > 0 ? o->idle_ms : IDLE_MS;
+    to->processes = o->processes > 0 ? o->processes : standard_processes();
     to->retry_ms[0] = o->retry_ms[0] > 0 ? o->retry_ms[0] : RETRY_1_MS;
     to->retry_ms[1] = o->retry_ms[1] > 0 ? o->retry_ms[1] : RETRY_2_MS;
     return to->dir && to->runtime_dir && to->python && to->node && to->region && to->account &&
@@ -327,19 +226,11 @@ copy_options(struct lambda *l, const struct lambda_options *o)
 static enum bm_err
 make_folders(const char *dir, struct bm_msg *msg)
 {
-    static const char *const names[] = { "log", "home/tmp" };
     char path[PATH_MAX];
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        enum bm_err err;
-
-        if (snprintf(path, sizeof path, "%s/functions/%s", dir, names[i]) >= (int)sizeof path)
-            return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
-        err = dir_make(path, 0700, msg);
-        if (err != BM_OK)
-            return err;
-    }
-    return BM_OK;
+    if (snprintf(path, sizeof path, "%s/functions/log", dir) >= (int)sizeof path)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", dir);
+    return dir_make(path, 0700, msg);
 }
 
 /* A process changes into the package's folder, so the paths it gets must not depend on ours. */
@@ -353,6 +244,19 @@ absolute(const char **path, struct bm_msg *msg)
     free_text(*path);
     *path = full;
     return BM_OK;
+}
+
+static enum bm_err
+open_stores(struct lambda *l, struct bm_msg *msg)
+{
+    const struct lambda_options *o = &l->options;
+    enum bm_err err;
+
+    if (snprintf(l->store.zips, PATH_MAX, "%s/functions", o->dir) >= PATH_MAX)
+        return bm_fail(msg, BM_ERR_ARG, "path too long: %s", o->dir);
+    err = sandbox_open(o->sandbox, l->store.zips, o->runtime_dir, &l->sandbox, msg);
+    memcpy(l->store.folders, l->sandbox.place, sizeof l->store.folders);
+    return err == BM_OK ? code_clean(&l->store, o->registry, msg) : err;
 }
 
 enum bm_err
@@ -371,7 +275,7 @@ lambda_open(const struct lambda_options *options, struct lambda **out, struct bm
     if (err == BM_OK)
         err = absolute(&l->options.runtime_dir, msg);
     if (err == BM_OK)
-        err = code_clean(l->options.dir, l->options.registry, msg);
+        err = open_stores(l, msg);
     if (err != BM_OK) {
         lambda_close(l);
         return err;
@@ -386,8 +290,8 @@ end_processes(struct lambda *l)
     int64_t end = clock_mono_ms() + END_GRACE_MS;
 
     for (struct function *f = l->functions; f != NULL; f = f->next) {
-        if (f->worker != NULL)
-            worker_end(f->worker, SIGTERM);
+        while (f->workers != NULL)
+            worker_end(f->workers, SIGTERM);
     }
     for (struct worker *w = l->ending; w != NULL; w = w->next) {
         int64_t left = end - clock_mono_ms();
@@ -403,17 +307,12 @@ lambda_close(struct lambda *l)
 {
     if (l == NULL)
         return;
+    uploads_end(l);
     end_processes(l);
-    while (l->functions != NULL) {
-        struct function *f = l->functions;
-        struct invocation *inv;
-
-        while ((inv = function_take(f)) != NULL)
-            invocation_free(inv);
-        l->functions = f->next;
-        free(f);
-    }
-    loop_cancel(l->options.loop, l->kick);
+    removals_end(l);
+    pool_end(l);
+    sandbox_close(&l->sandbox);
+    loop_cancel(l->options.loop, l->measure);
     loop_cancel(l->options.loop, l->scan);
     free(l->endpoint);
     free_text(l->options.dir);

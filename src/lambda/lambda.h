@@ -3,19 +3,21 @@
  * Functions as ordinary processes against the Lambda Runtime API: no container engine.
  * SPEC aws-iot 5.4, 5.5.
  *
- * Code is a zip, kept as DIR/functions/<sha256>.zip and unpacked beside it. A function has one
- * process at a time, started at its first invocation and kept warm; invocations queue behind each
- * other. Runtimes: provided, provided.al2, provided.al2023 (an executable `bootstrap` in the
- * package root), python3.7 to python3.13 and nodejs18.x to nodejs22.x, which run on the one python3
- * and the one node of this machine (our runtime clients). Asynchronous invocations live in the
- * registry until they ran: at least once, with the service's two retries. Output goes to
+ * Code is a zip, kept as DIR/functions/<sha256>.zip and unpacked into a folder. A function has as
+ * many processes as it has invocations at a time, up to its reserved concurrency and to what all
+ * functions share; they are started when needed, kept warm, and ended when idle for long or when
+ * another function needs the place: each gets its share. Runtimes: provided, provided.al2,
+ * provided.al2023 (an executable `bootstrap` in the package root), python3.7 to python3.13 and
+ * nodejs18.x to nodejs22.x, which run on the one python3 and the one node of this machine (our
+ * runtime clients). Asynchronous invocations live in the registry until they ran: at least once,
+ * with the service's two retries, and what is given up becomes a dead letter. Output goes to
  * DIR/functions/log/<name>.log. One thread: the control loop's.
  *
- * A function's process has no descriptor of ours, no new privileges, and limits: data (MemorySize
- * and what the runtime itself takes), 512 MB a file, 1024 descriptors.
+ * A function's process has no descriptor of ours, no new privileges, a scratch folder and, when the
+ * cloud is root, a user id of its own (sandbox.h), and limits: data (MemorySize and what the
+ * runtime itself takes), processes, 512 MB of scratch, 1024 descriptors.
  *
- * Not built: versions and aliases, layers, images, several processes per function. A function runs
- * as the user of the cloud and sees its files.
+ * Not built: versions and aliases, layers, images.
  */
 #ifndef BM_LAMBDA_LAMBDA_H
 #define BM_LAMBDA_LAMBDA_H
@@ -30,6 +32,15 @@ enum {
     LAMBDA_UNZIPPED_MAX = 250 * 1024 * 1024,
     LAMBDA_PAYLOAD_SYNC_MAX = 6 * 1024 * 1024,
     LAMBDA_PAYLOAD_ASYNC_MAX = 256 * 1024,
+    LAMBDA_CONCURRENT_MAX = 1000, /* invocations that run or wait for a process, of all functions */
+    LAMBDA_RESERVED_MAX = 900,    /* as the service: 100 stay for functions without reservation */
+};
+
+enum lambda_sandbox {
+    LAMBDA_SANDBOX_AUTO,  /* as USERS */
+    LAMBDA_SANDBOX_NONE,  /* the user of the cloud, limits only */
+    LAMBDA_SANDBOX_USERS, /* when the cloud is root: a user id for each process; else as NONE */
+    LAMBDA_SANDBOX_BWRAP, /* as USERS, and inside bubblewrap */
 };
 
 struct lambda_options {
@@ -47,6 +58,8 @@ struct lambda_options {
     int64_t retry_ms[2]; /* waits after the first and second failure: 60 s, 120 s */
     int64_t init_ms;     /* for a new process to ask for its first event: 10 s */
     int64_t idle_ms;     /* after which a process without work is ended: 10 min */
+    enum lambda_sandbox sandbox;
+    unsigned processes; /* of all functions at a time: four a core, from 8 to 64 */
 };
 enum bm_err lambda_open(
     const struct lambda_options *options, struct lambda **out, struct bm_msg *msg);
@@ -65,17 +78,27 @@ void lambda_set_endpoint(struct lambda *l, const char *url);
 
 /*
  * Check and store a package: runtime known, handler there, zip readable and within limits, no entry
- * that leaves the folder (absolute, `..`, links out). BM_ERR_INPUT with the sentence for
- * InvalidParameterValueException. `f` has name and config; code_sha256 is filled. The caller then
- * stores `f` in the registry.
+ * that leaves the folder (absolute, `..`, links out). Takes time, so a process of its own does it
+ * and `fn` is called from the loop: BM_ERR_INPUT with the sentence for
+ * InvalidParameterValueException. The caller then stores the function with `code`.
+ *
+ * `config`: the function's, JSON. `base64`: the package as text, only looked at in this call;
+ * empty: the same checks for a changed configuration and the package `sha256`, which is stored.
+ * Errors of the call itself (the configuration; BM_ERR_LIMIT: too many at a time): `fn` is not
+ * called.
  */
-enum bm_err lambda_put_code(
-    struct lambda *l, struct registry_function *f, struct span zip, struct bm_msg *msg);
-/* The same checks for a changed configuration (`f` has the new config and the code as stored). */
-enum bm_err lambda_check_config(
-    struct lambda *l, const struct registry_function *f, struct bm_msg *msg);
-/* The stored function changed or is gone: its process ends after the invocation that it runs. */
+struct lambda_code {
+    uint8_t sha256[32];
+    size_t size; /* of the zip; 0 for a stored one */
+};
+typedef void (*lambda_code_fn)(
+    void *arg, enum bm_err err, const struct bm_msg *msg, const struct lambda_code *code);
+enum bm_err lambda_put_code(struct lambda *l, struct span config, struct span base64,
+    const uint8_t sha256[32], lambda_code_fn fn, void *arg, struct bm_msg *msg);
+/* The stored function changed or is gone: its processes end after the invocations they run. */
 void lambda_forget(struct lambda *l, const char *name);
+/* Only its reserved concurrency changed (member ReservedConcurrentExecutions of its config). */
+void lambda_limit(struct lambda *l, const char *name);
 
 struct lambda_result {
     struct span payload;  /* what the function answered, or its error object */
@@ -85,7 +108,8 @@ struct lambda_result {
 typedef void (*lambda_done_fn)(void *arg, const struct lambda_result *result);
 /*
  * RequestResponse. `fn` is called exactly once, from the loop, never from within this call.
- * BM_ERR_NOT_FOUND, BM_ERR_LIMIT (payload, queue): it is not called.
+ * BM_ERR_NOT_FOUND, BM_ERR_LIMIT (payload), BM_ERR_CONFLICT (throttled: its reserved concurrency or
+ * LAMBDA_CONCURRENT_MAX is reached): it is not called.
  */
 enum bm_err lambda_invoke(struct lambda *l, const char *name, struct span payload,
     lambda_done_fn fn, void *arg, struct bm_msg *msg);

@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -71,11 +72,24 @@ child_descriptors(int out, int exec_fd)
     return close_range(EXEC_FD + 1, ~0U, 0) == 0;
 }
 
+/* When memory is short on the machine, functions go before services. Only upwards needs no right.
+ */
 static void
-child_limits(unsigned memory_mb)
+child_goes_first(void)
 {
-    rlim_t data = memory_mb > 0 ? (rlim_t)memory_mb * 1024 * 1024 : RLIM_INFINITY;
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
+    (void)!write(fd, "500", 3);
+    (void)close(fd);
+}
+
+static void
+child_limits(const struct process_options *o)
+{
+    rlim_t data = o->memory_mb > 0 ? (rlim_t)o->memory_mb * 1024 * 1024 : RLIM_INFINITY;
+
+    if (o->tasks_max > 0)
+        (void)setrlimit(RLIMIT_NPROC, &(struct rlimit){ o->tasks_max, o->tasks_max });
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     (void)setrlimit(RLIMIT_FSIZE, &(struct rlimit){ FILE_MAX, FILE_MAX });
     (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){ FILES_MAX, FILES_MAX });
@@ -86,18 +100,24 @@ child_limits(unsigned memory_mb)
 _Noreturn static void
 child_main(const struct process_options *o, pid_t parent, int out, int exec_fd)
 {
+    bool good = true;
     int cause;
 
     (void)setpgid(0, 0);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    child_signals();
+    child_goes_first();
+    child_limits(o);
+    if (o->uid != 0)
+        good = setgroups(0, NULL) == 0 && setresgid(o->gid, o->gid, o->gid) == 0 &&
+               setresuid(o->uid, o->uid, o->uid) == 0;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user would take it back */
     if (getppid() != parent)
         _exit(126); /* it died before the line above */
-    child_signals();
-    child_limits(o->memory_mb);
-    if (child_descriptors(out, exec_fd)) {
+    if (good && child_descriptors(out, exec_fd)) {
         exec_fd = EXEC_FD;
         if (chdir(o->cwd) == 0)
-            (void)execve(o->argv[0], o->argv, o->envp);
+            (void)execve(
+                o->argv[0], (char *const *)(uintptr_t)o->argv, o->envp); /* writes to none */
     }
     cause = errno;
     (void)!write(exec_fd, &cause, sizeof cause);

@@ -10,16 +10,21 @@
 #include "base/bytes.h"
 #include "base/loop.h"
 
+#include <sys/types.h>
+
 enum { PROCESS_TAIL_MAX = 4096, PROCESS_LOG_MAX = 8 * 1024 * 1024 };
 
 struct process;
 
 struct process_options {
     struct loop *loop;
-    char *const *argv;
+    const char *const *argv;
     char *const *envp;
     const char *cwd;
-    unsigned memory_mb;   /* of data; 0: no limit */
+    unsigned memory_mb; /* of data; 0: no limit */
+    unsigned tasks_max; /* processes and threads of its user; 0: no limit */
+    uid_t uid;          /* 0: as this process; else also its only group is `gid` */
+    gid_t gid;
     const char *log_path; /* appended to; at PROCESS_LOG_MAX it becomes log_path.1 */
     /* The process has ended and is reaped, all its output is read. process_free is allowed here. */
     void (*exited)(void *arg, int wait_status);

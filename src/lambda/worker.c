@@ -4,19 +4,19 @@
  *
  *   phase      `next`           answer of the current id   deadline passes      process ends
  *   STARTING   -> READY         400                        kill, head fails     head of queue fails
- *   READY      403 (has one)    400                        end: it was idle     start anew when
- * needed BUSY       403              -> ANSWERED                kill, it failed      it failed
- *   ANSWERED   -> READY         400                        kill                 start anew when
- * needed
+ *   READY      403 (has one)    400                        end: it was idle     no matter
+ *   BUSY       403              -> ANSWERED                kill, it failed      it failed
+ *   ANSWERED   -> READY         400                        kill                 no matter
  *
  * Ending: the worker leaves its function (which may start another at once), gets a signal and is
- * freed when its process is gone. What it still asks is answered with 403.
+ * freed when its process is gone. What it still asks is answered with 403. Its scratch folder is
+ * removed by a process of its own, since it may be large.
  */
 #include "lambda/inside.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
-#include "lambda/code.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -27,10 +27,6 @@
 #include <sys/random.h>
 
 #define RUNTIME_PATH "/2018-06-01/runtime/"
-
-enum { BODY_MAX = LAMBDA_PAYLOAD_SYNC_MAX + 1024 * 1024, ENV_MAX = 2100 };
-/* Data that a runtime takes for itself, beside the function; V8 and its threads take much. */
-enum { OWN_MB = 128, NODE_OWN_MB = 1024 };
 
 static const char *const content_type = "application/json";
 
@@ -45,6 +41,14 @@ set_deadline(struct worker *w, int64_t delay_ms)
 
     loop_cancel(loop, w->timer);
     w->timer = loop_after(loop, delay_ms, on_deadline, w);
+}
+
+static void
+enter(struct worker *w, enum phase phase)
+{
+    if (w->phase == PHASE_STARTING && w->function != NULL)
+        w->function->starting--;
+    w->phase = phase;
 }
 
 static void
@@ -89,7 +93,7 @@ on_deadline(void *arg)
             "Task timed out after %u.00 seconds", w->config.timeout_s);
         break;
     }
-    function_kick(w->lambda);
+    pool_kick(w->lambda);
 }
 
 /* ---- the Runtime API ---- */
@@ -126,11 +130,12 @@ on_next(struct worker *w, struct http_request *rq)
             "answer the current event before you ask for the next");
         return;
     }
-    w->phase = PHASE_READY;
+    enter(w, PHASE_READY);
     w->poll = rq;
+    w->ready_ms = clock_mono_ms();
     http_on_gone(rq, on_poll_gone, w);
     set_deadline(w, w->lambda->options.idle_ms);
-    function_kick(w->lambda);
+    pool_kick(w->lambda);
 }
 
 /* "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0" */
@@ -155,7 +160,7 @@ worker_deliver(struct worker *w, struct invocation *inv)
     char text[96];
 
     w->poll = NULL;
-    w->phase = PHASE_BUSY;
+    enter(w, PHASE_BUSY);
     w->now = inv;
     inv->started_ms = clock_mono_ms();
     process_tail_reset(w->process);
@@ -194,7 +199,7 @@ on_answer(struct worker *w, struct http_request *rq, const char *error)
     struct lambda_result result = { .payload = http_body(rq), .error = error };
 
     w->now = NULL;
-    w->phase = PHASE_ANSWERED;
+    enter(w, PHASE_ANSWERED);
     set_deadline(w, w->lambda->options.init_ms);
     result.log_tail = close_log(w, inv);
     if (result.payload.len > LAMBDA_PAYLOAD_SYNC_MAX) {
@@ -241,8 +246,8 @@ on_invocation(struct worker *w, struct http_request *rq, const char *rest)
     on_answer(w, rq, error ? "Unhandled" : NULL);
 }
 
-static void
-on_request(void *arg, struct http_request *rq)
+void
+worker_on_request(void *arg, struct http_request *rq)
 {
     struct worker *w = arg;
     const char *path = http_path(rq);
@@ -287,8 +292,8 @@ fail_exited(struct worker *w, struct invocation *inv, int wait_status)
             "Runtime exited without providing a reason");
 }
 
-static void
-on_exited(void *arg, int wait_status)
+void
+worker_on_exited(void *arg, int wait_status)
 {
     struct worker *w = arg;
     struct lambda *l = w->lambda;
@@ -302,7 +307,22 @@ on_exited(void *arg, int wait_status)
             fail_exited(w, inv, wait_status);
     }
     worker_free(w);
-    function_kick(l);
+    pool_kick(l);
+}
+
+/* Out of its function's list; it takes no more events. */
+static void
+detach(struct worker *w)
+{
+    struct worker **at = &w->function->workers;
+
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    w->function->worker_count--;
+    w->function->starting -= w->phase == PHASE_STARTING;
+    w->lambda->worker_count--;
+    w->function = NULL;
 }
 
 void
@@ -310,9 +330,7 @@ worker_end(struct worker *w, int signo)
 {
     if (w->function == NULL)
         return;
-    w->function->worker = NULL;
-    w->function->retire = false;
-    w->function = NULL;
+    detach(w);
     w->next = w->lambda->ending;
     w->lambda->ending = w;
     process_signal(w->process, signo);
@@ -325,14 +343,120 @@ unlink_worker(struct worker *w)
     struct worker **at = &w->lambda->ending;
 
     if (w->function != NULL) {
-        w->function->worker = NULL;
-        w->function->retire = false;
+        detach(w);
         return;
     }
     while (*at != NULL && *at != w)
         at = &(*at)->next;
     if (*at == w)
         *at = w->next;
+}
+
+bool
+worker_is_idle(const struct worker *w)
+{
+    return w->phase == PHASE_READY && w->poll != NULL;
+}
+
+/* ---- scratch folders ---- */
+
+struct removal {
+    struct removal *next;
+    struct lambda *lambda;
+    struct job *job;
+    char path[PATH_MAX];
+};
+
+static enum bm_err
+remove_folder(void *arg, struct buf *out, struct bm_msg *msg)
+{
+    const struct removal *rm = arg;
+
+    (void)out;
+    return dir_remove(rm->path, msg);
+}
+
+static void
+on_removed(void *arg, enum bm_err err, const struct bm_msg *msg, struct span out)
+{
+    struct removal *rm = arg;
+    struct removal **at = &rm->lambda->removals;
+
+    (void)out;
+    if (err != BM_OK)
+        log_warn("a function's scratch folder stays until the cloud ends: %s", msg->text);
+    while (*at != rm)
+        at = &(*at)->next;
+    *at = rm->next;
+    free(rm);
+}
+
+static void
+remove_scratch(struct worker *w)
+{
+    struct removal *rm = w->seat.scratch[0] != '\0' ? calloc(1, sizeof *rm) : NULL;
+
+    if (rm == NULL)
+        return;
+    rm->lambda = w->lambda;
+    (void)snprintf(rm->path, sizeof rm->path, "%s", w->seat.scratch);
+    if (job_start(w->lambda->options.loop, remove_folder, rm, on_removed, rm, &rm->job, NULL) !=
+        BM_OK) {
+        free(rm);
+        return;
+    }
+    rm->next = w->lambda->removals;
+    w->lambda->removals = rm;
+}
+
+void
+removals_end(struct lambda *l)
+{
+    while (l->removals != NULL) {
+        struct removal *rm = l->removals;
+
+        job_cancel(rm->job);
+        l->removals = rm->next;
+        free(rm);
+    }
+}
+
+/* What a process left in its folder is bounded by looking at it from time to time. */
+static void
+measure(struct worker *w)
+{
+    struct function *f = w->function;
+    struct invocation *inv = w->now;
+    char why[128];
+
+    if (seat_excess(&w->seat, why) == NULL)
+        return;
+    process_note(w->process, "%s\n", why);
+    log_warn("function is killed function=%s cause=\"%s\"", w->name, why);
+    if (w->phase == PHASE_STARTING)
+        inv = function_take(f);
+    w->now = NULL;
+    worker_end(w, SIGKILL);
+    if (inv != NULL)
+        function_failed(w->lambda, inv, process_tail(w->process), "Sandbox.DiskFull",
+            "the process was killed: %s", why);
+}
+
+static void
+on_measure(void *arg)
+{
+    struct lambda *l = arg;
+
+    l->measure = NULL;
+    for (struct function *f = l->functions; f != NULL; f = f->next) {
+        for (struct worker *w = f->workers, *next; w != NULL; w = next) {
+            next = w->next;
+            measure(w);
+        }
+    }
+    if (l->worker_count > 0)
+        l->measure = loop_after(l->options.loop, MEASURE_MS, on_measure, l);
+    pool_kick(l);
 }
 
 void
@@ -343,6 +467,8 @@ worker_free(struct worker *w)
     unlink_worker(w);
     loop_cancel(w->lambda->options.loop, w->timer);
     process_free(w->process);
+    seat_leave(&w->seat);
+    remove_scratch(w);
     http_close(w->api);
     invocation_free(w->now);
     buf_fini(&w->init_error);
@@ -352,200 +478,31 @@ worker_free(struct worker *w)
 
 /* ---- start ---- */
 
-/* NAME=VALUE texts; `ok` turns false when one could not be added. */
-struct env {
-    char *vars[ENV_MAX + 1];
-    size_t count;
-    bool ok;
-};
-
-static void env_add(struct env *e, const char *name, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void
-env_add(struct env *e, const char *name, const char *fmt, ...)
-{
-    struct buf value = { 0 };
-    char text[PATH_MAX + 256];
-    va_list ap;
-    int n;
-
-    va_start(ap, fmt);
-    n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    buf_addf(&value, "%s=%s", name, text);
-    if (n < 0 || n >= (int)sizeof text || e->count == ENV_MAX || buf_cstr(&value) == NULL) {
-        buf_fini(&value);
-        e->ok = false;
-        return;
-    }
-    e->vars[e->count++] = (char *)value.ptr;
-    e->vars[e->count] = NULL;
-}
-
-static void
-env_fini(struct env *e)
-{
-    for (size_t i = 0; i < e->count; i++)
-        free(e->vars[i]);
-}
-
-static void
-env_of_user(struct env *e, const struct config *c)
-{
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(c->variables, name, value)
-    {
-        env_add(e, name, "%s", json_string_value(value));
-    }
-}
-
-static void
-env_of_service(struct env *e, const struct worker *w, const char *task_root)
-{
-    const struct lambda_options *o = &w->lambda->options;
-
-    env_add(e, "AWS_LAMBDA_RUNTIME_API", "127.0.0.1:%u", http_port(w->api));
-    env_add(e, "_HANDLER", "%s", w->config.handler);
-    env_add(e, "LAMBDA_TASK_ROOT", "%s", task_root);
-    env_add(e, "LAMBDA_RUNTIME_DIR", "%s", o->runtime_dir);
-    env_add(e, "AWS_REGION", "%s", o->region);
-    env_add(e, "AWS_DEFAULT_REGION", "%s", o->region);
-    env_add(e, "AWS_ACCESS_KEY_ID", "%s", o->access_key);
-    env_add(e, "AWS_SECRET_ACCESS_KEY", "%s", o->secret_key);
-    env_add(e, "AWS_ENDPOINT_URL", "%s", w->lambda->endpoint);
-    env_add(e, "AWS_ENDPOINT_URL_IOT", "%s", w->lambda->endpoint);
-    env_add(e, "AWS_LAMBDA_FUNCTION_NAME", "%s", w->name);
-    env_add(e, "AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
-    env_add(e, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "%u", w->config.memory_mb);
-    env_add(e, "AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/%s", w->name);
-    env_add(e, "AWS_LAMBDA_LOG_STREAM_NAME", "%s.log", w->name);
-    env_add(e, "AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
-    if (w->config.runtime != RUNTIME_PROVIDED)
-        env_add(e, "AWS_EXECUTION_ENV", "AWS_Lambda_%s", w->config.runtime_name);
-    env_add(e, "TZ", ":UTC");
-    env_add(e, "LANG", "C.UTF-8");
-    env_add(e, "PATH", "/usr/local/bin:/usr/bin:/bin");
-    env_add(e, "LD_LIBRARY_PATH", "%s:%s/lib", task_root, task_root);
-    /* Not the service's: the person's own ~/.aws and a cloud machine's roles stay out of reach. */
-    env_add(e, "HOME", "%s/functions/home", o->dir);
-    /* The service gives each function a /tmp of its own; here what asks the usual way gets one. */
-    env_add(e, "TMPDIR", "%s/functions/home/tmp", o->dir);
-    env_add(e, "AWS_EC2_METADATA_DISABLED", "true");
-}
-
-/* The first that names a variable wins. */
-static void
-env_drop_doubles(struct env *e)
-{
-    for (size_t i = 0; i < e->count; i++) {
-        size_t name = strcspn(e->vars[i], "=") + 1;
-
-        for (size_t k = i + 1; k < e->count;) {
-            if (strncmp(e->vars[i], e->vars[k], name) != 0) {
-                k++;
-                continue;
-            }
-            free(e->vars[k]);
-            e->vars[k] = e->vars[--e->count];
-            e->vars[e->count] = NULL;
-        }
-    }
-}
-
-static enum bm_err
-start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
-{
-    const struct lambda_options *o = &w->lambda->options;
-    char program[PATH_MAX];
-    char client[PATH_MAX];
-    char log_path[PATH_MAX];
-    char heap[48];
-    char *argv[4] = { program, NULL, NULL, NULL };
-    struct env env = { .ok = true };
-    struct process_options po = { .loop = o->loop,
-        .argv = argv,
-        .envp = env.vars,
-        .cwd = task_root,
-        .log_path = log_path,
-        .exited = on_exited,
-        .arg = w };
-    enum bm_err err;
-
-    (void)snprintf(log_path, sizeof log_path, "%s/functions/log/%s.log", o->dir, w->name);
-    switch (w->config.runtime) {
-    case RUNTIME_PROVIDED:
-        (void)snprintf(program, sizeof program, "%s/bootstrap", task_root);
-        break;
-    case RUNTIME_PYTHON:
-        (void)snprintf(program, sizeof program, "%s", o->python);
-        (void)snprintf(client, sizeof client, "%s/python3/bootstrap.py", o->runtime_dir);
-        argv[1] = client;
-        break;
-    case RUNTIME_NODE:
-        (void)snprintf(program, sizeof program, "%s", o->node);
-        (void)snprintf(heap, sizeof heap, "--max-old-space-size=%u", w->config.memory_mb);
-        (void)snprintf(client, sizeof client, "%s/nodejs/bootstrap.mjs", o->runtime_dir);
-        argv[1] = heap;
-        argv[2] = client;
-        break;
-    }
-    po.memory_mb = w->config.memory_mb + (w->config.runtime == RUNTIME_NODE ? NODE_OWN_MB : OWN_MB);
-    env_of_user(&env, &w->config); /* these may replace PATH or LANG; reserved names are refused */
-    env_of_service(&env, w, task_root);
-    env_drop_doubles(&env);
-    err = env.ok
-              ? process_start(&po, &w->process, msg)
-              : bm_fail(msg, BM_ERR_LIMIT, "the environment of function %s is too large", w->name);
-    env_fini(&env);
-    return err;
-}
-
-/* Read what is stored now, open the API, start the program. */
-static enum bm_err
-bring_up(struct worker *w, struct bm_msg *msg)
-{
-    const struct lambda_options *o = &w->lambda->options;
-    struct http_options ho = {
-        .loop = o->loop, .host = "127.0.0.1", .body_max = BODY_MAX, .handler = on_request, .arg = w
-    };
-    struct registry_function stored = { 0 };
-    struct buf root = { 0 };
-    enum bm_err err = registry_function_get(o->registry, w->name, &stored, msg);
-
-    if (err == BM_OK)
-        err = config_parse(buf_span(&stored.config), &w->config, msg);
-    if (err == BM_OK)
-        err = code_folder(o->dir, stored.code_sha256, &root, msg);
-    if (err == BM_OK)
-        err = http_open(&ho, &w->api, msg);
-    if (err == BM_OK)
-        err = start_process(w, buf_cstr(&root), msg);
-    buf_fini(&root);
-    registry_function_fini(&stored);
-    return err;
-}
-
 enum bm_err
 worker_start(struct function *f, struct bm_msg *msg)
 {
     struct worker *w = calloc(1, sizeof *w);
+    struct lambda *l = f->lambda;
     enum bm_err err;
 
     if (w == NULL)
         return BM_ERR_MEM;
-    w->lambda = f->lambda;
+    w->lambda = l;
     w->function = f;
     w->phase = PHASE_STARTING;
     (void)snprintf(w->name, sizeof w->name, "%s", f->name);
-    f->worker = w;
-    err = bring_up(w, msg);
+    w->next = f->workers;
+    f->workers = w;
+    f->worker_count++;
+    f->starting++;
+    l->worker_count++;
+    err = worker_bring_up(w, msg);
     if (err != BM_OK) {
         worker_free(w);
         return err;
     }
-    set_deadline(w, w->lambda->options.init_ms);
+    set_deadline(w, l->options.init_ms);
+    if (l->measure == NULL)
+        l->measure = loop_after(l->options.loop, MEASURE_MS, on_measure, l);
     return BM_OK;
 }

@@ -126,15 +126,14 @@ invocation_row(void *to, sqlite3_stmt *st, struct bm_msg *msg)
     return col_buf(st, 7, &i->payload, msg);
 }
 
-enum bm_err
-registry_invocation_list(
-    struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg)
+#define INVOCATION "row, created, due, attempt, request, function, cert, payload"
+
+static enum bm_err
+each_invocation(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    registry_invocation_fn fn, void *arg, struct bm_msg *msg)
 {
-    static const char sql[] =
-        "SELECT row, created, due, attempt, request, function, cert, payload FROM invocations"
-        " ORDER BY due, row LIMIT ?1";
     sqlite3_stmt *st;
-    enum bm_err err = db_query(r, sql, ARGS(a_int((int64_t)(limit & INT32_MAX))), &st, msg);
+    enum bm_err err = db_query(r, sql, args, count, &st, msg);
 
     while (err == BM_OK) {
         struct registry_invocation i;
@@ -150,6 +149,64 @@ registry_invocation_list(
     }
     db_end(st);
     return err;
+}
+
+enum bm_err
+registry_invocation_list(
+    struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT " INVOCATION " FROM invocations ORDER BY due, row LIMIT ?1";
+
+    return each_invocation(r, sql, ARGS(a_int((int64_t)(limit & INT32_MAX))), fn, arg, msg);
+}
+
+enum bm_err
+registry_invocation_due(struct registry *r, const char *function, int64_t now_ms, size_t limit,
+    registry_invocation_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT " INVOCATION " FROM invocations"
+                              " WHERE function = ?1 AND due <= ?2 ORDER BY due, row LIMIT ?3";
+
+    return each_invocation(r, sql,
+        ARGS(a_text(function), a_int(now_ms), a_int((int64_t)(limit & INT32_MAX))), fn, arg, msg);
+}
+
+/* From name to name by the index, however many wait for one. */
+enum bm_err
+registry_invocation_functions(
+    struct registry *r, registry_name_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "WITH RECURSIVE f(name) AS (SELECT min(function) FROM invocations UNION ALL"
+        " SELECT (SELECT min(function) FROM invocations WHERE function > name) FROM f"
+        " WHERE name IS NOT NULL) SELECT name FROM f WHERE name IS NOT NULL";
+    char name[REGISTRY_NAME_MAX + 1];
+    sqlite3_stmt *st;
+    enum bm_err err = db_query(r, sql, NULL, 0, &st, msg);
+
+    while (err == BM_OK) {
+        bool row = false;
+
+        err = db_step(r, st, &row, msg);
+        if (err != BM_OK || !row)
+            break;
+        col_text(st, 0, name, sizeof name);
+        fn(arg, name);
+    }
+    db_end(st);
+    return err;
+}
+
+enum bm_err
+registry_invocation_next(struct registry *r, int64_t now_ms, int64_t *due_ms, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT due FROM invocations WHERE due > ?1 ORDER BY due LIMIT 1";
+    enum bm_err err = db_number(r, sql, ARGS(a_int(now_ms)), due_ms, msg);
+
+    if (err != BM_ERR_NOT_FOUND)
+        return err;
+    *due_ms = INT64_MAX;
+    return BM_OK;
 }
 
 enum bm_err

@@ -463,10 +463,48 @@ enum bm_err registry_invocation_add(
 typedef void (*registry_invocation_fn)(void *arg, const struct registry_invocation *i);
 enum bm_err registry_invocation_list(
     struct registry *r, size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg);
+/* Names of the functions for which invocations wait. */
+enum bm_err registry_invocation_functions(
+    struct registry *r, registry_name_fn fn, void *arg, struct bm_msg *msg);
+/* Those of one function that are due at `now_ms`, by due time, at most `limit`. */
+enum bm_err registry_invocation_due(struct registry *r, const char *function, int64_t now_ms,
+    size_t limit, registry_invocation_fn fn, void *arg, struct bm_msg *msg);
+/* When the first that is not due at `now_ms` becomes so; INT64_MAX: there is none. */
+enum bm_err registry_invocation_next(
+    struct registry *r, int64_t now_ms, int64_t *due_ms, struct bm_msg *msg);
 /* Attempt + 1, due then. */
 enum bm_err registry_invocation_retry(
     struct registry *r, int64_t id, int64_t due_ms, struct bm_msg *msg);
 enum bm_err registry_invocation_done(struct registry *r, int64_t id, struct bm_msg *msg);
+
+/*
+ * Dead letters: what was given up after its retries, the newest REGISTRY_LETTERS_MAX.
+ */
+enum { REGISTRY_LETTERS_MAX = 1000, REGISTRY_LETTER_CAUSE_MAX = 500 };
+struct registry_letter {
+    int64_t id;
+    int64_t created_ms; /* when it was given up */
+    char kind[16];      /* "function" (asynchronous invocation), or the rule's action */
+    char target[256];   /* function's name, topic, URL */
+    char rule[REGISTRY_NAME_MAX + 1]; /* "" when no rule caused it, or none is known */
+    char request_id[40]; /* of the invocation, or the trace id of the rule's evaluation */
+    int attempts;
+    char cause[REGISTRY_LETTER_CAUSE_MAX + 1];
+    bool has_cert;
+    uint8_t cert_id[REGISTRY_ID_LEN];
+    struct buf detail;  /* JSON of what sending again needs beside, or empty */
+    struct buf payload; /* what the function or the action was to get */
+};
+void registry_letter_fini(struct registry_letter *l);
+/* Insert, fills id and created; the oldest go when there are too many. */
+enum bm_err registry_letter_add(struct registry *r, struct registry_letter *l, struct bm_msg *msg);
+enum bm_err registry_letter_get(
+    struct registry *r, int64_t id, struct registry_letter *out, struct bm_msg *msg);
+enum bm_err registry_letter_delete(struct registry *r, int64_t id, struct bm_msg *msg);
+/* Newest first, at most `limit`. */
+typedef void (*registry_letter_fn)(void *arg, const struct registry_letter *l);
+enum bm_err registry_letter_list(
+    struct registry *r, size_t limit, registry_letter_fn fn, void *arg, struct bm_msg *msg);
 
 /* ---- timeline ---- */
 enum bm_err registry_record(

@@ -15,7 +15,7 @@
  */
 #include "registry/store.h"
 
-enum { SCHEMA_VERSION = 3 };
+enum { SCHEMA_VERSION = 4 };
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -127,7 +127,19 @@ static const char schema_3[] =
     " modified INTEGER NOT NULL);"
     "PRAGMA user_version = 3;";
 
-static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3 };
+/*
+ * Version 4: waiting invocations are found by their function, what was given up is kept
+ * (dead_letters).
+ */
+static const char schema_4[] =
+    "CREATE INDEX invocations_function ON invocations(function, due);"
+    "CREATE TABLE dead_letters(row INTEGER PRIMARY KEY AUTOINCREMENT, created INTEGER NOT NULL,"
+    " kind TEXT NOT NULL, target TEXT NOT NULL, rule TEXT NOT NULL, request TEXT NOT NULL,"
+    " attempts INTEGER NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL, cert BLOB,"
+    " payload BLOB NOT NULL);"
+    "PRAGMA user_version = 4;";
+
+static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3, schema_4 };
 
 static const char sql_version[] = "PRAGMA user_version";
 

@@ -48,6 +48,8 @@ struct world {
     struct buf payload;
     struct buf tail;
     void *extra;
+    void *storing;
+    char keep[80]; /* a folder that functions may write to and that stays, as $KEEP */
 };
 
 static void
@@ -142,7 +144,10 @@ world_open(void **state)
     log_setup("test", LOG_ERROR);
     (void)snprintf(w->dir, sizeof w->dir, "/tmp/birthmark-test.XXXXXX");
     assert_non_null(mkdtemp(w->dir));
+    (void)snprintf(w->keep, sizeof w->keep, "%s/keep", w->dir);
+    assert_int_equal(mkdir(w->keep, 0700), 0);
     w->endpoint = "http://127.0.0.1:1";
+    w->options.sandbox = LAMBDA_SANDBOX_NONE; /* the others have tests of their own */
     w->options.retry_ms[0] = 20;
     w->options.retry_ms[1] = 40;
     world_up(w);
@@ -203,13 +208,51 @@ zip_bytes(struct world *w, const struct zip_file_in *files, size_t count, struct
 
 /* ---- functions ---- */
 
+struct stored {
+    bool there;
+    enum bm_err err;
+    struct bm_msg msg;
+    struct lambda_code code;
+};
+
+static void
+on_stored(void *arg, enum bm_err err, const struct bm_msg *msg, const struct lambda_code *code)
+{
+    struct stored *s = arg;
+
+    *s = (struct stored){ true, err, *msg, *code };
+}
+
+static bool
+code_is_stored(struct world *w)
+{
+    return ((struct stored *)w->storing)->there;
+}
+
+/* Check and store a package, or when it is empty a changed configuration; waits for it. */
 static enum bm_err
 put_code(struct world *w, const char *config, struct span zip, struct registry_function *f,
     struct bm_msg *msg)
 {
+    struct stored s = { 0 };
+    struct buf text = { 0 };
+    enum bm_err err;
+
+    f->config.len = f->permissions.len = 0;
     buf_addf(&f->config, "%s", config);
     buf_addf(&f->permissions, "[]");
-    return lambda_put_code(w->lambda, f, zip, msg);
+    assert_int_equal(base64_encode(&text, zip), BM_OK);
+    err = lambda_put_code(
+        w->lambda, buf_span(&f->config), buf_span(&text), f->code_sha256, on_stored, &s, msg);
+    buf_fini(&text);
+    if (err != BM_OK)
+        return err;
+    w->storing = &s;
+    UNTIL(w, code_is_stored);
+    memcpy(f->code_sha256, s.code.sha256, sizeof f->code_sha256);
+    if (msg != NULL)
+        *msg = s.msg;
+    return s.err;
 }
 
 /* One file, stored and known to the registry. */
@@ -232,18 +275,26 @@ create(struct world *w, const char *name, const char *config, const struct zip_f
     buf_fini(&zip);
 }
 
+#define KEEP "\"Timeout\":30,\"Environment\":{\"Variables\":{\"KEEP\":\"%s\"}}}"
+
 [[maybe_unused]] static void
 create_shell(struct world *w, const char *name, const char *script)
 {
-    create(w, name, "{\"Runtime\":\"provided.al2\",\"Handler\":\"x\",\"Timeout\":30}",
-        &(struct zip_file_in){ "bootstrap", S_IFREG | 0755, script });
+    char config[256];
+
+    (void)snprintf(
+        config, sizeof config, "{\"Runtime\":\"provided.al2\",\"Handler\":\"x\"," KEEP, w->keep);
+    create(w, name, config, &(struct zip_file_in){ "bootstrap", S_IFREG | 0755, script });
 }
 
 [[maybe_unused]] static void
 create_python(struct world *w, const char *name, const char *code)
 {
-    create(w, name, "{\"Runtime\":\"python3.11\",\"Handler\":\"f.handler\",\"Timeout\":30}",
-        &(struct zip_file_in){ "f.py", S_IFREG | 0644, code });
+    char config[256];
+
+    (void)snprintf(config, sizeof config,
+        "{\"Runtime\":\"python3.11\",\"Handler\":\"f.handler\"," KEEP, w->keep);
+    create(w, name, config, &(struct zip_file_in){ "f.py", S_IFREG | 0644, code });
 }
 
 [[maybe_unused]] static bool

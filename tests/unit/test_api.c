@@ -1369,7 +1369,8 @@ function_settings_not_built_are_refused(void **state)
         "NotImplementedException", "S3Bucket");
     expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{}}", 400, "InvalidParameterValueException",
         "ZipFile");
-    expect(w, "POST", FUNCTIONS, FUNCTION "\"Code\":{\"ZipFile\":\"???\"}}", 400,
+    expect(w, "POST", FUNCTIONS,
+        FUNCTION "\"Runtime\":\"provided\",\"Handler\":\"h\",\"Code\":{\"ZipFile\":\"???\"}}", 400,
         "InvalidParameterValueException", "base64");
     expect(w, "POST", FUNCTIONS,
         FUNCTION "\"Runtime\":\"provided\",\"Handler\":\"h\",\"Code\":{\"ZipFile\":\"UEsD\"}}", 400,
@@ -1449,6 +1450,39 @@ invocation_kinds_and_limits(void **state)
     expect(w, "POST", FUNCTIONS "/f/invocations", "{}", 400, "InvalidParameterValueException",
         "'All'");
     free(big);
+}
+
+static void
+reserved_concurrency_is_kept_and_keeps_calls_out(void **state)
+{
+    struct world *w = *state;
+    json_t *body;
+
+    w->service = "lambda";
+    put_function(w);
+    expect(w, "PUT", "/2017-10-31/functions/f/concurrency",
+        "{\"ReservedConcurrentExecutions\":901}", 400, "InvalidParameterValueException", "[100]");
+    expect(w, "PUT", "/2017-10-31/functions/f/concurrency", "{}", 400,
+        "InvalidParameterValueException", NULL);
+    expect(w, "PUT", "/2017-10-31/functions/g/concurrency", "{\"ReservedConcurrentExecutions\":1}",
+        404, "ResourceNotFoundException", NULL);
+    expect(w, "PUT", "/2017-10-31/functions/f/concurrency", "{\"ReservedConcurrentExecutions\":0}",
+        200, NULL, NULL);
+    expect_ok(w, "GET", "/2019-09-30/functions/f/concurrency", "");
+    body = w->reply.json;
+    assert_int_equal(json_integer_value(json_object_get(body, "ReservedConcurrentExecutions")), 0);
+    expect_ok(w, "GET", FUNCTIONS "/f", "");
+    body = w->reply.json;
+    assert_true(json_is_integer(
+        json_object_get(json_object_get(body, "Concurrency"), "ReservedConcurrentExecutions")));
+    assert_null(
+        json_object_get(json_object_get(body, "Configuration"), "ReservedConcurrentExecutions"));
+    expect(w, "POST", FUNCTIONS "/f/invocations", "{}", 429, "TooManyRequestsException",
+        "Rate Exceeded");
+    expect(w, "DELETE", "/2017-10-31/functions/f/concurrency", "", 204, NULL, NULL);
+    expect_ok(w, "GET", "/2019-09-30/functions/f/concurrency", "");
+    body = w->reply.json;
+    assert_null(json_object_get(body, "ReservedConcurrentExecutions"));
 }
 
 /* ---- the timeline ---- */
@@ -1541,6 +1575,7 @@ main(void)
         CLAIM(function_settings_not_built_are_refused),
         CLAIM(permissions_are_statements),
         CLAIM(invocation_kinds_and_limits),
+        CLAIM(reserved_concurrency_is_kept_and_keeps_calls_out),
         CLAIM(changes_are_in_the_timeline_with_request_and_operation),
         CLAIM(refused_change_leaves_no_record),
     };

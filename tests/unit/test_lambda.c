@@ -183,7 +183,7 @@ broken_archives_are_refused(void **state)
         buf_fini(&zip);
         registry_function_fini(&f);
         (void)snprintf(path, sizeof path, "%s/functions", w->dir);
-        assert_int_equal(count_files(path), 2); /* home and log: nothing was left */
+        assert_int_equal(count_files(path), 2); /* scratch and log: nothing was left */
     }
 }
 
@@ -341,10 +341,11 @@ changed_configuration_is_checked_against_the_stored_package(void **state)
 
     create_python(w, "f", "def handler(e, c): pass\n");
     assert_int_equal(registry_function_get(w->registry, "f", &f, &msg), BM_OK);
-    assert_int_equal(lambda_check_config(w->lambda, &f, &msg), BM_OK);
-    f.config.len = 0;
-    buf_addf(&f.config, "{\"Runtime\":\"python3.11\",\"Handler\":\"other.handler\"}");
-    assert_int_equal(lambda_check_config(w->lambda, &f, &msg), BM_ERR_INPUT);
+    assert_int_equal(put_code(w, PYTHON, span_of(NULL, 0), &f, &msg), BM_OK);
+    assert_int_equal(put_code(w, "{\"Runtime\":\"python3.11\",\"Handler\":\"other.handler\"}",
+                         span_of(NULL, 0), &f, &msg),
+        BM_ERR_INPUT);
+    assert_contains(msg.text, "needs a file other.py");
     registry_function_fini(&f);
 }
 
@@ -428,7 +429,7 @@ environment_is_the_specified_one_and_nothing_leaks_in(void **state)
     assert_contains(env, "AWS_LAMBDA_FUNCTION_NAME=f\n");
     assert_contains(env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256\n");
     assert_contains(env, "OWN=a b\n");
-    assert_contains(env, "/functions/home/tmp\n");
+    assert_contains(env, "/functions/scratch/");
     assert_contains(env, "PATH=/usr/local/bin:/usr/bin:/bin\n");
     assert_null(strstr(env, "SECRET_OF_THE_PARENT"));
     assert_null(strstr(env, "AWS_EXECUTION_ENV")); /* not for custom runtimes */
@@ -465,7 +466,7 @@ second_status_is_there(struct world *w)
 {
     char path[128];
 
-    (void)snprintf(path, sizeof path, "%s/functions/home/status", w->dir);
+    (void)snprintf(path, sizeof path, "%s/keep/status", w->dir);
     return access(path, F_OK) == 0;
 }
 
@@ -478,11 +479,11 @@ answer_twice_is_refused(void **state)
 
     create_shell(w, "f",
         SHELL_RUNTIME("url=$api/invocation/$id/response; curl -sS -d first $url >/dev/null; curl "
-                      "-sS -o /dev/null -w '%{http_code}' -d again $url >$HOME/s; mv $HOME/s "
-                      "$HOME/status"));
+                      "-sS -o /dev/null -w '%{http_code}' -d again $url >$KEEP/s; mv $KEEP/s "
+                      "$KEEP/status"));
     assert_string_equal(invoke(w, "f", "{}"), "first");
     UNTIL(w, second_status_is_there);
-    (void)snprintf(path, sizeof path, "%s/functions/home/status", w->dir);
+    (void)snprintf(path, sizeof path, "%s/keep/status", w->dir);
     assert_int_equal(file_read(path, 100, &status, NULL), BM_OK);
     assert_string_equal(buf_cstr(&status), "400");
     buf_fini(&status);
@@ -589,14 +590,20 @@ timeout_ends_the_function_and_what_it_started(void **state)
     pid_t pid;
     const char *answer;
 
-    create(w, "f", "{\"Runtime\":\"provided\",\"Handler\":\"x\",\"Timeout\":1}",
+    char config[256];
+
+    (void)snprintf(config, sizeof config,
+        "{\"Runtime\":\"provided\",\"Handler\":\"x\",\"Timeout\":1,"
+        "\"Environment\":{\"Variables\":{\"KEEP\":\"%s\"}}}",
+        w->keep);
+    create(w, "f", config,
         &(struct zip_file_in){ "bootstrap", S_IFREG | 0755,
-            SHELL_RUNTIME("trap '' TERM; sleep 1000 & echo $! >$HOME/pid; wait") });
+            SHELL_RUNTIME("trap '' TERM; sleep 1000 & echo $! >$KEEP/pid; wait") });
     answer = invoke(w, "f", "{}");
     assert_string_equal(w->error, "Unhandled");
     assert_contains(answer, "Task timed out after 1.00 seconds");
     assert_contains((char *)w->tail.ptr, "Task timed out after 1.00 seconds");
-    (void)snprintf(path, sizeof path, "%s/functions/home/pid", w->dir);
+    (void)snprintf(path, sizeof path, "%s/keep/pid", w->dir);
     assert_int_equal(file_read(path, 100, &pid_text, NULL), BM_OK);
     pid = (pid_t)strtol(buf_cstr(&pid_text), NULL, 10);
     assert_true(pid > 1);
@@ -675,7 +682,10 @@ invocations_queue_in_order(void **state)
 {
     struct world *w = *state;
 
-    create_shell(w, "f", SHELL_RUNTIME("echo \"$event\" >>$HOME/order; cat $HOME/order"));
+    world_down(w);
+    w->options.processes = 1;
+    world_up(w);
+    create_shell(w, "f", SHELL_RUNTIME("echo \"$event\" >>$KEEP/order; cat $KEEP/order"));
     for (int i = 0; i < 3; i++)
         assert_int_equal(lambda_invoke(w->lambda, "f",
                              span_str(i == 0   ? "a"
@@ -697,7 +707,8 @@ queue_and_payload_are_bounded(void **state)
     create_shell(w, "f", SHELL_RUNTIME("echo"));
     for (int i = 0; i < 1000; i++)
         assert_int_equal(lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_OK);
-    assert_int_equal(lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_ERR_LIMIT);
+    assert_int_equal(
+        lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_ERR_CONFLICT);
     assert_int_equal(lambda_invoke(w->lambda, "f", span_of(large, LAMBDA_PAYLOAD_SYNC_MAX + 1),
                          on_done, w, &msg),
         BM_ERR_LIMIT);
@@ -762,6 +773,302 @@ closing_ends_a_process_that_ignores_the_polite_signal(void **state)
     world_up(w);
 }
 
+/* ---- side by side, and fair ---- */
+
+static bool
+all_are_done(struct world *w)
+{
+    return w->done == *(int *)w->extra;
+}
+
+static void
+restart_with(struct world *w, unsigned processes, enum lambda_sandbox sandbox)
+{
+    world_down(w);
+    w->options.processes = processes;
+    w->options.sandbox = sandbox;
+    world_up(w);
+}
+
+static void
+invoke_times(struct world *w, const char *name, int times)
+{
+    struct bm_msg msg = { 0 };
+
+    for (int i = 0; i < times; i++) {
+        if (lambda_invoke(w->lambda, name, span_str("{}"), on_done, w, &msg) != BM_OK)
+            fail_msg("%s", msg.text);
+    }
+}
+
+/* Each answers only when three run. */
+static void
+invocations_run_side_by_side(void **state)
+{
+    struct world *w = *state;
+    int three = 3;
+
+    create_shell(w, "f",
+        SHELL_RUNTIME(
+            "touch $KEEP/at.$$; until [ $(ls $KEEP | grep -c ^at) -ge 3 ]; do sleep 0.02; "
+            "done; echo together"));
+    invoke_times(w, "f", 3);
+    w->extra = &three;
+    UNTIL(w, all_are_done);
+    assert_string_equal(w->error, "");
+    assert_string_equal(buf_cstr(&w->payload), "together\n");
+}
+
+static void
+reserved_concurrency_refuses_calls_and_makes_events_wait(void **state)
+{
+    struct world *w = *state;
+    struct registry_function f = { 0 };
+    struct bm_msg msg = { 0 };
+    int one = 1;
+
+    create_shell(w, "f",
+        SHELL_RUNTIME("mkdir $KEEP/busy && rmdir $KEEP/busy && echo \"$event\" >>$KEEP/seen && cat "
+                      "$KEEP/seen"));
+    assert_int_equal(registry_function_get(w->registry, "f", &f, NULL), BM_OK);
+    buf_drop(&f.config, 1);
+    {
+        struct buf rest = f.config;
+
+        f.config = (struct buf){ 0 };
+        buf_addf(&f.config, "{\"ReservedConcurrentExecutions\":1,%s", buf_cstr(&rest));
+        buf_fini(&rest);
+    }
+    assert_int_equal(registry_function_replace(w->registry, &f, NULL), BM_OK);
+    lambda_limit(w->lambda, "f");
+    invoke_times(w, "f", 1);
+    assert_int_equal(
+        lambda_invoke(w->lambda, "f", span_str("{}"), on_done, w, &msg), BM_ERR_CONFLICT);
+    assert_contains(msg.text, "Rate Exceeded");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(
+            lambda_invoke_async(w->lambda, "f", span_str("{\"e\":1}"), NULL, &msg), BM_OK);
+    w->extra = &one;
+    UNTIL(w, all_are_done);
+    UNTIL(w, nothing_waits); /* a second process at a time would have failed at mkdir */
+    assert_int_equal(records(w, CAUSE_FUNCTION_FAILED).count, 0);
+    assert_int_equal(records(w, CAUSE_FUNCTION_SUCCEEDED).count, 5);
+    registry_function_fini(&f);
+}
+
+static size_t
+line_of(struct world *w, const char *word)
+{
+    char path[128];
+    struct buf text = { 0 };
+    const char *at;
+    size_t lines = 0;
+
+    (void)snprintf(path, sizeof path, "%s/order", w->keep);
+    assert_int_equal(file_read(path, 65536, &text, NULL), BM_OK);
+    at = strstr(buf_cstr(&text), word);
+    assert_non_null(at);
+    for (const char *c = (const char *)text.ptr; c < at; c++)
+        lines += *c == '\n';
+    buf_fini(&text);
+    return lines;
+}
+
+/* Two processes and a long queue in front: the second function gets one of them soon. */
+static void
+function_with_a_long_queue_leaves_others_their_share(void **state)
+{
+    struct world *w = *state;
+    int all = 41;
+
+    restart_with(w, 2, LAMBDA_SANDBOX_NONE);
+    create_shell(w, "many", SHELL_RUNTIME("echo many >>$KEEP/order"));
+    create_shell(w, "one", SHELL_RUNTIME("echo one >>$KEEP/order"));
+    invoke_times(w, "many", 40);
+    invoke_times(w, "one", 1);
+    w->extra = &all;
+    UNTIL(w, all_are_done);
+    assert_in_range(line_of(w, "one"), 0, 20);
+}
+
+static void
+events_of_one_function_do_not_hold_up_those_of_another(void **state)
+{
+    struct world *w = *state;
+    struct bm_msg msg = { 0 };
+
+    restart_with(w, 2, LAMBDA_SANDBOX_NONE);
+    create_shell(w, "many", SHELL_RUNTIME("echo many >>$KEEP/order"));
+    create_shell(w, "one", SHELL_RUNTIME("echo one >>$KEEP/order"));
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(lambda_invoke_async(w->lambda, "many", span_str("{}"), NULL, &msg), BM_OK);
+    assert_int_equal(lambda_invoke_async(w->lambda, "one", span_str("{}"), NULL, &msg), BM_OK);
+    assert_int_equal(registry_commit(w->registry, &msg), BM_OK);
+    UNTIL(w, nothing_waits);
+    assert_in_range(line_of(w, "one"), 0, 60);
+}
+
+/* ---- containment ---- */
+
+static bool
+no_scratch_is_left(struct world *w)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/functions/scratch", w->dir);
+    return count_files(path) == 0;
+}
+
+static void
+scratch_folder_goes_with_its_process(void **state)
+{
+    struct world *w = *state;
+
+    create_shell(w, "f", SHELL_RUNTIME("echo x >$TMPDIR/kept; mkdir -p $HOME/a/b; echo $TMPDIR"));
+    assert_contains(invoke(w, "f", "{}"), w->dir);
+    assert_false(no_scratch_is_left(w));
+    lambda_forget(w->lambda, "f");
+    UNTIL(w, no_scratch_is_left);
+}
+
+static void
+function_that_fills_its_scratch_folder_is_killed(void **state)
+{
+    static const struct {
+        const char *code;
+        const char *says;
+    } cases[] = {
+        { "    for n in range(4):\n"
+          "        with open('%s/%d' % (d, n), 'wb') as f: os.posix_fallocate(f.fileno(), 0, 160 "
+          "<< "
+          "20)\n",
+            "more than 512 MB" },
+        { "    for n in range(10100): open('%s/%d' % (d, n), 'w').close()\n",
+            "more than 10000 files" },
+        { "    for n in range(80):\n        os.mkdir('d')\n        os.chdir('d')\n",
+            "folders deep" },
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char code[512];
+        char name[8];
+
+        (void)snprintf(name, sizeof name, "f%zu", i);
+        (void)snprintf(code, sizeof code,
+            "import os, time\ndef handler(e, c):\n    d = os.environ['TMPDIR']\n    os.chdir(d)\n"
+            "%s    time.sleep(1000)\n",
+            cases[i].code);
+        create_python(w, name, code);
+        assert_contains(invoke(w, name, "{}"), cases[i].says);
+        assert_string_equal(w->error, "Unhandled");
+    }
+}
+
+static bool
+not_root(void)
+{
+    if (geteuid() == 0)
+        return false;
+    print_message("skip - SKIPPED: only root can give functions a user of their own\n");
+    return true;
+}
+
+static void
+function_of_root_runs_as_a_user_of_its_own(void **state)
+{
+    struct world *w = *state;
+    struct buf config = { 0 };
+    const char *answer;
+    long uid;
+
+    if (not_root())
+        skip();
+    restart_with(w, 0, LAMBDA_SANDBOX_USERS);
+    buf_addf(&config,
+        "{\"Runtime\":\"provided.al2\",\"Handler\":\"x\",\"Timeout\":30,\"Environment\":{"
+        "\"Variables\":{\"STATE\":\"%s\"}}}",
+        w->dir);
+    create(w, "f", buf_cstr(&config),
+        &(struct zip_file_in){ "bootstrap", S_IFREG | 0755,
+            SHELL_RUNTIME("id -u; id -G; touch $TMPDIR/own && echo writes; cat $STATE/registry.db "
+                          ">/dev/null && echo reads; touch $LAMBDA_TASK_ROOT/x && echo changes; "
+                          "cat $LAMBDA_TASK_ROOT/bootstrap >/dev/null && echo sees") });
+    answer = invoke(w, "f", "{}");
+    uid = strtol(answer, NULL, 10);
+    assert_in_range(uid, 60800, 61183);
+    assert_contains(answer, "\n60800\nwrites\nsees\n");
+    buf_fini(&config);
+}
+
+static void
+nothing_of_a_function_of_root_outlives_it(void **state)
+{
+    struct world *w = *state;
+    pid_t pid;
+
+    if (not_root())
+        skip();
+    restart_with(w, 0, LAMBDA_SANDBOX_USERS);
+    create_shell(w, "f",
+        SHELL_RUNTIME("setsid sh -c 'trap \"\" TERM HUP; echo $$ >$HOME/pid; exec sleep 1000' "
+                      ">/dev/null 2>&1 & until [ -s $HOME/pid ]; do sleep 0.02; done; cat "
+                      "$HOME/pid"));
+    pid = (pid_t)strtol(invoke(w, "f", "{}"), NULL, 10);
+    assert_true(pid > 1);
+    assert_false(is_gone(pid));
+    lambda_forget(w->lambda, "f");
+    w->extra = &pid;
+    UNTIL(w, extra_pid_is_gone);
+}
+
+static void
+function_cannot_start_more_processes_than_its_limit(void **state)
+{
+    struct world *w = *state;
+    const char *answer;
+    long count;
+
+    restart_with(w, 0, LAMBDA_SANDBOX_USERS);
+    create_python(w, "f",
+        "import os, time\n"
+        "def handler(e, c):\n"
+        "    for n in range(2000):\n"
+        "        try:\n"
+        "            if os.fork() == 0: time.sleep(1000)\n"
+        "        except OSError as e:\n"
+        "            return n\n"
+        "    return 2000\n");
+    answer = invoke(w, "f", "{}");
+    count = strtol(answer, NULL, 10);
+    assert_in_range(count, 1, geteuid() == 0 ? 256 : 1500);
+}
+
+static void
+bubblewrap_shows_the_function_its_own_files_only(void **state)
+{
+    struct world *w = *state;
+    const char *answer;
+
+    if (system("bwrap --ro-bind / / --unshare-pid true >/dev/null 2>&1") != 0) {
+        print_message("skip - SKIPPED: bubblewrap is not installed or may not make namespaces\n");
+        skip();
+    }
+    restart_with(w, 0, LAMBDA_SANDBOX_BWRAP);
+    create_shell(w, "f",
+        SHELL_RUNTIME("ls -d $KEEP /root /home /var /srv 2>/dev/null; ls -d /proc/[0-9]* | wc -l; "
+                      "touch /usr/x 2>/dev/null && echo changes; echo a >$TMPDIR/a; cat /tmp/a"));
+    answer = invoke(w, "f", "{}");
+    assert_null(strstr(answer, w->keep));
+    assert_null(strstr(answer, "/root"));
+    assert_null(strstr(answer, "/home"));
+    assert_null(strstr(answer, "changes"));
+    assert_true(strtol(answer, NULL, 10) < 10); /* processes that it sees */
+    assert_contains(answer, "\na\n");
+    create_python(w, "g", "def handler(e, c):\n    return e\n");
+    assert_string_equal(invoke(w, "g", "{\"a\": 1}"), "{\"a\": 1}");
+}
+
 /* ---- asynchronous invocations ---- */
 
 static const uint8_t cert[REGISTRY_ID_LEN] = { 0xce, 0x47 };
@@ -782,7 +1089,7 @@ event_runs_once_and_the_timeline_tells(void **state)
     struct world *w = *state;
     struct record_count c;
 
-    create_shell(w, "f", SHELL_RUNTIME("echo \"$event\" >>$HOME/seen; cat $HOME/seen"));
+    create_shell(w, "f", SHELL_RUNTIME("echo \"$event\" >>$KEEP/seen; cat $KEEP/seen"));
     add_async(w, "f", "{\"n\":1}");
     assert_int_equal(waiting(w), 1);
     UNTIL(w, nothing_waits);
@@ -821,7 +1128,7 @@ second_try_may_succeed(void **state)
     create_python(w, "f",
         "import os\n"
         "def handler(e, c):\n"
-        "    path = os.environ['HOME'] + '/tried'\n"
+        "    path = os.environ['KEEP'] + '/tried'\n"
         "    if not os.path.exists(path):\n"
         "        open(path, 'w').close()\n"
         "        raise ValueError('first')\n");
@@ -836,7 +1143,7 @@ home_has_started(struct world *w)
 {
     char path[128];
 
-    (void)snprintf(path, sizeof path, "%s/functions/home/started", w->dir);
+    (void)snprintf(path, sizeof path, "%s/keep/started", w->dir);
     return access(path, F_OK) == 0;
 }
 
@@ -848,7 +1155,7 @@ event_that_was_running_at_the_end_runs_again_after_a_restart(void **state)
     create_python(w, "f",
         "import os, time\n"
         "def handler(e, c):\n"
-        "    path = os.environ['HOME'] + '/started'\n"
+        "    path = os.environ['KEEP'] + '/started'\n"
         "    if not os.path.exists(path):\n"
         "        open(path, 'w').close()\n"
         "        time.sleep(1000)\n");
@@ -1129,6 +1436,16 @@ main(void)
         TEST(deleted_function_fails_what_waits_for_it),
         TEST(log_is_bounded_and_the_tail_is_its_end),
         TEST(closing_ends_a_process_that_ignores_the_polite_signal),
+        TEST(invocations_run_side_by_side),
+        TEST(reserved_concurrency_refuses_calls_and_makes_events_wait),
+        TEST(function_with_a_long_queue_leaves_others_their_share),
+        TEST(events_of_one_function_do_not_hold_up_those_of_another),
+        TEST(scratch_folder_goes_with_its_process),
+        TEST(function_that_fills_its_scratch_folder_is_killed),
+        TEST(function_of_root_runs_as_a_user_of_its_own),
+        TEST(nothing_of_a_function_of_root_outlives_it),
+        TEST(function_cannot_start_more_processes_than_its_limit),
+        TEST(bubblewrap_shows_the_function_its_own_files_only),
         TEST(event_runs_once_and_the_timeline_tells),
         TEST(failing_event_is_tried_three_times_and_then_given_up),
         TEST(second_try_may_succeed),

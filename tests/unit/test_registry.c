@@ -1037,6 +1037,112 @@ policies_of_groups_count_for_certificates_of_the_things_in_and_below_them(void *
     OK(f, registry_cert_delete(f->r, id, true, &attached, &f->msg));
 }
 
+struct seen_letters {
+    size_t count;
+    int64_t newest;
+    int64_t oldest;
+};
+
+static void
+see_letter(void *arg, const struct registry_letter *l)
+{
+    struct seen_letters *s = arg;
+
+    if (s->count++ == 0)
+        s->newest = l->id;
+    s->oldest = l->id;
+}
+
+static void
+dead_letters_are_kept_whole_and_the_oldest_go(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_letter l = { .kind = "function",
+        .target = "f",
+        .request_id = "r",
+        .cause = "why \"so\"",
+        .attempts = 3,
+        .has_cert = true,
+        .cert_id = { 7 } };
+    struct registry_letter got;
+    struct seen_letters seen = { 0 };
+    int64_t first;
+
+    buf_add(&l.payload, "a\0b", 3);
+    buf_addf(&l.detail, "{}");
+    OK(f, registry_letter_add(f->r, &l, &f->msg));
+    first = l.id;
+    OK(f, registry_letter_get(f->r, first, &got, &f->msg));
+    assert_string_equal(got.kind, "function");
+    assert_string_equal(got.target, "f");
+    assert_string_equal(got.cause, "why \"so\"");
+    assert_int_equal(got.attempts, 3);
+    assert_true(got.has_cert);
+    assert_memory_equal(got.cert_id, l.cert_id, sizeof got.cert_id);
+    assert_int_equal(got.payload.len, 3);
+    assert_memory_equal(got.payload.ptr, "a\0b", 3);
+    assert_true(got.created_ms > 0);
+    registry_letter_fini(&got);
+    for (int i = 0; i < REGISTRY_LETTERS_MAX; i++)
+        OK(f, registry_letter_add(f->r, &l, &f->msg));
+    OK(f, registry_letter_list(f->r, 10000, see_letter, &seen, &f->msg));
+    assert_int_equal(seen.count, REGISTRY_LETTERS_MAX);
+    assert_int_equal(seen.newest, l.id);
+    assert_int_equal(seen.oldest, first + 1);
+    assert_int_equal(registry_letter_get(f->r, first, &got, &f->msg), BM_ERR_NOT_FOUND);
+    OK(f, registry_letter_delete(f->r, l.id, &f->msg));
+    assert_int_equal(registry_letter_delete(f->r, l.id, &f->msg), BM_ERR_NOT_FOUND);
+    registry_letter_fini(&l);
+}
+
+static void
+see_function_name(void *arg, const char *name)
+{
+    buf_addf(arg, "%s ", name);
+}
+
+static void
+see_payload(void *arg, const struct registry_invocation *i)
+{
+    buf_addf(arg, "%.*s ", (int)i->payload.len, (const char *)i->payload.ptr);
+}
+
+static void
+waiting_invocations_are_found_by_function_and_time(void **state)
+{
+    static const struct {
+        const char *function;
+        int64_t due_ms;
+        const char *payload;
+    } rows[] = { { "b", 20, "1" }, { "b", 10, "2" }, { "a", 10, "3" }, { "b", 50, "4" },
+        { "c", 60, "5" } };
+    struct fixture *f = *state;
+    struct buf text = { 0 };
+    int64_t next = 0;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct registry_invocation row = { .due_ms = rows[i].due_ms };
+
+        (void)snprintf(row.function, sizeof row.function, "%s", rows[i].function);
+        buf_addf(&row.payload, "%s", rows[i].payload);
+        OK(f, registry_invocation_add(f->r, &row, &f->msg));
+        registry_invocation_fini(&row);
+    }
+    OK(f, registry_invocation_functions(f->r, see_function_name, &text, &f->msg));
+    assert_string_equal(buf_cstr(&text), "a b c ");
+    text.len = 0;
+    OK(f, registry_invocation_due(f->r, "b", 40, 10, see_payload, &text, &f->msg));
+    assert_string_equal(buf_cstr(&text), "2 1 ");
+    text.len = 0;
+    OK(f, registry_invocation_due(f->r, "b", 100, 1, see_payload, &text, &f->msg));
+    assert_string_equal(buf_cstr(&text), "2 ");
+    OK(f, registry_invocation_next(f->r, 20, &next, &f->msg));
+    assert_int_equal(next, 50);
+    OK(f, registry_invocation_next(f->r, 60, &next, &f->msg));
+    assert_true(next == INT64_MAX);
+    buf_fini(&text);
+}
+
 /* The tables of version 1, with a policy in them. */
 static void
 a_registry_of_version_1_is_brought_up_to_date(void **state)
@@ -1054,6 +1160,8 @@ a_registry_of_version_1_is_brought_up_to_date(void **state)
                          "DROP TABLE thing_principals; DROP TABLE thing_attributes;"
                          "DROP TABLE things; DROP TABLE thing_types; DROP TABLE tags;"
                          "DROP TABLE retained;"
+                         "DROP TABLE dead_letters;"
+                         "DROP INDEX invocations_function;"
                          "ALTER TABLE policies DROP COLUMN last_version;"
                          "PRAGMA user_version = 1",
                          NULL, NULL, NULL),
@@ -1734,6 +1842,8 @@ main(void)
         TEST(a_registry_of_version_1_is_brought_up_to_date),
         TEST(timeline_keeps_the_newest_records),
         TEST(topics_of_retained_messages_have_the_time_of_the_last_one),
+        TEST(dead_letters_are_kept_whole_and_the_oldest_go),
+        TEST(waiting_invocations_are_found_by_function_and_time),
         TEST(policy_set_stands_for_its_documents_for_ever),
         TEST(rule_is_created_replaced_listed_and_deleted),
         TEST(function_is_created_replaced_listed_and_deleted),

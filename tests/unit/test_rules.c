@@ -235,7 +235,7 @@ matching_message_reaches_the_function_as_it_is(void **state)
     create_python(w, "f",
         "import os, json\n"
         "def handler(e, c):\n"
-        "    open(os.environ['HOME'] + '/seen', 'a').write(json.dumps(e))\n");
+        "    open(os.environ['KEEP'] + '/seen', 'a').write(json.dumps(e))\n");
     permit(w, "f", "r");
     add_rule(w, "r", RULE("$aws/events/certificates/registered/+", ACTION("f")));
     send(w, "$aws/events/certificates/registered/ca", event);
@@ -243,7 +243,7 @@ matching_message_reaches_the_function_as_it_is(void **state)
     send(w, "$aws/events/certificates/registered/ca/x", event);
     assert_int_equal(waiting(w), 1);
     UNTIL(w, nothing_waits);
-    (void)snprintf(path, sizeof path, "%s/functions/home/seen", w->dir);
+    (void)snprintf(path, sizeof path, "%s/keep/seen", w->dir);
     assert_int_equal(file_read(path, 1000, &seen, NULL), BM_OK);
     assert_string_equal(buf_cstr(&seen), "{\"certificateId\": \"aa\", \"timestamp\": 1.5}");
     buf_fini(&seen);
