@@ -17,6 +17,7 @@ static const struct command {
     { "ca", cmd_ca, "certificate authorities for devices, and their registration at the cloud" },
     { "cloud", cmd_cloud,
         "the local cloud: AWS IoT control plane and MQTT endpoint, in the foreground" },
+    { "dead-letters", cmd_letters, "what was given up after its retries, and why" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
     { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },
@@ -32,7 +33,7 @@ print_help(FILE *to)
 {
     fprintf(to, "usage: birthmark COMMAND [OPTION...]\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\n`birthmark COMMAND --help` says more; so does birthmark(1).\n");
 }
 

@@ -83,7 +83,7 @@ struct worker {
     enum phase phase;
     bool retire; /* its code or configuration is not the stored one any more */
     struct http_request *poll;
-    int64_t ready_ms; /* since when it waits; monotonic */
+    int64_t ready_ms; /* when it asked or answered last; monotonic */
     struct invocation *now;
     struct buf init_error;    /* what the runtime said before it gave up */
     struct loop_timer *timer; /* of the phase; when ending: SIGKILL */

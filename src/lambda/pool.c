@@ -13,12 +13,15 @@
  */
 #include "lambda/inside.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SOON_MS = 200 };
 
 /* ---- functions and their queues ---- */
 
@@ -165,11 +168,24 @@ idle_worker(const struct function *f)
     return w;
 }
 
+/* Those that have answered a moment ago ask again at once; the next tick looks when one does not.
+ */
+static size_t
+on_their_way(const struct function *f)
+{
+    int64_t now_ms = clock_mono_ms();
+    size_t count = f->starting;
+
+    for (const struct worker *w = f->workers; w != NULL; w = w->next)
+        count += w->phase == PHASE_ANSWERED && !w->retire && now_ms - w->ready_ms < SOON_MS;
+    return count;
+}
+
 /* Work that no process of it, ready or on its way, is going to take; and it may have one more. */
 static bool
 needs_process(const struct function *f)
 {
-    return f->queued > f->starting && f->unpack == NULL && idle_worker(f) == NULL &&
+    return f->queued > on_their_way(f) && f->unpack == NULL && idle_worker(f) == NULL &&
            (f->reserved < 0 || f->worker_count < (size_t)f->reserved);
 }
 

@@ -200,6 +200,7 @@ on_answer(struct worker *w, struct http_request *rq, const char *error)
 
     w->now = NULL;
     enter(w, PHASE_ANSWERED);
+    w->ready_ms = clock_mono_ms();
     set_deadline(w, w->lambda->options.init_ms);
     result.log_tail = close_log(w, inv);
     if (result.payload.len > LAMBDA_PAYLOAD_SYNC_MAX) {

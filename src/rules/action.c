@@ -8,6 +8,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * What no error action takes is kept, as many a second as the timeline tells of. What SELECT made;
+ * where that failed, the message.
+ */
+static void
+keep_letter(struct evaluation *e, const char *action, const char *resource, const char *why)
+{
+    struct span what = e->result.len > 0 ? buf_span(&e->result) : e->m.payload;
+    struct registry_letter l = { .attempts = 1, .has_cert = e->cert_id != NULL };
+    struct bm_msg msg;
+
+    if (e->rule->has_error_action && !e->in_error_action)
+        return;
+    (void)snprintf(l.kind, sizeof l.kind, "%s", action);
+    (void)snprintf(l.target, sizeof l.target, "%s", resource);
+    (void)snprintf(l.rule, sizeof l.rule, "%s", e->rule->name);
+    (void)snprintf(l.request_id, sizeof l.request_id, "%s", e->trace_id);
+    (void)snprintf(l.cause, sizeof l.cause, "%s", why);
+    if (e->cert_id != NULL)
+        memcpy(l.cert_id, e->cert_id, sizeof l.cert_id);
+    buf_add(&l.payload, what.ptr, what.len);
+    if (l.payload.failed || registry_letter_add(e->rules->options.registry, &l, &msg) != BM_OK)
+        log_error("a dead letter is lost rule=%s", e->rule->name);
+    registry_letter_fini(&l);
+}
+
 /* One message a rule and message, with all that failed. SPEC aws-iot 5.3, error action. */
 void
 action_failed(struct evaluation *e, const char *action, const char *resource, const char *why)
@@ -19,7 +45,8 @@ action_failed(struct evaluation *e, const char *action, const char *resource, co
     (void)snprintf(facts, sizeof facts, "rule=%s %s=%.160s cause=\"%s\"", e->rule->name, action,
         resource, why);
     log_warn("rule's action failed %s", facts);
-    rules_record(e, CAUSE_RULE_FAILED, facts);
+    if (rules_record(e, CAUSE_RULE_FAILED, facts))
+        keep_letter(e, action, resource, why);
     if (e->failures == NULL) {
         e->failures = json_array();
         e->rule->count.failed++;
@@ -154,7 +181,9 @@ error_action_run(struct evaluation *e)
     e->result.len = 0;
     if (text != NULL) {
         buf_add(&e->result, text, strlen(text));
+        e->in_error_action = true;
         run_action(e, &e->rule->error_action);
+        e->in_error_action = false;
     }
     free(text);
     json_decref(e->failures); /* the error action's own failure is in the timeline */

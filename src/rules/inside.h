@@ -82,6 +82,7 @@ struct evaluation {
     unsigned hops;
     struct buf result;
     json_t *failures; /* NULL: none yet */
+    bool in_error_action;
 };
 
 /* ---- read.c ---- */
@@ -114,6 +115,7 @@ void evaluation_run(struct evaluation *e);
 void evaluation_fini(struct evaluation *e);
 /* Rules see it after the message that is evaluated now. */
 void rules_republished(struct rules *r, struct span topic, struct span payload, unsigned hops);
-void rules_record(struct evaluation *e, enum cause cause, const char *facts);
+/* false: one of too many in this second, and not recorded */
+bool rules_record(struct evaluation *e, enum cause cause, const char *facts);
 
 #endif

@@ -200,7 +200,7 @@ is_recorded(struct evaluation *e, struct recorded *last)
     return is_rationed(last, second);
 }
 
-void
+bool
 rules_record(struct evaluation *e, enum cause cause, const char *facts)
 {
     char client[TIMELINE_CLIENT_MAX + 1];
@@ -208,13 +208,14 @@ rules_record(struct evaluation *e, enum cause cause, const char *facts)
     struct bm_msg msg;
 
     if (!is_recorded(e, &e->rule->recorded[cause == CAUSE_RULE_FAILED]))
-        return;
+        return false;
     (void)snprintf(client, sizeof client, "%.*s",
         (int)(e->m.client_id.len < sizeof client ? e->m.client_id.len : sizeof client - 1),
         e->m.client_id.len > 0 ? (const char *)e->m.client_id.ptr : "");
     timeline_fill(&rec, cause, e->cert_id, client, NULL, NULL, "%s", facts);
     if (registry_record(e->rules->options.registry, &rec, &msg) != BM_OK)
         log_error("a timeline record is lost: %s", msg.text);
+    return true;
 }
 
 static void
@@ -226,7 +227,7 @@ count_match(struct evaluation *e)
     e->rule->count.last_matched_ms = e->m.now_ms;
     (void)snprintf(facts, sizeof facts, "rule=%s topic=%.*s", e->rule->name,
         (int)(e->m.topic.len < 160 ? e->m.topic.len : 160), (const char *)e->m.topic.ptr);
-    rules_record(e, CAUSE_RULE_MATCHED, facts);
+    (void)rules_record(e, CAUSE_RULE_MATCHED, facts);
 }
 
 void

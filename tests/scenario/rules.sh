@@ -74,6 +74,21 @@ iot lambda add-permission --function-name twice --statement-id iot --action lamb
 rule ask "SELECT aws_lambda('arn:aws:lambda:us-east-1:000000000000:function:twice', {'n': n}).twice AS twice FROM 'ask/+'" "$(republish 'answers/${topic(2)}')"
 as a mosquitto_pub -q 1 -t ask/1 -m '{"n": 21}'
 check "aws_lambda() in SELECT gets its answer" wait_for 20 got sub 'answers/1 {"twice":42}'
+# what nobody takes is kept, shown, and can be sent again with the aws CLI
+letters() { "$bin/birthmark" dead-letters --dir "$work/cloud" "$@"; }
+check_output "nothing was given up so far: the error action took it" '^none' letters
+rule kept "SELECT n FROM 'kept/+'" '{"lambda":{"functionArn":"arn:aws:lambda:us-east-1:000000000000:function:twice"}}'
+as a mosquitto_pub -q 1 -t kept/1 -m '{"n": 4, "more": 1}'
+kept() { letters | grep -q "function twice"; }
+check "an action that may not run leaves a dead letter" wait_for 10 kept
+check_output "with its cause and cure" 'no permission.*aws lambda add-permission' letters
+letters --json >"$work/letters.json"
+check_output "as JSON with the event" '"target":"twice","rule":"kept"' cat "$work/letters.json"
+letters --payload "$(sed 's/.*"id":\([0-9]*\).*/\1/' "$work/letters.json")" >"$work/event.json"
+check "the event can be had as it was" grep -qxF '{"n":4}' "$work/event.json"
+iot lambda invoke --function-name twice --payload "fileb://$work/event.json" "$work/again" >/dev/null
+check "and sent again" grep -qxF '{"twice": 8}' "$work/again"
+check_fails 3 "a letter that is not there is said to be none" letters --payload 999
 check_output "explain shows a rule that failed, with its cause" 'an action failed.*answer 404' "$bin/birthmark" explain --dir "$work/cloud" a
 check "basic ingest: a rule that no topic reaches" rule direct "SELECT temp, topic() AS topic FROM 'never/published'" "$(republish hot/direct)"
 check "is acknowledged" as a mosquitto_pub -q 1 -t '$aws/rules/direct/dt/cellar' -m '{"temp":1}'

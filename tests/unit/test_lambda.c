@@ -1104,9 +1104,20 @@ event_runs_once_and_the_timeline_tells(void **state)
 }
 
 static void
+take_letter(void *arg, const struct registry_letter *l)
+{
+    struct registry_letter *to = arg;
+
+    *to = *l;
+    to->payload = to->detail = (struct buf){ 0 };
+    buf_add(&to->payload, l->payload.ptr, l->payload.len);
+}
+
+static void
 failing_event_is_tried_three_times_and_then_given_up(void **state)
 {
     struct world *w = *state;
+    struct registry_letter letter = { 0 };
     struct record_count c;
 
     create_python(w, "f", "def handler(e, c):\n    raise ValueError('always')\n");
@@ -1118,6 +1129,15 @@ failing_event_is_tried_three_times_and_then_given_up(void **state)
     assert_contains(c.last.facts, "try=3/3");
     assert_contains(c.last.facts, "given up");
     assert_contains(c.last.facts, "always");
+    assert_int_equal(registry_letter_list(w->registry, 10, take_letter, &letter, NULL), BM_OK);
+    assert_string_equal(letter.kind, "function");
+    assert_string_equal(letter.target, "f");
+    assert_contains(letter.cause, "always");
+    assert_int_equal(letter.attempts, 3);
+    assert_int_equal(strlen(letter.request_id), 36);
+    assert_string_equal(buf_cstr(&letter.payload), "{}");
+    assert_true(letter.has_cert);
+    registry_letter_fini(&letter);
 }
 
 static void
