@@ -2,12 +2,12 @@
 /* a71chd: owns one chip and shares it among any number of clients. Options, start and end. */
 #include "a71chd/channel.h"
 #include "a71chd/ctl.h"
-#include "a71chd/notify.h"
 #include "a71chd/server.h"
 #include "a71chd/trace.h"
 #include "a71chd/workers.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "chip/chip.h"
 
 #include <errno.h>
@@ -165,7 +165,7 @@ static bool
 announce(void)
 {
     puts("ready");
-    notify_ready();
+    notify_send("READY=1");
     return fflush(stdout) == 0;
 }
 

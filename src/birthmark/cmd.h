@@ -25,6 +25,7 @@ enum {
 /* Each gets its own argv, argv[0] being the sub-command's name. */
 int cmd_ca(int argc, char **argv);
 int cmd_cloud(int argc, char **argv);
+int cmd_device(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_import(int argc, char **argv);

@@ -18,6 +18,8 @@ static const struct command {
     { "cloud", cmd_cloud,
         "the local cloud: AWS IoT control plane and MQTT endpoint, in the foreground" },
     { "dead-letters", cmd_letters, "what was given up after its retries, and why" },
+    { "device", cmd_device,
+        "the reference client: connect with a key in a chip, and stay connected" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
     { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },

@@ -4,13 +4,14 @@
 
 static const struct backoff_figures figures[RETRY_COUNT] = {
     /* the first wait alone spreads a storm over its base */
-    [RETRY_LOST] = { 1000, 4000, 60000 },
-    [RETRY_JITR] = { 1000, 1000, 300000 },
-    [RETRY_NETWORK] = { 1000, 2000, 60000 },
-    [RETRY_CHIP] = { 1000, 1000, 60000 },
-    [RETRY_CLOCK] = { 5000, 10000, 300000 },
-    [RETRY_FOREIGN] = { 5000, 10000, 600000 },
-    [RETRY_REFUSED] = { 60000, 240000, 3600000 },
+    [RETRY_LOST] = { 1000, 4000, 60000, 1 },
+    /* most newcomers are ACTIVE within seconds: slower at first */
+    [RETRY_JITR] = { 1000, 1000, 300000, 2 },
+    [RETRY_NETWORK] = { 1000, 2000, 60000, 1 },
+    [RETRY_CHIP] = { 1000, 1000, 60000, 1 },
+    [RETRY_CLOCK] = { 5000, 10000, 300000, 1 },
+    [RETRY_FOREIGN] = { 5000, 10000, 600000, 1 },
+    [RETRY_REFUSED] = { 60000, 240000, 3600000, 1 },
 };
 
 const struct backoff_figures *
@@ -49,7 +50,7 @@ backoff_wait(struct backoff *b, enum outcome o)
     const struct backoff_figures *f = &figures[r];
     int64_t window = f->base_ms;
 
-    for (unsigned i = 0; i < b->failures[r] && window < f->cap_ms; i++)
+    for (unsigned i = 0; i < b->failures[r] / f->every && window < f->cap_ms; i++)
         window *= 2;
     if (window > f->cap_ms)
         window = f->cap_ms;

@@ -2,11 +2,11 @@
 /*
  * When to try again: jittered exponential backoff, one schedule for each kind of failure.
  *
- * A wait is `least` plus a random part of min(cap, base * 2^n), where n counts the failures of the
- * same kind since the last connection that held. So ten thousand devices that lose one server do
- * not come back at one moment, and a device that fails now this way and now that one does not get
- * hasty. No device connects twice within a second (SPEC aws-iot 4.3). Pure: the caller has the
- * clock and the seed.
+ * A wait is `least` plus a random part of min(cap, base * 2^(n / every)), where n counts the
+ * failures of the same kind since the last connection that held. So ten thousand devices that lose
+ * one server do not come back at one moment, and a device that fails now this way and now that one
+ * does not get hasty. No device connects twice within a second (SPEC aws-iot 4.3). Pure: the caller
+ * has the clock and the seed.
  */
 #ifndef BM_DEVICE_BACKOFF_H
 #define BM_DEVICE_BACKOFF_H
@@ -25,6 +25,7 @@ struct backoff_figures {
     int64_t least_ms;
     int64_t base_ms;
     int64_t cap_ms;
+    unsigned every; /* failures until the window doubles */
 };
 
 /* Devices with different seeds spread; the same seed gives the same waits. */

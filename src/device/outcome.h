@@ -90,6 +90,7 @@ enum {
     DEVICE_EXIT_BUSY = 19,
     DEVICE_EXIT_LOST = 20,
     DEVICE_EXIT_PUBLISH = 21,
+    DEVICE_EXIT_FULL = 22, /* the queue; no outcome */
 };
 
 struct outcome_info {

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Unit tests of what the device client decides: outcome of an attempt, waits between attempts, in
- * virtual time.
+ * Unit tests of what the device client decides: outcome of an attempt, waits between attempts in
+ * virtual time, what time it is, what the queue keeps.
  */
 #include "device/backoff.h"
+
+#include "base/file.h"
+#include "device/clock.h"
+#include "device/queue.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <openssl/x509_vfy.h>
@@ -247,6 +254,173 @@ changing_failures_do_not_make_hasty(void **state)
     assert_true(sum > HOUR_MS);
 }
 
+/* --- time ------------------------------------------------------------------------------------- */
+
+static const int64_t built = 1795000000000;
+static const int64_t day = 86400000;
+
+static struct clock_verdict
+judge(int64_t system_ms, int64_t server_ms)
+{
+    return clock_judge(&(struct clock_facts){
+        .system_ms = system_ms, .passed_ms = built, .server_ms = server_ms });
+}
+
+static void
+a_clock_that_can_be_right_is_believed(void **state)
+{
+    (void)state;
+    assert_int_equal(judge(built + 100 * day, 0).source, CLOCK_OF_SYSTEM);
+    assert_int_equal(judge(built + 100 * day, 0).system, CLOCK_PLAUSIBLE);
+    assert_true(judge(built + 100 * day, 0).now_ms == built + 100 * day);
+}
+
+static void
+in_1970_and_2100_the_least_time_counts_or_the_servers(void **state)
+{
+    static const int64_t wrong[] = { 0, 4102444800000 };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct clock_verdict v = judge(wrong[i], 0);
+
+        assert_int_equal(v.source, CLOCK_AT_LEAST);
+        assert_int_equal(v.system, i == 0 ? CLOCK_BEHIND : CLOCK_AHEAD);
+        assert_true(v.now_ms == built);
+        v = judge(wrong[i], built + 9 * day);
+        assert_int_equal(v.source, CLOCK_OF_SERVER);
+        assert_true(v.now_ms == built + 9 * day);
+        assert_int_equal(judge(wrong[i], 1000).source, CLOCK_AT_LEAST); /* a server in 1970, too */
+    }
+}
+
+static void
+a_server_corrects_a_clock_that_differs_but_not_by_seconds(void **state)
+{
+    (void)state;
+    assert_int_equal(judge(built + day, built + 2 * day).system, CLOCK_DIFFERS);
+    assert_true(judge(built + day, built + 2 * day).now_ms == built + 2 * day);
+    assert_int_equal(judge(built + day, built + day + 1000).source, CLOCK_OF_SYSTEM);
+}
+
+/* --- queue ------------------------------------------------------------------------------------ */
+
+struct seen {
+    size_t count;
+    char text[256];
+};
+
+static bool
+see(void *arg, const struct queue_message *m)
+{
+    struct seen *s = arg;
+    size_t at = strlen(s->text);
+
+    s->count++;
+    (void)snprintf(&s->text[at], sizeof s->text - at, "%s=%.*s ", m->topic, (int)m->payload.len,
+        (const char *)m->payload.ptr);
+    return true;
+}
+
+static void
+assert_queue(struct queue *q, bool refused, const char *text)
+{
+    struct seen s = { 0 };
+
+    assert_int_equal(queue_read(q, 0, refused, see, &s, NULL), BM_OK);
+    assert_string_equal(s.text, text);
+}
+
+static enum bm_err
+put(struct queue *q, const char *topic, const char *text)
+{
+    return queue_put(q, &(struct queue_message){ .topic = topic, .payload = span_str(text) }, NULL);
+}
+
+static void
+queue_keeps_order_bounds_and_what_was_refused(void **state)
+{
+    char dir[] = "/tmp/birthmark-queue.XXXXXX";
+    struct queue_options o = { .dir = dir, .max_count = 3 };
+    struct queue_counts n;
+    struct queue *q = NULL;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
+    assert_int_equal(put(q, "a", "1"), BM_OK);
+    assert_int_equal(put(q, "b", "2"), BM_OK);
+    assert_int_equal(put(q, "c", "3"), BM_OK);
+    assert_int_equal(put(q, "d", "4"), BM_OK); /* forgets the oldest */
+    assert_queue(q, false, "b=2 c=3 d=4 ");
+    assert_int_equal(queue_refuse(q, 3, 0x87, NULL), BM_OK);
+    assert_int_equal(queue_done(q, 2, NULL), BM_OK);
+    assert_int_equal(queue_done(q, 2, NULL), BM_OK);
+    queue_close(q);
+
+    o.drop_newest = true; /* all of it is there again */
+    assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
+    assert_queue(q, false, "d=4 ");
+    assert_queue(q, true, "c=3 ");
+    assert_int_equal(queue_count(q, &n, NULL), BM_OK);
+    assert_true(n.count == 1 && n.bytes == 2 && n.refused == 1 && n.dropped == 1);
+    assert_int_equal(queue_retry(q, NULL), BM_OK);
+    assert_int_equal(put(q, "e", ""), BM_OK);
+    assert_int_equal(put(q, "f", "6"), BM_ERR_LIMIT);
+    assert_queue(q, false, "d=4 c=3 e= ");
+    queue_close(q);
+
+    o = (struct queue_options){ .dir = dir, .max_bytes = 10 };
+    assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
+    assert_int_equal(put(q, "long", "12345678"), BM_ERR_LIMIT);
+    assert_int_equal(put(q, "g", "12345678"), BM_OK);
+    assert_queue(q, false, "e= g=12345678 ");
+    queue_close(q);
+    assert_int_equal(dir_remove(dir, NULL), BM_OK);
+}
+
+static void
+a_damaged_queue_is_named_and_can_be_put_away(void **state)
+{
+    char dir[] = "/tmp/birthmark-queue.XXXXXX";
+    char path[64];
+    struct queue_options o = { .dir = dir };
+    struct bm_msg msg = { { 0 } };
+    struct queue *q = NULL;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/queue.db", dir);
+    assert_int_equal(
+        file_write(path, span_str("this is no queue, but long enough to look"), 0600, NULL), BM_OK);
+    assert_int_equal(queue_open(&o, &q, &msg), BM_ERR_INPUT);
+    assert_non_null(strstr(msg.text, "queue.db"));
+    assert_int_equal(queue_put_away(dir, 5000, NULL), BM_OK);
+    assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
+    queue_close(q);
+    (void)snprintf(path, sizeof path, "%s/queue.db.damaged-5", dir);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(dir_remove(dir, NULL), BM_OK);
+}
+
+static void
+a_line_is_a_topic_and_a_message(void **state)
+{
+    char room[QUEUE_TOPIC_ROOM];
+    struct queue_message m;
+
+    (void)state;
+    assert_int_equal(queue_line(span_str("a/b  some text "), NULL, room, &m, NULL), BM_OK);
+    assert_string_equal(m.topic, "a/b");
+    assert_true(span_eq(m.payload, span_str("some text ")));
+    assert_int_equal(queue_line(span_str("a/b"), NULL, room, &m, NULL), BM_OK);
+    assert_int_equal(m.payload.len, 0);
+    assert_int_equal(queue_line(span_str("x y"), "t", room, &m, NULL), BM_OK);
+    assert_true(span_eq(m.payload, span_str("x y")));
+    assert_int_equal(queue_line(span_str(" text"), NULL, room, &m, NULL), BM_ERR_INPUT);
+    assert_int_equal(queue_line(span_str("a/# text"), NULL, room, &m, NULL), BM_ERR_INPUT);
+}
+
 int
 main(void)
 {
@@ -263,6 +437,12 @@ main(void)
         cmocka_unit_test(devices_that_lose_one_server_spread),
         cmocka_unit_test(success_forgets_failures_but_a_connection_must_hold),
         cmocka_unit_test(changing_failures_do_not_make_hasty),
+        cmocka_unit_test(a_clock_that_can_be_right_is_believed),
+        cmocka_unit_test(in_1970_and_2100_the_least_time_counts_or_the_servers),
+        cmocka_unit_test(a_server_corrects_a_clock_that_differs_but_not_by_seconds),
+        cmocka_unit_test(queue_keeps_order_bounds_and_what_was_refused),
+        cmocka_unit_test(a_damaged_queue_is_named_and_can_be_put_away),
+        cmocka_unit_test(a_line_is_a_topic_and_a_message),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
