@@ -107,7 +107,6 @@ enum {
     OPT_SEED,
     OPT_HELP,
     OPT_VERSION,
-    OPT_EXPLAIN,
     OPT_INPUT,
     OPT_COMMAND,
     OPT_EVERY,
@@ -153,7 +152,6 @@ static const struct option options[] = {
     { "json", no_argument, NULL, OPT_JSON },
     { "quiet", no_argument, NULL, OPT_QUIET },
     { "seed", required_argument, NULL, OPT_SEED },
-    { "explain", no_argument, NULL, OPT_EXPLAIN },
     { "subscribe", required_argument, NULL, 's' },
     { "input", required_argument, NULL, OPT_INPUT },
     { "command", required_argument, NULL, OPT_COMMAND },
@@ -330,9 +328,6 @@ take_message(struct device_options *o, int opt)
     case OPT_QUIET:
         o->quiet = true;
         return CMD_GO_ON;
-    case OPT_EXPLAIN:
-        o->explain = true;
-        return CMD_GO_ON;
     }
     return 0;
 }
@@ -395,20 +390,19 @@ take_config(const char *path, struct device_options *o, int depth)
 {
     struct buf text = { 0 };
     struct bm_msg msg = { { 0 } };
-    static char name[] = "device"; /* argv[0], never written */
     char **args = calloc(ARGS_MAX, sizeof *args);
     int saved = optind;
     int count = 0;
     int end = CMD_GO_ON;
     char *line;
 
-    if (depth > 0 || args == NULL)
-        end = cmd_misuse("device", "a file of --config names no other");
+    if (depth > 0 || args == NULL || o->config != NULL)
+        end = cmd_misuse("device", "there is one file of --config, which names no other");
     else if (file_read(path, CONFIG_MAX, &text, &msg) != BM_OK)
         end = cmd_misuse("device", "--config: %s", msg.text);
     line = end == CMD_GO_ON ? buf_cstr(&text) : NULL;
-    if (args != NULL)
-        args[count++] = name;
+    if (end == CMD_GO_ON)
+        args[count++] = strdup("device");
     while (line != NULL && *line != '\0' && count + 2 < ARGS_MAX) {
         char *next = strchr(line, '\n');
         size_t len = next != NULL ? (size_t)(next - line) : strlen(line);
@@ -423,11 +417,17 @@ take_config(const char *path, struct device_options *o, int depth)
             (void)snprintf(option, len + 3, "--%.*s", (int)word, line);
             while (word < len && (line[word] == ' ' || line[word] == '\t'))
                 word++;
-            args[count++] = option; /* lives as long as the options borrowed from it */
+            args[count++] = option; /* the options borrow from it */
             if (word < len)
                 args[count++] = strndup(&line[word], len - word);
         }
         line = next != NULL ? next + 1 : NULL;
+    }
+    if (args != NULL && o->config == NULL) {
+        o->config = args;
+        o->config_count = count;
+    } else {
+        free(args);
     }
     if (end == CMD_GO_ON) {
         optind = 0;
@@ -437,7 +437,6 @@ take_config(const char *path, struct device_options *o, int depth)
         optind = saved;
     }
     buf_fini(&text);
-    free(args);
     return end;
 }
 
@@ -505,6 +504,14 @@ device_options_parse(int argc, char **argv, struct device_options *o)
     return CMD_GO_ON;
 }
 
+void
+device_options_fini(struct device_options *o)
+{
+    for (int i = 0; i < o->config_count; i++)
+        free(o->config[i]);
+    free(o->config);
+}
+
 bool
 device_state_needed(struct device_options *o)
 {
@@ -550,10 +557,12 @@ cmd_device(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets with write() */
     o.local = a != NULL && a->local;
     end = device_options_parse(argc, argv, &o);
-    if (end != CMD_GO_ON)
-        return end;
-    if (a == NULL)
-        return cmd_misuse("device", "what shall it do? publish, subscribe, run, put or queue");
-    o.action = a->name;
-    return a->run(&o);
+    if (end == CMD_GO_ON && a == NULL)
+        end = cmd_misuse("device", "what shall it do? publish, subscribe, run, put or queue");
+    if (end == CMD_GO_ON) {
+        o.action = a->name;
+        end = a->run(&o);
+    }
+    device_options_fini(&o);
+    return end;
 }

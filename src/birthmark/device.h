@@ -30,7 +30,6 @@ struct device_options {
     long timeout_s; /* -1: not given */
     long count;     /* -C, 0: no end */
     long window_s;  /* -W, 0: no end */
-    bool explain;
     bool local; /* the action connects to nothing */
     struct queue_options queue;
     const char *filters[DEVICE_TOPICS_MAX]; /* -s */
@@ -42,6 +41,8 @@ struct device_options {
     bool until_empty;
     bool refused;
     bool retry_refused;
+    char **config; /* the options of --config; owned */
+    int config_count;
     char state[PATH_MAX];
 };
 
@@ -50,6 +51,7 @@ struct device_options {
  * code. argv may be replaced by one that lives as long as the process.
  */
 int device_options_parse(int argc, char **argv, struct device_options *o);
+void device_options_fini(struct device_options *o);
 
 /* How a failed attempt is told on stderr: once in full, then briefly as long as it stays the same.
  */

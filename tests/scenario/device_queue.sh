@@ -7,7 +7,7 @@
 . "$(dirname "$0")/libdevice.sh"
 
 state=$work/state
-queued() { "$bin/birthmark" device queue --state "${1:-$state}" "$@" | sed -n '1s/ waiting.*//p'; }
+queued() { "$bin/birthmark" device queue --state "$state" | sed -n '1s/ waiting.*//p'; }
 run() { name=$1 && shift && start "$name" "$bin/birthmark" device run -h 127.0.0.1 -p "$port" --cafile "$ca" --state "$state" $d1 "$@"; }
 put() { "$bin/birthmark" device put --state "$state" "$@"; }
 empty() { [ "$(queued)" = 0 ]; }
