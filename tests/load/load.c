@@ -69,6 +69,13 @@ load_open(struct load *l, uint16_t port, int tls)
 }
 
 void
+load_shut(struct load *l)
+{
+    loop_free(l->loop);
+    SSL_CTX_free(l->ctx);
+}
+
+void
 load_identity(struct load *l, const char *cert, const char *key)
 {
     if (SSL_CTX_use_certificate_chain_file(l->ctx, cert) != 1 ||

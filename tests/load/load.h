@@ -26,6 +26,7 @@ struct load {
 
 /* `tls`: TLS1_2_VERSION, TLS1_3_VERSION, 0 for both. Raises the limit of descriptors. */
 void load_open(struct load *l, uint16_t port, int tls);
+void load_shut(struct load *l); /* when every connection is closed */
 /* The certificate (chain) and key of every connection that brings none of its own. */
 void load_identity(struct load *l, const char *cert, const char *key);
 

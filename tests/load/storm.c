@@ -4,8 +4,8 @@
  * is let in, publishes one message of QoS 1 until it is acknowledged, and leaves. For
  * tests/scenario/storm.sh, which kills the server meanwhile.
  *
- * Prints a line for each device that is done: its certificate id, which is also in its message. What the server
- * does to a connection is never an error here, only no progress for a minute is.
+ * Prints a line for each device that is done: its certificate id, which is also in its message.
+ * What the server does to a connection is never an error here, only no progress for a minute is.
  */
 #include "base/clock.h"
 #include "load.h"
@@ -209,5 +209,13 @@ main(int argc, char **argv)
     }
     (void)fprintf(stderr, "storm: %u devices, %u connections dropped after CONNECT, %u before\n",
         s.done, s.dropped, s.lost);
+    for (unsigned i = 0; i < s.count; i++) {
+        X509_free(s.devices[i].cert);
+    }
+    free(s.devices);
+    EVP_PKEY_free(s.key);
+    EVP_PKEY_free(s.ca.key);
+    X509_free(s.ca.cert);
+    load_shut(&s.load);
     return 0;
 }
