@@ -19,6 +19,7 @@ enum {
     EXIT_DENIED = 3,    /* policy test: the answer is no */
     EXIT_BUSY = 4,      /* the state folder or the address is in use; what is there is in the way */
     EXIT_REFUSED = 5,   /* ca, factory: not allowed, by a cloud, a CA, a passphrase */
+    EXIT_UNFINISHED = 7,  /* factory: not all chips are done; run the job again */
     EXIT_UNREACHABLE = 6, /* ca: the cloud, or a file, cannot be reached */
 };
 
@@ -28,6 +29,7 @@ int cmd_cloud(int argc, char **argv);
 int cmd_device(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_factory(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_letters(int argc, char **argv);
 int cmd_logs(int argc, char **argv);

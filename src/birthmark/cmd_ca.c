@@ -65,6 +65,8 @@ struct options {
 };
 
 /* What a verb reports: lines at once, or one object at the end. */
+static void say(const struct options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 static void
 say(const struct options *o, const char *fmt, ...)
 {

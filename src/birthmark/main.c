@@ -22,6 +22,7 @@ static const struct command {
         "the reference client: connect with a key in a chip, and stay connected" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
+    { "factory", cmd_factory, "gives many chips their keys and certificates, and may be interrupted" },
     { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },
     { "logs", cmd_logs, "what a function printed" },
     { "policy", cmd_policy, "is a policy document well-formed, and what does it allow?" },

@@ -59,6 +59,9 @@ int pki_cert_path_len(const struct pki_cert *c); /* PKI_NO_PATH_LEN: not said */
  * name. Free with X509_NAME_free. */
 enum bm_err pki_subject_of_generation(
     const struct pki_cert *c, unsigned generation, X509_NAME **out, struct bm_msg *msg);
+/* The CA's subject with this common name instead of its own. Free with X509_NAME_free. */
+enum bm_err pki_subject_beside(
+    const struct pki_cert *c, const char *common_name, X509_NAME **out, struct bm_msg *msg);
 /* Is this the certificate of the key? */
 bool pki_cert_has_key(const struct pki_cert *c, const EVP_PKEY *key);
 /* The serial number, big-endian without leading zeros, at most `cap` bytes; 0: longer. */

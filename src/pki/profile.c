@@ -180,8 +180,10 @@ check_issuer(const struct pki_cert *c, const struct pki_cert *issuer, const stru
             "CA");
     if (!span_eq(pki_cert_issuer(c), pki_cert_subject(issuer)))
         return wrong(msg, "its issuer is another one");
-    /* a verification certificate has the registration code for a name, and is nobody's */
-    return p->kind == PKI_VERIFICATION ? BM_OK : check_names(pki_cert_x509(c), above, msg);
+    /* the others are certificates of our own, named after a code or a job */
+    return p->kind == PKI_VERIFICATION || p->kind == PKI_LOG
+               ? BM_OK
+               : check_names(pki_cert_x509(c), above, msg);
 }
 
 enum bm_err
@@ -212,30 +214,36 @@ pki_cert_path_len(const struct pki_cert *c)
 }
 
 enum bm_err
-pki_subject_of_generation(
-    const struct pki_cert *c, unsigned generation, X509_NAME **out, struct bm_msg *msg)
+pki_subject_beside(
+    const struct pki_cert *c, const char *common_name, X509_NAME **out, struct bm_msg *msg)
 {
     X509_NAME *name = X509_NAME_dup(X509_get_subject_name(pki_cert_x509(c)));
-    char cn[PKI_CN_MAX];
-    char longer[PKI_CN_MAX + 16];
     int at = name != NULL ? X509_NAME_get_index_by_NID(name, NID_commonName, -1) : -1;
-    bool done = name != NULL;
 
     *out = NULL;
-    if (done && generation > 1) {
-        (void)snprintf(longer, sizeof longer, "%s%sG%u",
-            pki_cert_common_name(c, cn, sizeof cn) ? cn : "", at >= 0 ? " " : "", generation);
-        X509_NAME_ENTRY_free(at >= 0 ? X509_NAME_delete_entry(name, at) : NULL);
-        done = X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
-                   (const unsigned char *)longer, -1, at, 0) == 1;
-    }
-    ERR_clear_error();
-    if (!done) {
+    X509_NAME_ENTRY_free(at >= 0 ? X509_NAME_delete_entry(name, at) : NULL);
+    if (name == NULL || X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
+                            (const unsigned char *)common_name, -1, at, 0) != 1) {
+        ERR_clear_error();
         X509_NAME_free(name);
-        return bm_fail(msg, BM_ERR_INPUT, "the name of generation %u cannot be made", generation);
+        return bm_fail(msg, BM_ERR_INPUT, "'%.80s' cannot be a common name", common_name);
     }
     *out = name;
     return BM_OK;
+}
+
+enum bm_err
+pki_subject_of_generation(
+    const struct pki_cert *c, unsigned generation, X509_NAME **out, struct bm_msg *msg)
+{
+    char cn[PKI_CN_MAX] = "";
+    char longer[PKI_CN_MAX + 16];
+
+    (void)pki_cert_common_name(c, cn, sizeof cn);
+    if (generation <= 1)
+        return pki_subject_beside(c, cn, out, msg);
+    (void)snprintf(longer, sizeof longer, "%s%sG%u", cn, cn[0] != '\0' ? " " : "", generation);
+    return pki_subject_beside(c, longer, out, msg);
 }
 
 bool
