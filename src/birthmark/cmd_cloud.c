@@ -62,6 +62,10 @@ static const char usage[] =
     "  --account NUMBER   whose credentials --new-credentials makes (12 digits, default "
     "000000000000);\n"
     "                     the other accounts keep theirs\n"
+    "  --limit NAME=N     change a limit of the endpoint; may be repeated\n"
+    "  --no-limits        lift those of the service: rates, bytes, messages in flight; for load "
+    "tests\n"
+    "  --limits           list the limits and their defaults, which are the service's; exit\n"
     "  --coverage         print every operation of AWS IoT, its data plane and Lambda, and whether "
     "it "
     "is built; exit\n"
@@ -215,6 +219,7 @@ struct cloud_args {
     const char *broker;
     const char *cert; /* NULL, both: the local authority's */
     const char *key;
+    struct limits limits;
     bool new_credentials;
     const char *account; /* of new_credentials; NULL: the default */
 };
@@ -232,6 +237,18 @@ struct cloud_texts {
 };
 
 static int
+print_limits(void)
+{
+    for (size_t i = 0; i < LIMIT_COUNT; i++) {
+        const struct limit_row *row = limit_row((enum limit)i);
+
+        printf("%-20s %7u%s  %s\n", row->name, row->value, row->value == 0 ? " (none)" : "       ",
+            row->help);
+    }
+    return EXIT_DONE;
+}
+
+static int
 add_name(struct cloud_args *a, const char *name)
 {
     if (a->name_count == CLOUD_NAMES_MAX)
@@ -245,6 +262,7 @@ static int
 parse_option(int opt, struct cloud_args *a)
 {
     enum log_level level;
+    struct bm_msg msg;
 
     switch (opt) {
     case 'd':
@@ -306,6 +324,15 @@ parse_option(int opt, struct cloud_args *a)
         return account_is_sound(optarg)
                    ? -1
                    : cmd_misuse("cloud", "--account wants 12 digits, not '%s'", optarg);
+    case 'L':
+        return limits_set(&a->limits, optarg, &msg) == BM_OK
+                   ? -1
+                   : cmd_misuse("cloud", "--limit: %s", msg.text);
+    case 'N':
+        limits_lift(&a->limits);
+        return -1;
+    case 'P':
+        return print_limits();
     case 'o':
         return print_coverage();
     case 'l':
@@ -335,9 +362,10 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
         { "cert", required_argument, NULL, 'C' }, { "key", required_argument, NULL, 'K' },
         { "new-credentials", no_argument, NULL, 'c' }, { "account", required_argument, NULL, 'A' },
-        { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-        { NULL, 0, NULL, 0 } };
+        { "limit", required_argument, NULL, 'L' }, { "no-limits", no_argument, NULL, 'N' },
+        { "limits", no_argument, NULL, 'P' }, { "coverage", no_argument, NULL, 'o' },
+        { "log", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
     int opt;
     int rc;
 
@@ -424,7 +452,8 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
         .mqtt_host = a->mqtt.host,
         .mqtt_port = a->mqtt.port,
         .workers = a->workers,
-        .broker_program = a->broker };
+        .broker_program = a->broker,
+        .limits = a->limits };
     enum bm_err err = BM_OK;
 
     if (!t->credentials.made && (!is_loopback(a->api.host) || !is_loopback(a->mqtt.host)))
@@ -484,7 +513,8 @@ cmd_cloud(int argc, char **argv)
         .names = { "localhost", "127.0.0.1", "::1" },
         .name_count = 3,
         .region = "us-east-1",
-        .timeline_max = 1000000 };
+        .timeline_max = 1000000,
+        .limits = limits_default() };
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int rc;
 

@@ -47,6 +47,7 @@ struct master {
     struct master_options options;
     struct loop *loop;
     struct metrics *metrics; /* a block for each worker */
+    struct throttle *throttle;
     int lock_fd;
     int listen_fds[MASTER_WORKERS_MAX]; /* kept open, so that a dead worker's queue is not lost */
     uint16_t mqtt_port;
@@ -157,7 +158,10 @@ worker_main(const struct master *m, unsigned index, int link_fd)
         .server_cert = cert,
         .server_key = key,
         .region = m->options.control.region,
-        .metrics = &m->metrics[index] };
+        .metrics = &m->metrics[index],
+        .limits = &m->options.limits,
+        .throttle = m->throttle,
+        .index = index };
     int rc;
 
     (void)snprintf(name, sizeof name, "worker%u", index);
@@ -208,8 +212,10 @@ start_worker(struct master *m, unsigned index, struct bm_msg *msg)
 /* ---- the broker ---- */
 
 static enum bm_err
-write_broker_config(const struct account_place *a, char *path, size_t cap, struct bm_msg *msg)
+write_broker_config(
+    const struct master_options *o, size_t account, char *path, size_t cap, struct bm_msg *msg)
 {
+    const struct account_place *a = &o->control.accounts[account];
     struct buf text = { 0 };
     char state[4096];
     enum bm_err err;
@@ -225,9 +231,9 @@ write_broker_config(const struct account_place *a, char *path, size_t cap, struc
         "persistence true\n"
         "persistence_location %s/\n"
         "autosave_interval 60\n"
-        "max_inflight_messages 100\n"
+        "max_inflight_messages %u\n"
         "log_dest stderr\nlog_type error\nlog_type warning\n",
-        a->broker_path, state);
+        a->broker_path, state, o->limits.v[LIMIT_IN_FLIGHT]);
     if (geteuid() == 0) /* it would become another user and lose the folder */
         buf_addf(&text, "user root\n");
     err = text.failed ? bm_fail(msg, BM_ERR_MEM, "out of memory")
@@ -245,7 +251,7 @@ start_broker(struct master *m, size_t account, struct bm_msg *msg)
     const struct account_place *a = &m->options.control.accounts[account];
     const char *program = m->options.broker_program;
     char config[4200];
-    enum bm_err err = write_broker_config(a, config, sizeof config, msg);
+    enum bm_err err = write_broker_config(&m->options, account, config, sizeof config, msg);
     pid_t pid;
 
     if (err != BM_OK)
@@ -608,7 +614,8 @@ master_run(const struct master_options *options, struct bm_msg *msg)
     for (unsigned i = 0; i < MASTER_WORKERS_MAX; i++)
         m.listen_fds[i] = -1;
     m.metrics = metrics_map(options->workers);
-    if (m.metrics == NULL)
+    m.throttle = throttle_map(options->workers);
+    if (m.metrics == NULL || m.throttle == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     m.options.control.metrics = m.metrics;
     m.options.control.metrics_count = options->workers;

@@ -7,6 +7,7 @@
 #define BM_BIRTHMARK_MASTER_H
 
 #include "birthmark/control.h"
+#include "endpoint/limit.h"
 
 enum { MASTER_WORKERS_MAX = 64 };
 
@@ -17,6 +18,7 @@ struct master_options {
     unsigned workers;               /* 1..MASTER_WORKERS_MAX */
     const char *server_cert;        /* absolute path; NULL, both: the local authority's */
     const char *server_key;
+    struct limits limits;
     const char *broker_program; /* NULL: mosquitto from the usual folders */
 };
 

@@ -36,16 +36,22 @@ broker_drop(struct conn *c)
     buf_fini(&c->up_in);
 }
 
-/* Level 5: aliases towards the client would hide the topic from iot:Receive, so none are asked for.
+/*
+ * Level 5: aliases towards the client would hide the topic from iot:Receive, so none are asked for.
+ * A client may take less at a time than the service gives, not more; without a word of it the
+ * broker's configuration has the same limit.
  */
 static void
-connect_properties(struct span from, struct buf *out)
+connect_properties(const struct worker *w, struct span from, struct buf *out)
 {
+    uint32_t max = limit(w, LIMIT_IN_FLIGHT);
     struct rd list = rd_of(from);
     struct mqtt_property p;
 
     while (mqtt_next_property(&list, &p) == BM_OK) {
-        if (p.id != MQTT_PROP_TOPIC_ALIAS_MAX) {
+        if (p.id == MQTT_PROP_RECEIVE_MAXIMUM && max != 0 && p.number > max) {
+            hello_number_property(out, p.id, max, 2);
+        } else if (p.id != MQTT_PROP_TOPIC_ALIAS_MAX) {
             buf_add(out, p.whole.ptr, p.whole.len);
         }
     }
@@ -61,7 +67,7 @@ write_connect(struct conn *c)
     enum bm_err err = mqtt_parse_connect(&p, &m, NULL);
 
     if (err == BM_OK) {
-        connect_properties(m.properties, &properties);
+        connect_properties(c->w, m.properties, &properties);
         m.properties = buf_span(&properties);
         err = properties.failed ? BM_ERR_MEM
                                 : mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
@@ -179,13 +185,46 @@ broker_bytes(struct conn *c, struct span chunk)
     }
 }
 
+/* What is more than a client may be given in a second waits at the broker. SPEC aws-iot 6.3 */
+static void
+count_given(struct conn *c, size_t bytes, uint64_t messages)
+{
+    uint32_t max_bytes = limit(c->w, LIMIT_THROUGHPUT);
+    uint32_t max = limit(c->w, LIMIT_PUBLISH_RATE);
+    int64_t now = clock_mono_us();
+    int64_t wait = 0;
+    int64_t wait_bytes = 0;
+
+    if (c->state != CONN_RELAY) {
+        return;
+    }
+    if (max != 0) {
+        rate_add(&c->given_us, now, (uint32_t)messages, max);
+        wait = rate_wait(c->given_us, now, 0, max);
+    }
+    if (max_bytes != 0) {
+        rate_add(&c->given_bytes_us, now, (uint32_t)bytes, max_bytes);
+        wait_bytes = rate_wait(c->given_bytes_us, now, 0, max_bytes);
+    }
+    if (wait > 0) {
+        conn_note(c, CAUSE_PUBLISH_RATE, "to=client delayed messages_per_second=%u", max);
+    } else if (wait_bytes > 0) {
+        conn_note(c, CAUSE_THROUGHPUT, "to=client bytes_per_second=%u", max_bytes);
+    }
+    if (wait > 0 || wait_bytes > 0) {
+        conn_pause(c, &c->up_pause, wait > wait_bytes ? wait : wait_bytes);
+    }
+}
+
 static void
 broker_read(struct conn *c)
 {
     ssize_t len = recv(c->up_fd, c->w->scratch, SCRATCH_LEN, 0);
+    uint64_t before = count(c->w, METRIC_DELIVERED, 0);
 
     if (len > 0) {
         broker_bytes(c, span_of(c->w->scratch, (size_t)len));
+        count_given(c, (size_t)len, count(c->w, METRIC_DELIVERED, 0) - before);
     } else if (len == 0) {
         broker_gone(c, "closed");
     } else if (errno != EAGAIN && errno != EINTR) {
@@ -240,7 +279,8 @@ broker_flush(struct conn *c)
 void
 broker_watch(struct conn *c)
 {
-    bool reads = (c->state == CONN_CONNACK || c->state == CONN_RELAY) && c->out.len < HOLD_MAX;
+    bool reads = (c->state == CONN_CONNACK || c->state == CONN_RELAY) && c->out.len < HOLD_MAX &&
+                 c->up_pause == NULL;
     uint32_t events =
         (reads ? (uint32_t)EPOLLIN : 0) | (c->up_out.len > 0 ? (uint32_t)EPOLLOUT : 0);
 

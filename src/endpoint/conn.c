@@ -5,7 +5,8 @@
  *
  * Backpressure: while more than HOLD_MAX waits for one side, the other is not read. Input that was
  * left in OpenSSL or in `in` at that time is marked by `stalled`, because epoll will not tell of
- * it (SPEC endpoint 10.3); conn_settle takes it up again.
+ * it (SPEC endpoint 10.3); conn_settle takes it up again. The same holds while a client is over a
+ * rate, or a 3.1.1 client has as many messages in flight as it may.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -82,6 +83,20 @@ conn_record(struct conn *c, enum cause cause, const char *facts_fmt, ...)
 }
 
 void
+conn_note(struct conn *c, enum cause cause, const char *facts_fmt, ...)
+{
+    va_list ap;
+
+    if (c->denials++ >= DENIALS_RECORDED) {
+        metrics_add(&c->w->o->metrics->causes[cause], 1);
+        return;
+    }
+    va_start(ap, facts_fmt);
+    record(c, cause, facts_fmt, ap);
+    va_end(ap);
+}
+
+void
 conn_end(struct conn *c, enum cause cause, const char *facts_fmt, ...)
 {
     va_list ap;
@@ -150,6 +165,46 @@ fact_text(char *out, size_t cap, struct span s)
 
 /* ---- life ---- */
 
+/* An IPv6 network of /64 is one customer. */
+static uint64_t
+address_key(const struct conn *c)
+{
+    uint8_t v6[16];
+
+    if (inet_pton(AF_INET6, c->source_ip, v6) == 1) {
+        return throttle_key(c->w->o->throttle, v6, 8, NULL, 0);
+    }
+    return throttle_key(c->w->o->throttle, c->source_ip, strlen(c->source_ip), NULL, 0);
+}
+
+/* False when its address has too many, which ends it. */
+static bool
+enter_address(struct conn *c, enum throttle_of kind, enum limit which, enum cause cause)
+{
+    uint32_t max = limit(c->w, which);
+    unsigned have;
+
+    if (max == 0) {
+        return true;
+    }
+    have = throttle_enter(c->w->o->throttle, c->w->o->index, kind, address_key(c));
+    c->of_address[kind] = true;
+    if (have > max) {
+        conn_end(c, cause, "limit=%s max=%u", limit_row(which)->name, max);
+        return false;
+    }
+    return true;
+}
+
+static void
+leave_address(struct conn *c, enum throttle_of kind)
+{
+    if (c->of_address[kind]) {
+        throttle_leave(c->w->o->throttle, c->w->o->index, kind, address_key(c));
+    }
+    c->of_address[kind] = false;
+}
+
 static void
 release(struct conn *c)
 {
@@ -158,7 +213,10 @@ release(struct conn *c)
     loop_remove(w->loop, c->watch);
     loop_cancel(w->loop, c->deadline);
     loop_cancel(w->loop, c->retry);
+    loop_cancel(w->loop, c->pause);
+    loop_cancel(w->loop, c->up_pause);
     broker_drop(c);
+    leave_address(c, THROTTLE_CONNECTIONS);
     SSL_free(c->ssl);
     (void)close(c->fd);
     index_remove(&w->by_client, c);
@@ -196,6 +254,8 @@ release(struct conn *c)
     c->watch = NULL;
     c->deadline = NULL;
     c->retry = NULL;
+    c->pause = NULL;
+    c->up_pause = NULL;
     c->ssl = NULL;
 }
 
@@ -291,6 +351,7 @@ conn_go(struct conn *c, enum conn_event event)
     }
     if (from == CONN_TLS && c->handshaking) {
         c->w->handshakes--;
+        leave_address(c, THROTTLE_HANDSHAKES);
     }
     if (from == CONN_RELAY) {
         if (c->left != LEFT_CLIENT) {
@@ -324,6 +385,15 @@ client_gone(struct conn *c, const char *how)
         c->state == CONN_RELAY ? "" : " before=connack");
 }
 
+/* Level 5 was told its receive maximum, and is ended for more: see relay.c. SPEC aws-iot 6.3 */
+static bool
+has_enough_in_flight(const struct conn *c)
+{
+    uint32_t max = limit(c->w, LIMIT_IN_FLIGHT);
+
+    return c->level == 4 && max != 0 && c->in_flight >= max;
+}
+
 static bool
 client_reads(const struct conn *c)
 {
@@ -332,7 +402,8 @@ client_reads(const struct conn *c)
     case CONN_HELLO:
         return true;
     case CONN_RELAY:
-        return c->up_out.len < HOLD_MAX && !control_congested(c->w);
+        return c->up_out.len < HOLD_MAX && c->pause == NULL && !has_enough_in_flight(c) &&
+               !control_congested(c->w);
     case CONN_VERDICT:
     case CONN_POLICY:
     case CONN_BROKER:
@@ -380,12 +451,12 @@ client_bytes(struct conn *c, struct span chunk)
         buf_add(&c->in, chunk.ptr, chunk.len);
     }
     r = rd_of(kept ? buf_span(&c->in) : chunk);
-    while (c->state == CONN_HELLO || c->state == CONN_RELAY) {
-        uint32_t limit = c->state == CONN_HELLO ? CONNECT_MAX : MQTT_REMAINING_MAX;
+    while (c->state == CONN_HELLO || (c->state == CONN_RELAY && client_reads(c))) {
+        uint32_t max = c->state == CONN_HELLO ? CONNECT_MAX : MQTT_REMAINING_MAX;
 
-        err = mqtt_next(&r, limit, &p);
+        err = mqtt_next(&r, max, &p);
         if (err == BM_ERR_PROTO) {
-            client_malformed(c, r, limit);
+            client_malformed(c, r, max);
         }
         if (err != BM_OK) {
             break;
@@ -409,6 +480,34 @@ client_bytes(struct conn *c, struct span chunk)
     }
 }
 
+/* SPEC aws-iot 6.3: what is over the throughput is delayed. */
+static void
+count_bytes(struct conn *c, size_t len)
+{
+    uint32_t max = limit(c->w, LIMIT_THROUGHPUT);
+    int64_t now = clock_mono_us();
+    int64_t wait;
+
+    if (max == 0 || c->state != CONN_RELAY) {
+        return;
+    }
+    rate_add(&c->sent_bytes_us, now, (uint32_t)len, max);
+    wait = rate_wait(c->sent_bytes_us, now, 0, max);
+    if (wait > 0) {
+        conn_note(c, CAUSE_THROUGHPUT, "from=client bytes_per_second=%u", max);
+        conn_pause(c, &c->pause, wait);
+    }
+}
+
+/* Is there input that epoll does not tell of? Part of a packet alone is none: its rest is to come.
+ */
+static bool
+has_stalled(const struct conn *c)
+{
+    return c->state != CONN_CLOSED &&
+           (SSL_has_pending(c->ssl) != 0 || (c->in.len > 0 && !client_reads(c)));
+}
+
 static void on_retry_read(void *arg);
 
 /* Read until OpenSSL has no more, the other side holds us back, or others must have their turn. */
@@ -416,11 +515,10 @@ static void
 client_read(struct conn *c)
 {
     size_t budget = READ_BUDGET;
-    bool pending;
 
     if (c->in.len > 0 && c->stalled) {
         client_bytes(c, span_of(NULL, 0));
-        c->stalled = c->state != CONN_CLOSED && SSL_has_pending(c->ssl) != 0;
+        c->stalled = has_stalled(c);
     }
     while (client_reads(c)) {
         size_t len = 0;
@@ -441,14 +539,14 @@ client_read(struct conn *c)
             return;
         }
         count(c->w, METRIC_BYTES_IN, len);
+        count_bytes(c, len);
         budget -= len < budget ? len : budget;
         client_bytes(c, span_of(c->w->scratch, len));
         if (c->state == CONN_CLOSED) {
             return;
         }
-        pending = SSL_has_pending(c->ssl) != 0;
-        c->stalled = pending || (c->in.len > 0 && !client_reads(c));
-        if (!pending) {
+        c->stalled = has_stalled(c);
+        if (SSL_has_pending(c->ssl) == 0) {
             return; /* epoll tells of what is still in the socket */
         }
     }
@@ -477,6 +575,10 @@ handshake(struct conn *c)
         c->handshaking = true;
         c->w->handshakes++;
         worker_accepting(c->w);
+        if (!enter_address(
+                c, THROTTLE_HANDSHAKES, LIMIT_ADDRESS_HANDSHAKES, CAUSE_ADDRESS_HANDSHAKES)) {
+            return;
+        }
     }
     io = tls_accept(c, &cause, facts, sizeof facts);
     if (io == TLS_AGAIN) {
@@ -539,6 +641,33 @@ client_watch(struct conn *c)
     if (events != c->events) {
         c->events = events;
         loop_modify(c->w->loop, c->watch, events);
+    }
+}
+
+static void
+on_pause(void *arg)
+{
+    struct conn *c = arg;
+
+    c->pause = NULL;
+    conn_settle(c);
+}
+
+static void
+on_up_pause(void *arg)
+{
+    struct conn *c = arg;
+
+    c->up_pause = NULL;
+    conn_settle(c);
+}
+
+void
+conn_pause(struct conn *c, struct loop_timer **timer, int64_t wait_us)
+{
+    if (*timer == NULL) {
+        *timer = loop_after(
+            c->w->loop, wait_us / 1000 + 1, timer == &c->pause ? on_pause : on_up_pause, c);
     }
 }
 
@@ -638,7 +767,6 @@ enum bm_err
 conn_open(struct worker *w, int fd, const struct sockaddr_storage *address)
 {
     struct conn *c = calloc(1, sizeof *c);
-    unsigned timeout_ms = w->o->handshake_timeout_ms;
 
     if (c == NULL) {
         (void)close(fd);
@@ -661,6 +789,9 @@ conn_open(struct worker *w, int fd, const struct sockaddr_storage *address)
         conn_drop(c);
         return BM_ERR_MEM;
     }
-    conn_deadline(c, timeout_ms != 0 ? timeout_ms : 10000);
+    if (enter_address(
+            c, THROTTLE_CONNECTIONS, LIMIT_ADDRESS_CONNECTIONS, CAUSE_ADDRESS_CONNECTIONS)) {
+        conn_deadline(c, limit(w, LIMIT_HANDSHAKE_MS));
+    }
     return BM_OK;
 }

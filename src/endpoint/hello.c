@@ -292,6 +292,27 @@ hello_control_down(struct worker *w)
     }
 }
 
+/* SPEC aws-iot 4.3. By certificate, too: a stranger must not use up what a device may. */
+static bool
+check_rate(struct conn *c)
+{
+    struct throttle *t = c->w->o->throttle;
+    uint32_t rate = limit(c->w, LIMIT_CONNECT_RATE);
+    uint32_t burst = limit(c->w, LIMIT_CONNECT_BURST);
+    uint64_t key;
+
+    if (rate == 0 || c->assigned_id) {
+        return true;
+    }
+    key = throttle_key(t, c->cert_id, sizeof c->cert_id, c->client_id, strlen(c->client_id));
+    if (throttle_connect(t, key, clock_mono_ms(), rate, burst)) {
+        return true;
+    }
+    conn_dismiss(
+        c, CAUSE_CONNECT_RATE, REASON_QUOTA, "connects_per_second=%u at_once=%u", rate, burst);
+    return false;
+}
+
 void
 hello_packet(struct conn *c, const struct mqtt_packet *p)
 {
@@ -310,7 +331,7 @@ hello_packet(struct conn *c, const struct mqtt_packet *p)
         conn_drop(c);
         return;
     }
-    if (!check_properties(c, &m) || !check_will(c, &m)) {
+    if (!check_rate(c) || !check_properties(c, &m) || !check_will(c, &m)) {
         return;
     }
     c->persistent = !m.clean;
@@ -473,8 +494,8 @@ hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32])
 
 /* ---- the broker's answer ---- */
 
-static void
-put_number_property(struct buf *out, uint8_t id, uint32_t v, size_t len)
+void
+hello_number_property(struct buf *out, uint8_t id, uint32_t v, size_t len)
 {
     buf_add(out, &id, 1);
     for (size_t i = len; i > 0; i--) {
@@ -488,6 +509,7 @@ put_number_property(struct buf *out, uint8_t id, uint32_t v, size_t len)
 static void
 connack_properties(const struct conn *c, struct span from, struct buf *out)
 {
+    uint32_t in_flight = limit(c->w, LIMIT_IN_FLIGHT);
     struct rd list = rd_of(from);
     struct mqtt_property p;
 
@@ -496,6 +518,7 @@ connack_properties(const struct conn *c, struct span from, struct buf *out)
         case MQTT_PROP_TOPIC_ALIAS_MAX: /* absent is 0: policies decide on topics they can see */
         case MQTT_PROP_MAXIMUM_QOS:
         case MQTT_PROP_MAXIMUM_PACKET:
+        case MQTT_PROP_RECEIVE_MAXIMUM:
         case MQTT_PROP_SERVER_KEEP_ALIVE:
         case MQTT_PROP_ASSIGNED_CLIENT_ID:
         case MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE:
@@ -504,14 +527,17 @@ connack_properties(const struct conn *c, struct span from, struct buf *out)
             buf_add(out, p.whole.ptr, p.whole.len);
         }
     }
-    put_number_property(out, MQTT_PROP_MAXIMUM_QOS, 1, 1);
-    put_number_property(out, MQTT_PROP_MAXIMUM_PACKET, MQTT_PAYLOAD_MAX, 4);
-    put_number_property(out, MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE, 0, 1);
+    hello_number_property(out, MQTT_PROP_MAXIMUM_QOS, 1, 1);
+    hello_number_property(out, MQTT_PROP_MAXIMUM_PACKET, MQTT_PAYLOAD_MAX, 4);
+    if (in_flight != 0) {
+        hello_number_property(out, MQTT_PROP_RECEIVE_MAXIMUM, in_flight, 2);
+    }
+    hello_number_property(out, MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE, 0, 1);
     if (c->keep_alive_s != c->keep_alive_asked_s) {
-        put_number_property(out, MQTT_PROP_SERVER_KEEP_ALIVE, c->keep_alive_s, 2);
+        hello_number_property(out, MQTT_PROP_SERVER_KEEP_ALIVE, c->keep_alive_s, 2);
     }
     if (c->assigned_id) {
-        put_number_property(out, MQTT_PROP_ASSIGNED_CLIENT_ID, (uint32_t)strlen(c->client_id), 2);
+        hello_number_property(out, MQTT_PROP_ASSIGNED_CLIENT_ID, (uint32_t)strlen(c->client_id), 2);
         buf_add(out, c->client_id, strlen(c->client_id));
     }
 }

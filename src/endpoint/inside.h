@@ -7,7 +7,7 @@
  *   hello.c     CONNECT: who, may it, to the broker
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
  *   control.c   the link to the control process    policies.c compiled policy sets by number
- *   presence.c  lifecycle events
+ *   presence.c  lifecycle events                  throttle.c  rates and counts over all workers
  *   index.c     find connections by client id, certificate, request
  *
  * Rules. Everything runs on one thread in one loop. A handler of a packet or message may close its
@@ -33,7 +33,6 @@ enum {
     HOLD_MAX = 256 * 1024,       /* above this much unsent, the other side is not read */
     READ_BUDGET = 256 * 1024,    /* bytes taken from one client before others get their turn */
     CONNECT_MAX = 80 * 1024,     /* body of a CONNECT: a will of 64 KB and the rest */
-    HANDSHAKES_MAX = 128,        /* TLS handshakes in flight; beyond, accepting waits */
     ADMITS_MAX = 1024,           /* questions to control in flight */
     CONTROL_QUEUE_MAX = 8 << 20, /* bytes waiting for control; half of it for records */
     CONTROL_WAIT_MS = 10000,
@@ -43,8 +42,7 @@ enum {
     ANONYMOUS_RECORDS = 100, /* per second and worker: peers that proved no certificate */
     KEEP_ALIVE_MIN_S = 30,   /* SPEC aws-iot 6.2 */
     KEEP_ALIVE_MAX_S = 1200,
-    SLASHES_MAX = 7,        /* SPEC aws-iot 6.3 */
-    SUBSCRIPTIONS_MAX = 50, /* of a connection, SPEC aws-iot 6.4 */
+    SLASHES_MAX = 7, /* SPEC aws-iot 6.3 */
     PEER_TEXT = TIMELINE_PEER_MAX + 1,
 };
 
@@ -60,6 +58,7 @@ enum reason {
     REASON_TAKEN_OVER = 0x8e,
     REASON_FILTER_INVALID = 0x8f,
     REASON_TOPIC_INVALID = 0x90,
+    REASON_RECEIVE_MAXIMUM = 0x93,
     REASON_ALIAS_INVALID = 0x94,
     REASON_QUOTA = 0x97,
     REASON_ADMINISTRATIVE = 0x98,
@@ -186,8 +185,9 @@ struct conn {
     struct loop_timer *retry;
     SSL *ssl;
     int64_t opened_ms;
-    int64_t asked_ms; /* control, who it is */
-    bool handshaking; /* counts among the handshakes in flight */
+    int64_t asked_ms;                /* control, who it is */
+    bool handshaking;                /* counts among the handshakes in flight */
+    bool of_address[THROTTLE_KINDS]; /* counts for its address */
     bool ssl_wants_write;
     bool stalled;      /* client input may wait in OpenSSL or in `in`, epoll will not tell */
     struct buf in;     /* from the client, not yet a whole packet */
@@ -233,6 +233,13 @@ struct conn {
     struct partial_sub *partials;
     uint64_t *subscriptions; /* hashes of the filters; NULL: none yet */
     size_t subscription_count;
+    struct loop_timer *pause;    /* until then the client is not read: it is over a rate */
+    struct loop_timer *up_pause; /* the same of the broker */
+    int64_t sent_us;             /* rates of what the client sends, see throttle.h: messages, */
+    int64_t sent_bytes_us;       /* bytes */
+    int64_t given_us;            /* and of what it is given */
+    int64_t given_bytes_us;
+    uint16_t in_flight; /* its messages that the broker has not acknowledged */
 };
 
 struct queued {
@@ -298,6 +305,12 @@ count(struct worker *w, enum metric which, uint64_t n)
     return metrics_add(&w->o->metrics->counts[which], n);
 }
 
+static inline uint32_t
+limit(const struct worker *w, enum limit which)
+{
+    return w->o->limits->v[which];
+}
+
 /* worker.c */
 void worker_accepting(struct worker *w); /* look again whether to accept */
 
@@ -331,6 +344,12 @@ void conn_end(struct conn *c, enum cause cause, const char *facts_fmt, ...)
  */
 void conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *facts_fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* A record of what a client does again and again, without an end: some are kept, all are counted.
+ */
+void conn_note(struct conn *c, enum cause cause, const char *facts_fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Read the client, or the broker, no more for so long. */
+void conn_pause(struct conn *c, struct loop_timer **timer, int64_t wait_us);
 /* Without a record: somebody else has written it. */
 void conn_drop(struct conn *c);
 void conns_free_closed(struct worker *w);
@@ -341,6 +360,7 @@ void hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cau
 void hello_control_down(struct worker *w);
 void hello_policies_ready(struct conn *c);
 void hello_connack(struct conn *c, const struct mqtt_packet *p);
+void hello_number_property(struct buf *out, uint8_t id, uint32_t v, size_t len);
 void hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32]);
 
 /* relay.c */

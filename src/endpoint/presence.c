@@ -117,6 +117,8 @@ reason_of(const struct conn *c)
     case CAUSE_PROTOCOL:
     case CAUSE_QOS2:
     case CAUSE_TOO_LARGE:
+    case CAUSE_IN_FLIGHT:
+    case CAUSE_SUBSCRIPTIONS:
         return "CLIENT_ERROR";
     default:
         return "SERVER_ERROR";

@@ -267,6 +267,51 @@ basic_ingest(struct conn *c, const struct mqtt_publish *m)
     }
 }
 
+/*
+ * SPEC aws-iot 4.3, 6.3: what is over the rate is discarded; level 5 is told so. QoS 1 of level 4
+ * cannot be told, so it is sent on and the client is not read for as long as it takes.
+ */
+static bool
+within_rate(struct conn *c, const struct mqtt_publish *m)
+{
+    uint32_t max = limit(c->w, LIMIT_PUBLISH_RATE);
+    int64_t now = c->heard_ms * 1000;
+    bool waits = c->level == 4 && m->qos == 1;
+    int64_t wait;
+
+    if (max == 0) {
+        return true;
+    }
+    wait = rate_wait(c->sent_us, now, 1, max);
+    if (wait == 0 || waits) {
+        rate_add(&c->sent_us, now, 1, max);
+    }
+    if (wait == 0) {
+        return true;
+    }
+    conn_note(c, CAUSE_PUBLISH_RATE, "from=client %s messages_per_second=%u",
+        waits ? "delayed" : "discarded", max);
+    if (waits) {
+        conn_pause(c, &c->pause, wait);
+    } else if (m->qos == 1) {
+        mqtt_build_puback(&c->out, 5, m->packet_id, REASON_QUOTA);
+    }
+    return waits;
+}
+
+/* Level 5 was told its receive maximum; who sends more breaks the protocol. SPEC aws-iot 6.6 */
+static bool
+within_flight(struct conn *c)
+{
+    uint32_t max = limit(c->w, LIMIT_IN_FLIGHT);
+
+    if (c->level == 5 && max != 0 && c->in_flight >= max) {
+        conn_dismiss(c, CAUSE_IN_FLIGHT, REASON_RECEIVE_MAXIMUM, "in_flight_max=%u", max);
+        return false;
+    }
+    return true;
+}
+
 static void
 client_publish(struct conn *c, const struct mqtt_packet *p)
 {
@@ -277,7 +322,8 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "error=\"%.200s\"", msg.text);
         return;
     }
-    if (!check_publish(c, &m) || !publish_allowed(c, &m)) {
+    if (!check_publish(c, &m) || (m.qos == 1 && !within_flight(c)) || !publish_allowed(c, &m) ||
+        !within_rate(c, &m)) {
         return;
     }
     count(c->w, METRIC_PUBLISHED, 1);
@@ -288,6 +334,9 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
     if (m.retain) {
         tell_retained(c, m.topic, m.payload.len == 0);
+    }
+    if (m.qos == 1 && c->in_flight < UINT16_MAX) {
+        c->in_flight++;
     }
     tell_rules(c, &m);
 }
@@ -421,6 +470,8 @@ note_partial(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
 static bool
 note_subscriptions(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
 {
+    uint32_t max = limit(c->w, LIMIT_SUBSCRIPTIONS);
+
     for (size_t i = 0; i < s->count; i++) {
         uint64_t key = index_hash(c->w->seed, s->filters[i].filter);
         size_t at = 0;
@@ -432,11 +483,10 @@ note_subscriptions(struct conn *c, const struct mqtt_subscribe *s, uint8_t denie
             continue;
         }
         if (c->subscriptions == NULL) {
-            c->subscriptions = calloc(SUBSCRIPTIONS_MAX, sizeof *c->subscriptions);
+            c->subscriptions = calloc(max, sizeof *c->subscriptions);
         }
-        if (c->subscriptions == NULL || at == SUBSCRIPTIONS_MAX) {
-            conn_dismiss(
-                c, CAUSE_TOO_LARGE, REASON_QUOTA, "subscriptions_max=%d", SUBSCRIPTIONS_MAX);
+        if (c->subscriptions == NULL || at == max) {
+            conn_dismiss(c, CAUSE_SUBSCRIPTIONS, REASON_QUOTA, "subscriptions_max=%u", max);
             return false;
         }
         c->subscriptions[c->subscription_count++] = key;
@@ -739,6 +789,11 @@ relay_delivery(struct conn *c, const struct mqtt_packet *p)
         broker_suback(c, p);
         return;
     case MQTT_PUBACK:
+        if (c->in_flight > 0) {
+            c->in_flight--;
+        }
+        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        return;
     case MQTT_UNSUBACK:
         buf_add(&c->out, p->whole.ptr, p->whole.len);
         return;

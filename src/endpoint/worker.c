@@ -2,7 +2,7 @@
 /*
  * A worker's life: start, accept, end. See worker.h for the contract, inside.h for the map.
  *
- * Accepting stops while HANDSHAKES_MAX handshakes are in flight, so that a reconnect storm costs
+ * Accepting stops while LIMIT_HANDSHAKES handshakes are in flight, so that a reconnect storm costs
  * connected clients little (SPEC endpoint 3.5, 10.5), and while descriptors are short: each device
  * needs two.
  */
@@ -28,7 +28,6 @@
 enum {
     ACCEPTS_PER_ROUND = 32,
     ACCEPT_RETRY_MS = 100,
-    DESCRIPTOR_RESERVE = 64,
     DRAIN_MS = 2000,
 };
 
@@ -44,8 +43,8 @@ on_accept_retry(void *arg)
 void
 worker_accepting(struct worker *w)
 {
-    bool want =
-        w->handshakes < HANDSHAKES_MAX && w->conn_count < w->conns_max && w->accept_retry == NULL;
+    bool want = w->handshakes < limit(w, LIMIT_HANDSHAKES) && w->conn_count < w->conns_max &&
+                w->accept_retry == NULL;
 
     if (want != w->listening && w->listen_watch != NULL) {
         w->listening = want;
@@ -125,21 +124,22 @@ prepare_process(struct bm_msg *msg)
     return BM_OK;
 }
 
+/* With too few descriptors for the reserve one device at a time is served. */
 static size_t
-connections_max(void)
+connections_max(uint32_t reserve)
 {
-    struct rlimit limit;
+    struct rlimit r;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 2 * DESCRIPTOR_RESERVE) {
-        return DESCRIPTOR_RESERVE / 2;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0) {
+        return 1;
     }
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            (void)getrlimit(RLIMIT_NOFILE, &limit);
+    if (r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &r) != 0) {
+            (void)getrlimit(RLIMIT_NOFILE, &r);
         }
     }
-    return (size_t)(limit.rlim_cur - DESCRIPTOR_RESERVE) / 2;
+    return r.rlim_cur > reserve + 2 ? (size_t)(r.rlim_cur - reserve) / 2 : 1;
 }
 
 static enum bm_err
@@ -167,7 +167,8 @@ start(struct worker *w, struct bm_msg *msg)
     w->by_client.kind = BY_CLIENT;
     w->by_cert.kind = BY_CERT;
     w->by_request.kind = BY_REQUEST;
-    w->conns_max = connections_max();
+    w->conns_max = connections_max(limit(w, LIMIT_DESCRIPTOR_RESERVE));
+    throttle_reset(w->o->throttle, w->o->index);
     atomic_store(&w->o->metrics->counts[METRIC_CONNECTIONS], 0); /* of one that died */
     if (getrandom(&w->seed, sizeof w->seed, 0) != (ssize_t)sizeof w->seed ||
         loop_new(&w->loop) != BM_OK || loop_settle(w->loop, on_settle, w) != BM_OK ||

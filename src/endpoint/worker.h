@@ -11,7 +11,9 @@
 #define BM_ENDPOINT_WORKER_H
 
 #include "base/bytes.h"
+#include "endpoint/limit.h"
 #include "endpoint/metrics.h"
+#include "endpoint/throttle.h"
 
 enum { ACCOUNTS_MAX = 16 };
 
@@ -35,9 +37,11 @@ struct worker_options {
     const char *server_cert; /* PEM: leaf, then chain */
     const char *server_key;
     const char *region;
-    struct metrics *metrics;       /* this worker's block */
-    unsigned handshake_timeout_ms; /* TLS and CONNECT together; 0: 10000 */
-    unsigned keep_alive_min_s;     /* shorter wishes are raised to it; 0: 30, as the service */
+    struct metrics *metrics; /* this worker's block */
+    const struct limits *limits;
+    struct throttle *throttle; /* of all workers */
+    size_t index;              /* this worker's among them */
+    unsigned keep_alive_min_s; /* shorter wishes are raised to it; 0: 30, as the service */
 };
 
 /*

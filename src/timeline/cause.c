@@ -214,7 +214,8 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         CAUSE_REFUSE },
     [CAUSE_DEVICE_UNTRUSTED] = { "device.server_untrusted",
         "The server's certificate is not signed by an authority that this device trusts.",
-        "if the server is the right one, pass its root as --cafile; if it is not, something between "
+        "if the server is the right one, pass its root as --cafile; if it is not, something "
+        "between "
         "(a captive portal, a proxy) answers in its place",
         CAUSE_REFUSE },
     [CAUSE_DEVICE_SERVER_NAME] = { "device.server_name",
@@ -228,7 +229,8 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         CAUSE_REFUSE },
     [CAUSE_DEVICE_TLS_REFUSED] = { "device.tls_refused",
         "The server refused this device's certificate in the TLS handshake.",
-        "the alert says why; ask the cloud: `birthmark explain CERT_ID`, or give `birthmark doctor` "
+        "the alert says why; ask the cloud: `birthmark explain CERT_ID`, or give `birthmark "
+        "doctor` "
         "credentials",
         CAUSE_REFUSE },
     [CAUSE_DEVICE_TLS_FAILED] = { "device.tls_failed", "The TLS handshake failed.",
@@ -246,7 +248,8 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "credentials",
         CAUSE_REFUSE },
     [CAUSE_DEVICE_SHUT_OUT] = { "device.shut_out",
-        "Dropped at CONNECT, although this certificate was let in before: it is INACTIVE or REVOKED "
+        "Dropped at CONNECT, although this certificate was let in before: it is INACTIVE or "
+        "REVOKED "
         "now, or its policy was changed.",
         "ask the cloud: `birthmark explain CERT_ID`, or give `birthmark doctor` credentials",
         CAUSE_REFUSE },
@@ -265,6 +268,38 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "The connection ends whenever this message is published.",
         "allow iot:Publish for its topic in a policy of the certificate, or keep to the limits of "
         "size and topic; `birthmark explain CERT_ID` names which it was",
+        CAUSE_REFUSE },
+
+    [CAUSE_CONNECT_RATE] = { "connect.throttled",
+        "Refused: the device connects more often than the service allows.",
+        "let it wait longer after each attempt, with some randomness; `birthmark cloud --limit "
+        "connect-rate=N` allows more here",
+        CAUSE_REFUSE },
+    [CAUSE_ADDRESS_CONNECTIONS] = { "connect.address_connections",
+        "Refused: this IP address has as many connections open as it may.",
+        "end some, or allow more with `birthmark cloud --limit address-connections=N`",
+        CAUSE_REFUSE },
+    [CAUSE_ADDRESS_HANDSHAKES] = { "connect.address_handshakes",
+        "Refused: this IP address has as many TLS handshakes under way as it may.",
+        "let the devices behind it connect one after another, or allow more with `birthmark cloud "
+        "--limit address-handshakes=N`",
+        CAUSE_REFUSE },
+    [CAUSE_PUBLISH_RATE] = { "mqtt.rate",
+        "Discarded or delayed: more messages in a second than a connection may have.",
+        "publish less often; `birthmark cloud --limit publish-rate=N` allows more here",
+        CAUSE_REFUSE },
+    [CAUSE_THROUGHPUT] = { "mqtt.throughput",
+        "Delayed: more bytes in a second than a connection may have.",
+        "send less or smaller messages; `birthmark cloud --limit throughput=N` allows more here",
+        CAUSE_REFUSE },
+    [CAUSE_IN_FLIGHT] = { "mqtt.in_flight",
+        "Disconnected: more QoS 1 messages without acknowledgement than the receive maximum.",
+        "let the client heed Receive Maximum of CONNACK: `mosquitto_pub -V mqttv5` does",
+        CAUSE_REFUSE },
+    [CAUSE_SUBSCRIPTIONS] = { "mqtt.subscriptions",
+        "Disconnected: more subscriptions than a connection may have.",
+        "subscribe to fewer filters, with wildcards; `birthmark cloud --limit subscriptions=N` "
+        "allows more here",
         CAUSE_REFUSE },
 };
 

@@ -84,6 +84,14 @@ enum cause {
     CAUSE_DEVICE_BUSY,         /* CONNACK: server unavailable, busy, quota */
     CAUSE_DEVICE_LOST,         /* the connection ended */
     CAUSE_DEVICE_AT_PUBLISH,   /* the connection ends whenever a message is published */
+    /* limits of the endpoint, `birthmark cloud --limits` */
+    CAUSE_CONNECT_RATE,
+    CAUSE_ADDRESS_CONNECTIONS,
+    CAUSE_ADDRESS_HANDSHAKES,
+    CAUSE_PUBLISH_RATE, /* discarded or delayed, either way: facts */
+    CAUSE_THROUGHPUT,   /* delayed */
+    CAUSE_IN_FLIGHT,
+    CAUSE_SUBSCRIPTIONS,
     CAUSE_COUNT
 };
 
