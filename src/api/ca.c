@@ -374,41 +374,18 @@ struct ca_change {
     struct span new_config;
 };
 
-/* One of two words; the enum is not checked by clients, so the message has to teach. SPEC 0.1 */
-static bool
-read_choice(
-    struct call *c, const char *name, const char *yes, const char *no, bool *given, bool *is_yes)
-{
-    struct buf b = { 0 };
-    const char *text;
-    bool good = call_query_text(c, name, &b, &text);
-
-    *given = good && text != NULL;
-    if (*given) {
-        *is_yes = strcmp(text, yes) == 0;
-        good = *is_yes || strcmp(text, no) == 0;
-        if (!good)
-            call_refuse_input(c, "%s is '%.60s'; want %s or %s.", name, text, yes, no);
-    }
-    buf_fini(&b);
-    return good;
-}
-
 static bool
 read_ca_change(struct call *c, struct ca_change *change)
 {
+    const char *status = param_text(c, "newStatus");
+    const char *automatic = param_text(c, "newAutoRegistrationStatus");
     bool remove = body_bool(c, "removeAutoRegistration", false);
     bool given;
-    bool active = false;
 
-    if (!read_choice(c, "newStatus", "ACTIVE", "INACTIVE", &given, &active))
-        return false;
-    change->new_status = active ? CERT_ACTIVE : CERT_INACTIVE;
-    change->to.status = given ? &change->new_status : NULL;
-    if (!read_choice(
-            c, "newAutoRegistrationStatus", "ENABLE", "DISABLE", &given, &change->new_auto))
-        return false;
-    change->to.auto_registration = given ? &change->new_auto : NULL;
+    if (status != NULL && cert_status_parse(span_str(status), &change->new_status))
+        change->to.status = &change->new_status;
+    change->new_auto = automatic != NULL && strcmp(automatic, "ENABLE") == 0;
+    change->to.auto_registration = automatic != NULL ? &change->new_auto : NULL;
     if (!read_config(c, &change->config, &given))
         return false;
     if (given && remove) {

@@ -91,25 +91,6 @@ api_list_certificates_by_ca(struct call *c)
 
 /* ---- changing ---- */
 
-static bool
-read_status(struct call *c, enum cert_status *out)
-{
-    struct buf b = { 0 };
-    const char *text;
-    bool good = call_query_text(c, "newStatus", &b, &text);
-
-    if (good && text == NULL) {
-        call_refuse_input(
-            c, "The parameter newStatus is missing; want ACTIVE, INACTIVE or REVOKED.");
-        good = false;
-    } else if (good && !cert_status_parse(span_str(text), out)) {
-        call_refuse_input(c, "newStatus is '%.60s'; want ACTIVE, INACTIVE or REVOKED.", text);
-        good = false;
-    }
-    buf_fini(&b);
-    return good;
-}
-
 static enum bm_err
 change_status(
     struct call *c, const uint8_t id[REGISTRY_ID_LEN], enum cert_status to, struct bm_msg *msg)
@@ -131,11 +112,17 @@ api_update_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
     enum cert_status to;
+    const char *text;
     struct bm_msg msg = { "" };
     enum bm_err err;
 
-    if (!call_label_id(c, id) || !read_status(c, &to))
+    if (!call_label_id(c, id))
         return;
+    text = param_text(c, "newStatus");
+    if (text == NULL || !cert_status_parse(span_str(text), &to)) { /* call_check knows the words */
+        call_refuse(c, UNAVAILABLE, "Out of memory for the parameter newStatus; try again.");
+        return;
+    }
     err = change_status(c, id, to, &msg);
     if (err == BM_ERR_CONFLICT)
         call_refuse(c, CERTIFICATE_STATE, "%s", msg.text);
@@ -162,12 +149,12 @@ void
 api_delete_certificate(struct call *c)
 {
     uint8_t id[REGISTRY_ID_LEN];
-    bool force = false;
+    bool force = param_bool(c, "forceDelete", false);
     bool attached = false;
     struct bm_msg msg = { "" };
     enum bm_err err;
 
-    if (!call_label_id(c, id) || !call_query_bool(c, "forceDelete", &force))
+    if (!call_label_id(c, id))
         return;
     err = remove_certificate(c, id, force, &attached, &msg);
     if (err == BM_ERR_CONFLICT)

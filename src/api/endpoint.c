@@ -20,17 +20,13 @@ refuse_endpoint(struct call *c, const char *type)
 void
 api_describe_endpoint(struct call *c)
 {
-    struct buf b = { 0 };
-    const char *type;
+    const char *type = param_text(c, "endpointType");
 
-    if (call_query_text(c, "endpointType", &b, &type)) {
-        if (type == NULL || strcmp(type, "iot:Data-ATS") == 0)
-            call_reply_json(
-                c, 200, json_pack("{s:s}", "endpointAddress", c->account->endpoint_address));
-        else
-            refuse_endpoint(c, type);
-    }
-    buf_fini(&b);
+    if (type == NULL || strcmp(type, "iot:Data-ATS") == 0)
+        call_reply_json(
+            c, 200, json_pack("{s:s}", "endpointAddress", c->account->endpoint_address));
+    else
+        refuse_endpoint(c, type);
 }
 
 /* ---- Publish ---- */
@@ -102,18 +98,17 @@ api_publish(struct call *c)
     const struct api_options *o = &c->api->options;
     struct span topic = buf_span(&c->labels[0]);
     struct span payload = http_body(c->rq);
-    size_t qos = 0;
-    bool retain = false;
+    int qos = (int)param_number(c, "qos", 0);
+    bool retain = param_bool(c, "retain", false);
 
-    if (!call_check_topic(c, topic, true) || !call_query_count(c, "qos", 0, 1, &qos) ||
-        !call_query_bool(c, "retain", &retain) || !check_mqtt5(c))
+    if (!call_check_topic(c, topic, true) || !check_mqtt5(c))
         return;
     if (payload.len > PAYLOAD_MAX) {
         call_refuse(c, ENTITY_TOO_LARGE, "The payload has %zu bytes; at most %d are allowed.",
             payload.len, PAYLOAD_MAX);
         return;
     }
-    if (o->publish(c->account->arg, topic, payload, (int)qos, retain) != BM_OK)
+    if (o->publish(c->account->arg, topic, payload, qos, retain) != BM_OK)
         call_refuse(c, UNAVAILABLE,
             "The broker behind the endpoint does not take the message now; try again.");
     else if (call_commit(c))

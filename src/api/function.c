@@ -18,7 +18,6 @@ enum {
     NAME_MAX_LEN = 64,
     ZIP_TEXT_MAX = LAMBDA_ZIP_MAX / 3 * 4 + 8,
     PAGE_DEFAULT = 50,
-    PAGE_MAX = 10000,
 };
 
 static const char *const SETTINGS[] = { "Runtime", "Handler", "Role", "Description", "Timeout",
@@ -52,19 +51,15 @@ call_function_arn(const struct call *c, const char *name)
 static bool
 check_qualifier(struct call *c)
 {
-    struct buf b = { 0 };
-    const char *text;
-    bool good = call_query_text(c, "Qualifier", &b, &text);
+    const char *text = param_text(c, "Qualifier");
 
-    if (good && text != NULL && strcmp(text, "$LATEST") != 0) {
-        call_refuse(c, NOT_FOUND,
-            "There is no version or alias '%.100s'; versions and aliases are not built here, only "
-            "$LATEST.",
-            text);
-        good = false;
-    }
-    buf_fini(&b);
-    return good;
+    if (text == NULL || strcmp(text, "$LATEST") == 0)
+        return true;
+    call_refuse(c, NOT_FOUND,
+        "There is no version or alias '%.100s'; versions and aliases are not built here, only "
+        "$LATEST.",
+        text);
+    return false;
 }
 
 bool
@@ -418,28 +413,22 @@ add_function(void *arg, const struct registry_function *f)
 void
 api_list_functions(struct call *c)
 {
-    struct listing l = { .c = c, .limit = PAGE_DEFAULT };
-    struct buf marker = { 0 };
+    struct listing l = { .c = c,
+        .limit = (size_t)param_number(c, "MaxItems", PAGE_DEFAULT),
+        .after = param_text(c, "Marker"),
+        .items = json_array() };
     struct bm_msg msg;
-    enum bm_err err;
+    enum bm_err err = registry_function_list(c->registry, add_function, &l, &msg);
+    json_t *body = json_pack("{s:o}", "Functions", l.items);
 
-    if (call_query_count(c, "MaxItems", 1, PAGE_MAX, &l.limit) &&
-        call_query_text(c, "Marker", &marker, &l.after)) {
-        json_t *body;
-
-        l.items = json_array();
-        err = registry_function_list(c->registry, add_function, &l, &msg);
-        body = json_pack("{s:o}", "Functions", l.items);
-        if (l.more)
-            (void)json_object_set_new(body, "NextMarker", json_string(l.last));
-        if (err == BM_OK) {
-            call_reply_json(c, 200, body);
-        } else {
-            json_decref(body);
-            call_refuse_err(c, err, &msg);
-        }
+    if (l.more)
+        (void)json_object_set_new(body, "NextMarker", json_string(l.last));
+    if (err == BM_OK) {
+        call_reply_json(c, 200, body);
+    } else {
+        json_decref(body);
+        call_refuse_err(c, err, &msg);
     }
-    buf_fini(&marker);
 }
 
 /* ---- change ---- */

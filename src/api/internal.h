@@ -226,8 +226,6 @@ const char *header_text(struct call *c, const char *name);
 
 /* Absent: `out` as it was. A damaged or unfit value is refused. */
 bool call_query_text(struct call *c, const char *name, struct buf *out, const char **text);
-bool call_query_bool(struct call *c, const char *name, bool *out);
-bool call_query_count(struct call *c, const char *name, size_t min, size_t max, size_t *out);
 
 /* Members of the JSON body. Absent or null: *out is NULL, which is refused when required. */
 bool call_text(struct call *c, const char *name, bool required, size_t max, const char **out);

@@ -136,47 +136,6 @@ call_query_text(struct call *c, const char *name, struct buf *out, const char **
     return false;
 }
 
-bool
-call_query_bool(struct call *c, const char *name, bool *out)
-{
-    struct buf b = { 0 };
-    const char *text;
-    bool good = call_query_text(c, name, &b, &text);
-
-    if (good && text != NULL) {
-        good = strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
-        if (good)
-            *out = text[0] == 't';
-        else
-            call_refuse_input(c, "%s is '%.60s'; want true or false.", name, text);
-    }
-    buf_fini(&b);
-    return good;
-}
-
-bool
-call_query_count(struct call *c, const char *name, size_t min, size_t max, size_t *out)
-{
-    struct buf b = { 0 };
-    const char *text;
-    bool good = call_query_text(c, name, &b, &text);
-
-    if (good && text != NULL) {
-        size_t len = strlen(text);
-        unsigned long value = strtoul(text, NULL, 10);
-
-        good = len > 0 && len <= 9 && strspn(text, "0123456789") == len && value >= min &&
-               value <= max;
-        if (good)
-            *out = value;
-        else
-            call_refuse_input(
-                c, "%s is '%.60s'; want a number from %zu to %zu.", name, text, min, max);
-    }
-    buf_fini(&b);
-    return good;
-}
-
 /* ---- members of the body ---- */
 
 const char *

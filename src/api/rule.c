@@ -214,26 +214,16 @@ reply_list(struct call *c, struct listing *l)
 void
 api_list_topic_rules(struct call *c)
 {
-    struct listing l = { .c = c, .limit = RULES_PAGE_MAX };
-    struct buf topic = { 0 };
-    struct buf token = { 0 };
-    struct buf given = { 0 };
-    const char *text;
-    bool disabled = false;
+    struct listing l = { .c = c,
+        .limit = (size_t)param_number(c, "maxResults", RULES_PAGE_MAX),
+        .topic = param_text(c, "topic"),
+        .after = param_text(c, "nextToken") };
+    bool disabled = param_bool(c, "ruleDisabled", false);
 
-    if (call_query_count(c, "maxResults", 1, RULES_PAGE_MAX, &l.limit) &&
-        call_query_text(c, "topic", &topic, &l.topic) &&
-        call_query_text(c, "nextToken", &token, &l.after) &&
-        call_query_text(c, "ruleDisabled", &given, &text) &&
-        call_query_bool(c, "ruleDisabled", &disabled)) {
-        l.disabled = text != NULL ? &disabled : NULL;
-        l.items = json_array();
-        reply_list(c, &l);
-        json_decref(l.items);
-    }
-    buf_fini(&topic);
-    buf_fini(&token);
-    buf_fini(&given);
+    l.disabled = param_text(c, "ruleDisabled") != NULL ? &disabled : NULL;
+    l.items = json_array();
+    reply_list(c, &l);
+    json_decref(l.items);
 }
 
 /* ---- change ---- */
