@@ -6,12 +6,27 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What policies may ask of a device's certificate: text, whatever the certificate holds. */
+static void
+read_value(void *arg, const char *name, struct span value)
+{
+    size_t *sum = arg;
+
+    for (size_t i = 0; i < value.len; i++) {
+        *sum += value.ptr[i];
+    }
+    if (name[0] == '\0') {
+        abort();
+    }
+}
+
 static void
 ask_all(struct pki_cert *c)
 {
     char text[PKI_CN_MAX];
     struct buf pem = { 0 };
     struct pki_cert *again = NULL;
+    size_t sum = 0;
 
     (void)pki_cert_is_ca(c);
     (void)pki_cert_common_name(c, text, sizeof text);
@@ -20,6 +35,7 @@ ask_all(struct pki_cert *c)
     (void)pki_cert_acceptable(c, NULL);
     (void)pki_cert_signed_by(c, c, NULL);
     (void)pki_cert_valid_at(c, 0, NULL);
+    pki_cert_attributes(c, read_value, &sum);
     if (pki_cert_to_pem(c, &pem) != BM_OK ||
         pki_cert_from_pem(buf_span(&pem), &again, NULL) != BM_OK ||
         !span_eq(pki_cert_der(c), pki_cert_der(again)))
