@@ -136,6 +136,14 @@ for kind in provided python; do
     check "$kind: the function makes the device ACTIVE" wait_for 60 status_is "$(id_of "$work/$device.crt")" ACTIVE
     check "$kind: and it publishes" as $device mosquitto_pub -t foo/bar -m x -q 1
     check "$kind: the timeline has the function" wait_for 10 explains "$(id_of "$work/$device.crt")" "function=jitr-$kind"
+    # the same event again, and late: what an operator did since stands
+    id=$(id_of "$work/$device.crt")
+    event="{\"certificateId\":\"$id\",\"awsAccountId\":\"000000000000\",\"certificateStatus\":\"PENDING_ACTIVATION\"}"
+    for status in ACTIVE INACTIVE REVOKED; do
+        iot iot update-certificate --certificate-id "$id" --new-status $status
+        check_output "$kind: a late event finds the certificate $status" "\"status\": ?\"$status\"" call jitr-$kind "$event"
+        check "$kind: and leaves it so" status_is "$id" $status
+    done
 done
 
 # ---- a cloud that is killed while the function runs ----

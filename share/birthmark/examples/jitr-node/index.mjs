@@ -2,8 +2,9 @@
 // Just-in-time registration: let a device in that the cloud has just met. Node.js 20 with the AWS SDK v3, which AWS
 // Lambda has and a local package must bring along: `npm install @aws-sdk/client-iot` in this folder, then zip it all.
 //
-// It may run twice for one event (invocations are at least once), so each step tolerates that it was done before.
-import { AttachPolicyCommand, CreatePolicyCommand, IoTClient, UpdateCertificateCommand } from "@aws-sdk/client-iot";
+// It may run twice for one event, late, and after later ones, so it looks at the certificate as it is now: one that an
+// operator has deactivated or revoked since stays so.
+import { AttachPolicyCommand, CreatePolicyCommand, DescribeCertificateCommand, IoTClient, UpdateCertificateCommand } from "@aws-sdk/client-iot";
 
 const iot = new IoTClient({});
 
@@ -25,6 +26,11 @@ export async function handler(event) {
   const account = event.awsAccountId.trim();
   const certificateId = event.certificateId.trim();
   const policyName = `Policy_${certificateId}`;
+  const { certificateDescription } = await iot.send(new DescribeCertificateCommand({ certificateId }));
+  if (certificateDescription.status !== "PENDING_ACTIVATION") {
+    console.log(`certificate ${certificateId} is ${certificateDescription.status} already`);
+    return { certificateId, status: certificateDescription.status };
+  }
   try {
     await iot.send(new CreatePolicyCommand({ policyName, policyDocument: policyDocument(region, account, certificateId) }));
   } catch (error) {
