@@ -27,6 +27,7 @@ enum {
 int cmd_ca(int argc, char **argv);
 int cmd_cloud(int argc, char **argv);
 int cmd_device(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_factory(int argc, char **argv);

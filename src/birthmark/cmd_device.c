@@ -20,6 +20,13 @@ static const char usage[] =
     "       birthmark device run       -h HOST --cafile FILE [KEY] [OPTION...]   as a service\n"
     "       birthmark device put       --state DIR -t TOPIC -m TEXT   into the queue of run\n"
     "       birthmark device queue     --state DIR [--refused | --retry-refused]\n"
+    "       birthmark doctor           -h HOST --cafile FILE [KEY] [--cloud API_URL] [-i ID] [-t "
+    "TOPIC] "
+    "[-s FILTER]\n"
+    "\n"
+    "doctor connects nothing; it says, layer by layer, what will go wrong; with --cloud and the "
+    "credentials of the\n"
+    "aws CLI also whether the cloud knows certificate or issuer, and what its policies allow.\n"
     "\n"
     "Connects a device with its key in an A71CH (KEY: --chip ADDRESS --slot N; default: the chip "
     "of "
@@ -117,6 +124,7 @@ enum {
     OPT_UNTIL_EMPTY,
     OPT_REFUSED,
     OPT_RETRY_REFUSED,
+    OPT_CLOUD,
 };
 
 static const struct option options[] = {
@@ -161,6 +169,7 @@ static const struct option options[] = {
     { "drop", required_argument, NULL, OPT_DROP },
     { "ack", no_argument, NULL, OPT_ACK },
     { "until-empty", no_argument, NULL, OPT_UNTIL_EMPTY },
+    { "cloud", required_argument, NULL, OPT_CLOUD },
     { "refused", no_argument, NULL, OPT_REFUSED },
     { "retry-refused", no_argument, NULL, OPT_RETRY_REFUSED },
     { "help", no_argument, NULL, OPT_HELP },
@@ -374,6 +383,9 @@ take_queue(struct device_options *o, int opt)
         return CMD_GO_ON;
     case OPT_REFUSED:
         o->refused = true;
+        return CMD_GO_ON;
+    case OPT_CLOUD:
+        o->cloud = optarg;
         return CMD_GO_ON;
     case OPT_RETRY_REFUSED:
         o->retry_refused = true;

@@ -41,6 +41,7 @@ struct device_options {
     bool until_empty;
     bool refused;
     bool retry_refused;
+    const char *cloud; /* URL of the API, for doctor */
     char **config; /* the options of --config; owned */
     int config_count;
     char state[PATH_MAX];

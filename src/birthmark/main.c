@@ -20,6 +20,7 @@ static const struct command {
     { "dead-letters", cmd_letters, "what was given up after its retries, and why" },
     { "device", cmd_device,
         "the reference client: connect with a key in a chip, and stay connected" },
+    { "doctor", cmd_doctor, "on the device's side: what will go wrong when it connects" },
     { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
     { "factory", cmd_factory, "gives many chips their keys and certificates, and may be interrupted" },

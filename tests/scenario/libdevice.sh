@@ -5,7 +5,7 @@
 #                          issuer first; sets A71CH_ADDRESS; NAME.crt in $work
 #   device ACTION ...      birthmark device with this cloud's address and root; the chip of A71CH_ADDRESS
 #   let_in CERT            ACTIVE, with a policy that allows everything
-#   says CODE "claim" PATTERN command ...   exits with CODE and prints a line matching PATTERN
+#   says CODE "claim" PATTERN command ...   exits with CODE and prints a line matching PATTERN; all of it in $work/said
 #   ends_with NAME CODE    a started program ends by itself (60 s) with this exit code
 chip_device()
 {
@@ -47,6 +47,7 @@ says()
     shift 3
     "$@" >"$work/out" 2>&1
     got=$?
+    cp "$work/out" "$work/said"
     if [ "$got" = "$code" ] && grep -qE -- "$pattern" "$work/out"; then ok "$claim"; else
         echo "exit code $got, wanted $code and $pattern" >>"$work/out"
         not_ok "$claim" "$work/out"
