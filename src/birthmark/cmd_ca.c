@@ -75,7 +75,7 @@ say(const struct options *o, const char *fmt, ...)
     if (o->json)
         return;
     va_start(ap, fmt);
-    (void)vprintf(fmt, ap);
+    (void)vfprintf(stdout, fmt, ap);
     va_end(ap);
     (void)fputc('\n', stdout);
 }
