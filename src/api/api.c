@@ -35,6 +35,15 @@ add_header(void *arg, const char *name, const char *value)
 }
 
 /* Finds the account: that of the key that the request names. */
+/* The call is of this key's account. */
+static void
+take_key(struct call *c, const struct api_key *key)
+{
+    c->account = &c->api->options.accounts[key->account];
+    c->access_key = key->access_key;
+    c->registry = c->account->registry;
+}
+
 static void
 verify(struct call *c, struct sigv4_result *out)
 {
@@ -54,9 +63,7 @@ verify(struct call *c, struct sigv4_result *out)
         sigv4_verify(&rq, key->access_key, key->secret_key, clock_wall_ms(), out);
         if (out->verdict == SIGV4_UNKNOWN_KEY)
             continue;
-        c->account = &o->accounts[key->account];
-        c->access_key = key->access_key;
-        c->registry = c->account->registry;
+        take_key(c, key);
         return;
     }
 }
@@ -171,22 +178,21 @@ refuse_unknown(struct call *c, const struct operation *other)
     if (c->op != NULL)
         call_refuse(c, NOT_BUILT,
             "%s (%s %s) is not built here; `birthmark cloud --coverage` lists what is.",
-            c->op->name, http_method(c->rq), http_path(c->rq));
+            c->op->name, http_method(c->rq), c->path);
     else if (other != NULL)
         call_refuse(c, METHOD_NOT_ALLOWED, "%s is no method of %s; %s is, for %s.",
-            http_method(c->rq), http_path(c->rq), other->method, other->name);
+            http_method(c->rq), c->path, other->method, other->name);
     else
         call_refuse(c, NOT_BUILT,
             "%s %s is no operation of AWS IoT, IoT data or Lambda that is known here; `birthmark "
             "cloud "
             "--coverage` lists what is built.",
-            http_method(c->rq), http_path(c->rq));
+            http_method(c->rq), c->path);
 }
 
 static void
-on_request(void *arg, struct http_request *rq)
+serve(struct api *a, struct http_request *rq, const char *path, const struct api_key *trusted)
 {
-    struct api *a = arg;
     struct call *c = calloc(1, sizeof *c);
     const struct operation *other;
 
@@ -196,8 +202,11 @@ on_request(void *arg, struct http_request *rq)
     }
     c->api = a;
     c->rq = rq;
-    c->op = operation_find(http_method(rq), http_path(rq), http_query(rq), c->labels, &other);
-    if (authorize(c)) {
+    c->path = path;
+    c->op = operation_find(http_method(rq), path, http_query(rq), c->labels, &other);
+    if (trusted != NULL)
+        take_key(c, trusted);
+    if (trusted != NULL || authorize(c)) {
         operation_fn handler = c->op != NULL ? operation_handler(c->op) : NULL;
 
         if (handler == NULL)
@@ -207,6 +216,18 @@ on_request(void *arg, struct http_request *rq)
     }
     if (c->answered)
         call_end(c);
+}
+
+static void
+on_request(void *arg, struct http_request *rq)
+{
+    serve(arg, rq, http_path(rq), NULL);
+}
+
+void
+api_serve(struct api *a, struct http_request *rq, const char *path, size_t key)
+{
+    serve(a, rq, path, &a->options.keys[key]);
 }
 
 /* ---- opening ---- */

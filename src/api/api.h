@@ -78,6 +78,13 @@ enum bm_err api_open(const struct api_options *options, struct api **out, struct
 void api_close(struct api *a);
 uint16_t api_port(const struct api *a);
 
+/*
+ * A request of another server of ours, whose sender is known to have the key `key` (an index; the
+ * console's session), as the operation of `path` (borrowed until the reply); no signature is asked
+ * for. The method, query, headers and body are the request's.
+ */
+void api_serve(struct api *a, struct http_request *rq, const char *path, size_t key);
+
 /* The account's group was committed, or (err) is lost: answer those who waited for it. */
 void api_committed(struct api *a, size_t account, enum bm_err err, const struct bm_msg *msg);
 

@@ -87,6 +87,7 @@ struct call {
     const char *access_key;
     struct registry *registry; /* the account's */
     struct http_request *rq;
+    const char *path; /* of the operation; the request's own, or a part of it */
     const struct operation *op;
     struct buf labels[LABELS_MAX]; /* decoded, terminated */
     json_t *body;                  /* an object when the operation's body is BODY_JSON */

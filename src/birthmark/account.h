@@ -7,7 +7,7 @@
 #ifndef BM_BIRTHMARK_ACCOUNT_H
 #define BM_BIRTHMARK_ACCOUNT_H
 
-#include "birthmark/broker.h"
+#include "broker/broker.h"
 #include "endpoint/worker.h"
 #include "lambda/lambda.h"
 #include "registry/registry.h"

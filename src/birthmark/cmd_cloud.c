@@ -34,12 +34,15 @@ static const char usage[] =
     "Runs a local AWS IoT Core in the foreground: control plane for the aws CLI and SDKs, MQTT "
     "endpoint\n"
     "with just-in-time registration, rules and Lambda. Prints `api URL`, `mqtt HOST:PORT`, "
-    "`root-ca FILE`, then `ready`.\n"
+    "`console URL`, `root-ca FILE`, then `ready`.\n"
     "SIGTERM or SIGINT ends it; nothing acknowledged is lost.\n"
     "\n"
     "  --dir DIR          state folder (default: $BIRTHMARK_DIR, else ~/.local/state/birthmark)\n"
     "  --api HOST:PORT    control plane (default 127.0.0.1:4566; port 0: any free one)\n"
     "  --mqtt HOST:PORT   MQTT over TLS (default 127.0.0.1:8883; port 0: any free one)\n"
+    "  --console HOST:PORT  web console (default 127.0.0.1:4567, or a free port when that is "
+    "taken); "
+    "off: none\n"
     "  --metrics HOST:PORT  numbers of the endpoint for Prometheus, at /metrics, without "
     "credentials (default: off)\n"
     "  --name NAME        one more name or address for the server certificate; may be repeated\n"
@@ -209,6 +212,8 @@ struct cloud_args {
     struct address api;
     struct address mqtt;
     struct address metrics; /* host "": none */
+    struct address console; /* host "": none */
+    bool console_given;
     const char *names[CLOUD_NAMES_MAX];
     size_t name_count;
     unsigned workers;
@@ -281,6 +286,15 @@ parse_option(int opt, struct cloud_args *a)
         return parse_address(optarg, &a->metrics)
                    ? -1
                    : cmd_misuse("cloud", "--metrics wants IP:PORT, not '%s'", optarg);
+    case 'W':
+        a->console_given = true;
+        if (strcmp(optarg, "off") == 0) {
+            a->console.host[0] = '\0';
+            return -1;
+        }
+        return parse_address(optarg, &a->console)
+                   ? -1
+                   : cmd_misuse("cloud", "--console wants IP:PORT or off, not '%s'", optarg);
     case 'n':
         return add_name(a, optarg) == EXIT_DONE ? -1 : EXIT_USAGE;
     case 'w':
@@ -360,7 +374,7 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "workers", required_argument, NULL, 'w' }, { "functions", required_argument, NULL, 'f' },
         { "sandbox", required_argument, NULL, 's' }, { "region", required_argument, NULL, 'r' },
         { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
-        { "cert", required_argument, NULL, 'C' }, { "key", required_argument, NULL, 'K' },
+        { "console", required_argument, NULL, 'W' }, { "cert", required_argument, NULL, 'C' }, { "key", required_argument, NULL, 'K' },
         { "new-credentials", no_argument, NULL, 'c' }, { "account", required_argument, NULL, 'A' },
         { "limit", required_argument, NULL, 'L' }, { "no-limits", no_argument, NULL, 'N' },
         { "limits", no_argument, NULL, 'P' }, { "coverage", no_argument, NULL, 'o' },
@@ -434,21 +448,40 @@ place_accounts(struct cloud_texts *t, struct control_options *o, struct bm_msg *
     return err;
 }
 
+/* The first address that others could reach; NULL: none. */
+static const char *
+beyond_loopback(const struct cloud_args *a)
+{
+    const char *const hosts[] = { a->api.host, a->mqtt.host, a->console.host };
+
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        if (hosts[i][0] != '\0' && !is_loopback(hosts[i]))
+            return hosts[i];
+    }
+    return NULL;
+}
+
 static enum bm_err
 start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
 {
-    struct master_options o = { .control = { .dir = t->dir,
-                                    .runtime_dir = t->runtime_dir,
-                                    .sandbox = a->sandbox,
-                                    .processes = a->processes,
-                                    .api_host = a->api.host,
-                                    .api_port = a->api.port,
-                                    .metrics_host =
-                                        a->metrics.host[0] != '\0' ? a->metrics.host : NULL,
-                                    .metrics_port = a->metrics.port,
-                                    .timeline_max = a->timeline_max,
-                                    .region = a->region,
-                                    .name_count = a->name_count },
+    const char *open = beyond_loopback(a);
+    struct master_options o = {
+        .control = { .dir = t->dir,
+            .runtime_dir = t->runtime_dir,
+            .sandbox = a->sandbox,
+            .processes = a->processes,
+            .api_host = a->api.host,
+            .api_port = a->api.port,
+            .metrics_host = a->metrics.host[0] != '\0' ? a->metrics.host : NULL,
+            .metrics_port = a->metrics.port,
+            .console_host = a->console.host[0] != '\0' ? a->console.host : NULL,
+            /* with an API on any port it is a cloud among others, and so
+               is its console */
+            .console_port = !a->console_given && a->api.port == 0 ? 0 : a->console.port,
+            .console_port_is_wish = !a->console_given,
+            .timeline_max = a->timeline_max,
+            .region = a->region,
+            .name_count = a->name_count },
         .mqtt_host = a->mqtt.host,
         .mqtt_port = a->mqtt.port,
         .workers = a->workers,
@@ -456,11 +489,11 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
         .limits = a->limits };
     enum bm_err err = BM_OK;
 
-    if (!t->credentials.made && (!is_loopback(a->api.host) || !is_loopback(a->mqtt.host)))
+    if (!t->credentials.made && open != NULL)
         return bm_fail(msg, BM_ERR_ARG,
             "%s is not a loopback address and the credentials are test/test; make real ones first: "
             "birthmark cloud --dir %s --new-credentials",
-            is_loopback(a->api.host) ? a->mqtt.host : a->api.host, a->dir);
+            open, a->dir);
     if (a->cert != NULL) {
         err = find_certificate(a, t->cert, t->key, msg);
         o.server_cert = t->cert;
@@ -510,6 +543,7 @@ cmd_cloud(int argc, char **argv)
 {
     struct cloud_args a = { .api = { "127.0.0.1", 4566 },
         .mqtt = { "127.0.0.1", 8883 },
+        .console = { "127.0.0.1", 4567 },
         .names = { "localhost", "127.0.0.1", "::1" },
         .name_count = 3,
         .region = "us-east-1",

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "birthmark/account.h"
+#include "console/console.h"
 #include "endpoint/admit.h"
 #include "endpoint/link.h"
 #include "http/http.h"
@@ -60,6 +61,9 @@ struct control {
     struct api_account api_accounts[ACCOUNTS_MAX];
     struct api *api;
     struct http_server *metrics; /* NULL: not served */
+    struct console *console;     /* NULL: not served */
+    struct console_account console_accounts[ACCOUNTS_MAX];
+    char mqtt_address[128];
     struct loop_watch *master;
     struct worker_link *links;
     struct verdict verdicts[VERDICTS_MAX];
@@ -441,6 +445,7 @@ commit_account(struct control *c, size_t account, struct bm_msg *msg)
     c->verdict_count = kept;
     if (c->api != NULL)
         api_committed(c->api, account, err, msg);
+    console_committed(c->console, account);
     return err;
 }
 
@@ -639,6 +644,43 @@ open_metrics(struct control *c, struct bm_msg *msg)
 }
 
 static enum bm_err
+open_console(struct control *c, struct bm_msg *msg)
+{
+    const struct control_options *o = &c->options;
+    const struct console_options co = { .loop = c->loop,
+        .api = c->api,
+        .accounts = c->console_accounts,
+        .account_count = o->account_count,
+        .keys = o->keys,
+        .key_count = o->key_count,
+        .host = o->console_host,
+        .port = o->console_port,
+        .port_is_wish = o->console_port_is_wish,
+        .names = o->names,
+        .name_count = o->name_count,
+        .region = o->region,
+        .mqtt_address = c->mqtt_address,
+        .metrics = o->metrics,
+        .metrics_count = o->metrics_count };
+
+    if (o->console_host == NULL)
+        return BM_OK;
+    for (size_t i = 0; i < o->account_count; i++) {
+        const struct account *a = &c->accounts[i];
+
+        c->console_accounts[i] = (struct console_account){ .number = o->accounts[i].number,
+            .registry = a->registry,
+            .table = a->table,
+            .rules = a->rules,
+            .dir = o->accounts[i].dir,
+            .broker_path = o->accounts[i].broker_path };
+    }
+    (void)snprintf(c->mqtt_address, sizeof c->mqtt_address,
+        strchr(o->mqtt_host, ':') != NULL ? "[%s]:%u" : "%s:%u", o->mqtt_host, o->mqtt_port);
+    return console_open(&co, &c->console, msg);
+}
+
+static enum bm_err
 start(struct control *c, struct bm_msg *msg)
 {
     struct control_up up = { 0 };
@@ -649,11 +691,12 @@ start(struct control *c, struct bm_msg *msg)
         loop_signal(c->loop, SIGTERM, on_term, c) != BM_OK)
         return bm_fail(msg, BM_ERR_IO, "cannot make an event loop: %s", strerror(errno));
     if ((err = open_stores(c, msg)) != BM_OK || (err = open_services(c, msg)) != BM_OK ||
-        (err = open_metrics(c, msg)) != BM_OK)
+        (err = open_metrics(c, msg)) != BM_OK || (err = open_console(c, msg)) != BM_OK)
         return err;
     c->master = loop_add(c->loop, c->options.master_fd, EPOLLIN, on_master, c);
     up.api_port = api_port(c->api);
     up.metrics_port = c->metrics != NULL ? http_port(c->metrics) : 0;
+    up.console_port = c->console != NULL ? console_port(c->console) : 0;
     if (c->master == NULL ||
         send(c->options.master_fd, &up, sizeof up, MSG_NOSIGNAL) != (ssize_t)sizeof up)
         return bm_fail(msg, BM_ERR_IO, "the master process is gone");
@@ -673,6 +716,7 @@ control_run(const struct control_options *options, struct bm_msg *msg)
     if (err == BM_OK)
         err = loop_run(c->loop);
     http_close(c->metrics);
+    console_close(c->console);
     api_close(c->api);
     for (size_t i = 0; i < options->account_count; i++)
         account_close_services(&c->accounts[i]);

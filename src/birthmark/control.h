@@ -22,9 +22,14 @@ struct control_options {
     enum lambda_sandbox sandbox; /* of functions */
     unsigned processes;          /* of functions at a time; 0: the standard */
     const char *api_host;
-    uint16_t api_port;        /* 0: any */
-    const char *metrics_host; /* NULL: metrics are not served */
-    uint16_t metrics_port;    /* 0: any */
+    uint16_t api_port;         /* 0: any */
+    const char *metrics_host;  /* NULL: metrics are not served */
+    uint16_t metrics_port;     /* 0: any */
+    const char *console_host;  /* NULL: no console */
+    uint16_t console_port;     /* 0: any */
+    bool console_port_is_wish; /* when it is taken, any */
+    const char *mqtt_host;     /* where the endpoint listens, for the console to show */
+    uint16_t mqtt_port;
     const struct metrics *metrics;
     size_t metrics_count;
     size_t timeline_max; /* of each account; 0: all */
@@ -46,6 +51,7 @@ enum bm_err control_run(const struct control_options *options, struct bm_msg *ms
 struct control_up {
     uint16_t api_port;
     uint16_t metrics_port;
+    uint16_t console_port;
 };
 
 #endif

@@ -114,6 +114,8 @@ start_control(struct master *m, struct bm_msg *msg)
         for (unsigned i = 0; i < m->options.workers; i++)
             (void)close(m->listen_fds[i]);
         o.master_fd = pair[1];
+        o.mqtt_host = m->options.mqtt_host;
+        o.mqtt_port = m->mqtt_port;
         rc = child_report(control_run(&o, &why), &why);
         exit(rc);
     }
@@ -549,6 +551,8 @@ start_all(struct master *m, struct bm_msg *msg)
     on_child(m); /* one that died before the signal was watched */
     print_address("api http://", m->options.control.api_host, up.api_port);
     print_address("mqtt ", m->options.mqtt_host, m->mqtt_port);
+    if (m->options.control.console_host != NULL)
+        print_address("console http://", m->options.control.console_host, up.console_port);
     if (m->options.control.metrics_host != NULL)
         print_address("metrics http://", m->options.control.metrics_host, up.metrics_port);
     if (m->options.server_cert == NULL) /* else its owner knows who signed it */

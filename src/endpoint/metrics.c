@@ -75,6 +75,18 @@ total(const struct metrics *m, size_t count, const _Atomic uint64_t *of_first)
     return sum;
 }
 
+uint64_t
+metrics_sum(const struct metrics *m, size_t count, enum metric which)
+{
+    return total(m, count, &m->counts[which]);
+}
+
+uint64_t
+metrics_cause_sum(const struct metrics *m, size_t count, enum cause cause)
+{
+    return total(m, count, &m->causes[cause]);
+}
+
 static void
 histogram_text(const struct metrics *m, size_t count, enum latency which, struct buf *out)
 {

@@ -61,6 +61,10 @@ metrics_add(_Atomic uint64_t *number, uint64_t n)
 
 void metrics_latency(struct metrics *m, enum latency which, int64_t ms);
 
+/* The sum of one number over `count` blocks. */
+uint64_t metrics_sum(const struct metrics *m, size_t count, enum metric which);
+uint64_t metrics_cause_sum(const struct metrics *m, size_t count, enum cause cause);
+
 /* The sum of `count` blocks as text, appended. */
 void metrics_text(const struct metrics *m, size_t count, struct buf *out);
 

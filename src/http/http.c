@@ -13,6 +13,9 @@
  *
  * A suspended connection is not watched by libmicrohttpd, so nobody would notice that the client
  * left. For requests with http_on_gone we watch the socket ourselves.
+ *
+ * A stream is a request whose response has a reader callback; while it has nothing to say its
+ * connection is suspended as well.
  */
 #include "http/http.h"
 
@@ -34,6 +37,7 @@ enum {
     CONNECTION_MEMORY = 64 * 1024, /* bounds the request line and headers together */
     CONNECTIONS_MAX = 4000,
     DRAIN_MAX = 1024 * 1024, /* what is read and dropped of a chunked body beyond body_max */
+    STREAM_BLOCK = 16 * 1024,
 };
 
 struct reply_header {
@@ -57,6 +61,9 @@ struct http_request {
     bool suspended;
     bool gone;   /* end without a reply */
     bool failed; /* the reply could not be built */
+    bool streams;
+    bool ended;     /* the stream, by its owner */
+    struct buf out; /* of the stream: what the socket has not taken */
     struct MHD_Response *response;
     unsigned status;
     struct reply_header headers[REPLY_HEADERS_MAX];
@@ -150,6 +157,8 @@ peer_text(struct MHD_Connection *connection, char *out, size_t cap)
 static void
 request_free(struct http_request *rq)
 {
+    if (rq->streams && !rq->gone && !rq->ended)
+        rq->gone_fn(rq->gone_arg);
     if (rq->prev != NULL)
         rq->prev->next = rq->next;
     else
@@ -164,6 +173,7 @@ request_free(struct http_request *rq)
     if (rq->response != NULL)
         MHD_destroy_response(rq->response);
     buf_fini(&rq->body);
+    buf_fini(&rq->out);
     free(rq->path);
     free(rq);
 }
@@ -278,13 +288,12 @@ replace_by_500(struct http_request *rq)
         rq->gone = true;
 }
 
-void
-http_reply(struct http_request *rq, unsigned status, const char *content_type, struct span body)
+static void
+begin_response(struct http_request *rq, unsigned status, const char *content_type)
 {
     loop_remove(rq->server->options.loop, rq->watch);
     rq->watch = NULL;
     rq->status = status;
-    rq->response = make_response(body.ptr, body.len);
     if (rq->response != NULL) {
         if (content_type != NULL)
             add_header(rq, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
@@ -295,6 +304,13 @@ http_reply(struct http_request *rq, unsigned status, const char *content_type, s
     if (rq->response == NULL || rq->failed)
         replace_by_500(rq);
     resume(rq);
+}
+
+void
+http_reply(struct http_request *rq, unsigned status, const char *content_type, struct span body)
+{
+    rq->response = make_response(body.ptr, body.len);
+    begin_response(rq, status, content_type);
 }
 
 static enum MHD_Result
@@ -437,6 +453,72 @@ suspend(struct http_request *rq)
     rq->suspended = true;
     MHD_suspend_connection(rq->connection);
     watch_socket(rq);
+}
+
+/* ---- streams ---- */
+
+/* Nothing to say: the connection sleeps until somebody writes. */
+static ssize_t
+read_stream(void *arg, uint64_t at, char *out, size_t max)
+{
+    struct http_request *rq = arg;
+    size_t n = rq->out.len < max ? rq->out.len : max;
+
+    (void)at;
+    if (rq->gone || rq->out.failed)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n > 0) {
+        memcpy(out, rq->out.ptr, n);
+        buf_drop(&rq->out, n);
+        return (ssize_t)n;
+    }
+    if (rq->ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    suspend(rq);
+    return 0;
+}
+
+struct http_stream *
+http_stream_begin(
+    struct http_request *rq, const char *content_type, void (*gone)(void *arg), void *arg)
+{
+    rq->response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, rq, NULL);
+    begin_response(rq, 200, content_type);
+    if (rq->status != 200)
+        return NULL;
+    rq->gone_fn = gone;
+    rq->gone_arg = arg;
+    rq->streams = true;
+    return (struct http_stream *)rq;
+}
+
+void
+http_stream_write(struct http_stream *s, struct span data)
+{
+    struct http_request *rq = (struct http_request *)s;
+
+    buf_add(&rq->out, data.ptr, data.len);
+    resume(rq);
+}
+
+size_t
+http_stream_waiting(const struct http_stream *s)
+{
+    return ((const struct http_request *)s)->out.len;
+}
+
+void
+http_stream_end(struct http_stream *s, bool now)
+{
+    struct http_request *rq = (struct http_request *)s;
+
+    loop_remove(rq->server->options.loop, rq->watch);
+    rq->watch = NULL;
+    rq->gone_fn = NULL; /* the socket is not watched again */
+    rq->ended = true;
+    rq->gone = now;
+    resume(rq);
 }
 
 /* Called with the headers, then for each part of the body, then once without any; see above. */

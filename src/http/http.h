@@ -68,6 +68,20 @@ void http_reply(
  */
 void http_on_gone(struct http_request *rq, void (*fn)(void *arg), void *arg);
 
+/*
+ * A reply without end (server-sent events): answers `rq` with 200 and keeps it. What is written
+ * waits here until the socket takes it. `gone` is called once when the client left or its
+ * connection broke; the stream is then invalid. It is not called for a stream that was ended, nor
+ * by http_close. NULL: no memory, and `rq` is answered 500.
+ */
+struct http_stream;
+struct http_stream *http_stream_begin(
+    struct http_request *rq, const char *content_type, void (*gone)(void *arg), void *arg);
+void http_stream_write(struct http_stream *s, struct span data);
+size_t http_stream_waiting(const struct http_stream *s); /* bytes not yet taken */
+/* Close when what waits is sent, or (now) at once; `s` is invalid afterwards. */
+void http_stream_end(struct http_stream *s, bool now);
+
 /* Percent-decode, append to `out`; BM_ERR_INPUT on a bad escape or a decoded zero byte. */
 enum bm_err http_decode(struct span text, struct buf *out);
 /*

@@ -297,3 +297,25 @@ registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_pag
 
     return page_run(r, page, &query, list_item, &to, msg);
 }
+
+enum bm_err
+registry_cert_between(struct registry *r, const uint8_t low[REGISTRY_ID_LEN],
+    const uint8_t high[REGISTRY_ID_LEN], size_t limit, registry_cert_fn fn, void *arg,
+    struct bm_msg *msg)
+{
+    static const char sql[] =
+        "SELECT " COLUMNS FROM " WHERE certs.id BETWEEN ?1 AND ?2 ORDER BY certs.id LIMIT ?3";
+    struct list_to to = { fn, arg };
+    sqlite3_stmt *st;
+    bool row = true;
+    enum bm_err err =
+        db_query(r, sql, ARGS(a_id(low), a_id(high), a_int((int64_t)limit)), &st, msg);
+
+    while (err == BM_OK && row) {
+        err = db_step(r, st, &row, msg);
+        if (err == BM_OK && row)
+            err = list_item(&to, st, msg);
+    }
+    db_end(st);
+    return err;
+}

@@ -161,6 +161,11 @@ enum bm_err registry_ca_list(struct registry *r, struct registry_page *page, reg
 enum bm_err registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_page *page,
     registry_cert_fn fn, void *arg, struct bm_msg *msg);
 
+/* Those with an id from `low` to `high`, by id, at most `limit`; narrow as in lists. */
+enum bm_err registry_cert_between(struct registry *r, const uint8_t low[REGISTRY_ID_LEN],
+    const uint8_t high[REGISTRY_ID_LEN], size_t limit, registry_cert_fn fn, void *arg,
+    struct bm_msg *msg);
+
 /* ---- policies. SPEC aws-iot 1.3.3. Targets are certificates and thing groups. ---- */
 enum { REGISTRY_VERSIONS_MAX = 5, REGISTRY_ATTACHED_MAX = 10 };
 
@@ -521,5 +526,22 @@ enum bm_err registry_timeline_client(struct registry *r, const char *client_id, 
 /* The newest `limit` records of all, oldest first. */
 enum bm_err registry_timeline_recent(
     struct registry *r, size_t limit, registry_record_fn fn, void *arg, struct bm_msg *msg);
+/*
+ * The records after row `after`, oldest first; of more than `limit` only the last of them. Row
+ * numbers grow with every record. None is BM_OK.
+ */
+typedef void (*registry_row_fn)(void *arg, int64_t row, const struct timeline_record *rec);
+enum bm_err registry_timeline_after(struct registry *r, int64_t after, size_t limit,
+    registry_row_fn fn, void *arg, struct bm_msg *msg);
+/* The row of the newest record; 0: none. */
+enum bm_err registry_timeline_last(struct registry *r, int64_t *row, struct bm_msg *msg);
+/*
+ * Client ids that begin with `prefix` and the certificates they came with, at most `limit` pairs,
+ * found in the first of the records that have such a client id.
+ */
+typedef void (*registry_client_fn)(
+    void *arg, const char *client_id, const uint8_t cert_id[REGISTRY_ID_LEN]);
+enum bm_err registry_timeline_clients(struct registry *r, const char *prefix, size_t limit,
+    registry_client_fn fn, void *arg, struct bm_msg *msg);
 
 #endif

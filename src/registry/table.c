@@ -600,6 +600,23 @@ table_count(const struct table *t)
     return (size_t)atomic_load_explicit(&t->map->count, memory_order_relaxed);
 }
 
+size_t
+table_tally(const struct table *t, size_t from, size_t slots, uint64_t counts[TABLE_STATUS_COUNT])
+{
+    size_t end = t->map->capacity - from > slots ? from + slots : t->map->capacity;
+
+    if (from >= t->map->capacity)
+        return 0;
+    for (; from < end; from++) {
+        uint32_t state =
+            atomic_load_explicit(&slot_at(t->map, from)->state_status, memory_order_relaxed);
+
+        if (state >> 16 == SLOT_USED && (uint8_t)state < TABLE_STATUS_COUNT)
+            counts[(uint8_t)state]++;
+    }
+    return end < t->map->capacity ? end : 0;
+}
+
 /* ---- writer ---- */
 
 static void

@@ -54,5 +54,13 @@ void table_remove(struct table *t, const uint8_t id[32]);
  */
 bool table_get(struct table *t, const uint8_t id[32], struct table_entry *out);
 size_t table_count(const struct table *t);
+/*
+ * Add the entries of `slots` places from place `from` on to counts[enum cert_status], and return
+ * where to go on; 0: that was the last. So a large table can be counted bit by bit; what changes
+ * meanwhile is counted as it was or as it is.
+ */
+enum { TABLE_STATUS_COUNT = 8 };
+size_t table_tally(
+    const struct table *t, size_t from, size_t slots, uint64_t counts[TABLE_STATUS_COUNT]);
 
 #endif

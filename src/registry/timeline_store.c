@@ -65,15 +65,15 @@ record_row(sqlite3_stmt *st, struct timeline_record *rec)
     }
 }
 
+/* *seen counts them. */
 static enum bm_err
-read_records(struct registry *r, const char *sql, const struct arg *args, size_t count,
-    registry_record_fn fn, void *arg, struct bm_msg *msg)
+read_rows(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    registry_row_fn fn, void *arg, size_t *seen, struct bm_msg *msg)
 {
     sqlite3_stmt *st;
-    size_t n = 0;
     enum bm_err err = db_query(r, sql, args, count, &st, msg);
 
-    for (; err == BM_OK; n++) {
+    for (*seen = 0; err == BM_OK; ++*seen) {
         struct timeline_record rec;
         bool row = false;
 
@@ -81,9 +81,34 @@ read_records(struct registry *r, const char *sql, const struct arg *args, size_t
         if (err != BM_OK || !row)
             break;
         record_row(st, &rec);
-        fn(arg, &rec);
+        fn(arg, sqlite3_column_int64(st, 0), &rec);
     }
     db_end(st);
+    return err;
+}
+
+struct records_to {
+    registry_record_fn fn;
+    void *arg;
+};
+
+static void
+pass_record(void *arg, int64_t row, const struct timeline_record *rec)
+{
+    const struct records_to *to = arg;
+
+    (void)row;
+    to->fn(to->arg, rec);
+}
+
+static enum bm_err
+read_records(struct registry *r, const char *sql, const struct arg *args, size_t count,
+    registry_record_fn fn, void *arg, struct bm_msg *msg)
+{
+    struct records_to to = { fn, arg };
+    size_t n = 0;
+    enum bm_err err = read_rows(r, sql, args, count, pass_record, &to, &n, msg);
+
     return err == BM_OK && n == 0 ? bm_fail(msg, BM_ERR_NOT_FOUND, "nothing is recorded") : err;
 }
 
@@ -133,4 +158,50 @@ registry_timeline_recent(
 
     return read_records(
         r, sql, ARGS((struct arg){ .kind = ARG_NULL }, a_limit(limit)), fn, arg, msg);
+}
+
+enum bm_err
+registry_timeline_after(struct registry *r, int64_t after, size_t limit, registry_row_fn fn,
+    void *arg, struct bm_msg *msg)
+{
+    static const char sql[] = LAST("WHERE row > ?1");
+    size_t n;
+
+    return read_rows(r, sql, ARGS(a_int(after), a_limit(limit)), fn, arg, &n, msg);
+}
+
+enum bm_err
+registry_timeline_last(struct registry *r, int64_t *row, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT coalesce(max(row), 0) FROM timeline";
+
+    return db_number(r, sql, NULL, 0, row, msg);
+}
+
+enum bm_err
+registry_timeline_clients(struct registry *r, const char *prefix, size_t limit,
+    registry_client_fn fn, void *arg, struct bm_msg *msg)
+{
+    /* a client id may have any number of records: look at some thousand of them, not at all */
+    static const char sql[] =
+        "SELECT DISTINCT client, cert FROM (SELECT client, cert FROM timeline"
+        " WHERE client <> '' AND client >= ?1 AND client < ?1 || char(1114111) LIMIT 5000)"
+        " WHERE cert IS NOT NULL LIMIT ?2";
+    sqlite3_stmt *st;
+    bool row = true;
+    enum bm_err err = db_query(r, sql, ARGS(a_text(prefix), a_limit(limit)), &st, msg);
+
+    while (err == BM_OK && row) {
+        char client[TIMELINE_CLIENT_MAX + 1];
+        uint8_t id[REGISTRY_ID_LEN];
+
+        err = db_step(r, st, &row, msg);
+        if (err != BM_OK || !row)
+            break;
+        col_text(st, 0, client, sizeof client);
+        col_id(st, 1, id);
+        fn(arg, client, id);
+    }
+    db_end(st);
+    return err;
 }

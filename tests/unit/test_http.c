@@ -24,6 +24,8 @@ struct world {
     int calls;
     bool keep; /* do not answer, keep it in `kept` */
     bool tell; /* with http_on_gone */
+    bool streams;
+    struct http_stream *stream;
     bool reject_header;
     struct http_request *kept;
     int gone;
@@ -46,6 +48,7 @@ on_gone(void *arg)
 
     w->gone++;
     w->kept = NULL;
+    w->stream = NULL;
     loop_stop(w->loop);
 }
 
@@ -81,6 +84,12 @@ handle(void *arg, struct http_request *rq)
         if (w->tell)
             http_on_gone(rq, on_gone, w);
         loop_stop(w->loop);
+        return;
+    }
+    if (w->streams) {
+        w->stream = http_stream_begin(rq, "text/event-stream", on_gone, w);
+        assert_non_null(w->stream);
+        http_stream_write(w->stream, span_str("data: first\n\n"));
         return;
     }
     http_set_header(rq, "X-Extra", w->reject_header ? "two\r\nlines" : "one");
@@ -534,6 +543,87 @@ busy_port_and_bad_address_are_told(void **state)
 }
 
 static void
+stream_goes_on_until_it_is_ended(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    struct client other;
+
+    w->streams = true;
+    client_open(&c, w);
+    ASSERT_HAS(ask(&c, "GET /events HTTP/1.1\r\nHost: h\r\n\r\n", "first"), "text/event-stream");
+    for (int i = 0; i < 3; i++) {
+        char text[32];
+
+        (void)snprintf(text, sizeof text, "data: part %d;\n\n", i);
+        http_stream_write(w->stream, span_str(text));
+        c.wanted = text;
+        run(w);
+        assert_int_equal(http_stream_waiting(w->stream), 0);
+    }
+    w->streams = false;
+    client_open(&other, w);
+    (void)ask(&other, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "hello");
+    client_close(&other);
+    http_stream_write(w->stream, span_str("data: last\n\n"));
+    http_stream_end(w->stream, false);
+    c.wanted = "\r\n0\r\n\r\n";
+    run(w);
+    ASSERT_HAS(buf_cstr(&c.in), "data: last");
+    c.in.len = 0; /* and the connection serves on */
+    (void)ask(&c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "hello");
+    assert_int_equal(w->gone, 0);
+    client_close(&c);
+}
+
+static void
+stream_tells_that_the_reader_left(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+
+    w->streams = true;
+    client_open(&c, w);
+    (void)ask(&c, "GET /events HTTP/1.1\r\nHost: h\r\n\r\n", "first");
+    client_close(&c);
+    run(w);
+    assert_int_equal(w->gone, 1);
+    assert_null(w->stream);
+}
+
+static void
+stream_cut_off_by_its_owner_tells_nobody(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+
+    w->streams = true;
+    client_open(&c, w);
+    (void)ask(&c, "GET /events HTTP/1.1\r\nHost: h\r\n\r\n", "first");
+    http_stream_end(w->stream, true);
+    c.wanted = NULL;
+    run(w);
+    assert_true(c.closed);
+    assert_int_equal(w->gone, 0);
+    client_close(&c);
+}
+
+static void
+server_closes_with_a_stream_open(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+
+    w->streams = true;
+    client_open(&c, w);
+    (void)ask(&c, "GET /events HTTP/1.1\r\nHost: h\r\n\r\n", "first");
+    http_close(w->server);
+    w->server = NULL;
+    assert_int_equal(w->gone, 0);
+    client_close(&c);
+}
+
+static void
 query_values_are_found_and_decoded(void **state)
 {
     struct buf out = { 0 };
@@ -581,6 +671,10 @@ main(void)
         CLAIM(handler_is_told_when_the_client_leaves),
         CLAIM(reply_to_a_client_that_left_is_harmless),
         CLAIM(server_closes_with_requests_waiting),
+        CLAIM(stream_goes_on_until_it_is_ended),
+        CLAIM(stream_tells_that_the_reader_left),
+        CLAIM(stream_cut_off_by_its_owner_tells_nobody),
+        CLAIM(server_closes_with_a_stream_open),
         CLAIM(body_above_the_limit_is_413),
         CLAIM(unsound_targets_and_too_many_headers_are_400),
         CLAIM(nonsense_is_refused_and_the_server_goes_on),

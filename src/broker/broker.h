@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control process's own connection to the broker: publish events, be told when they arrived.
+ * The control process's own connections to the broker: publish events and be told when they
+ * arrived; and one for each MQTT test client of the console, which subscribes.
  *
  * Retained messages are asked for when somebody wants them: subscribe to their very topics, take
  * what is marked as retained, unsubscribe. The broker writes them before it answers the
  * UNSUBSCRIBE.
  *
- * libmosquitto on base/loop. The connection comes back by itself; what was not acknowledged is the
- * caller's to publish again (the outbox keeps it).
+ * libmosquitto on base/loop. A connection comes back by itself; what was not acknowledged is the
+ * caller's to publish again (the outbox keeps it), and so is subscribing (in `connected`).
  */
-#ifndef BM_BIRTHMARK_BROKER_H
-#define BM_BIRTHMARK_BROKER_H
+#ifndef BM_BROKER_BROKER_H
+#define BM_BROKER_BROKER_H
 
 #include "base/bytes.h"
 #include "base/loop.h"
@@ -21,7 +22,9 @@ struct broker_options {
     struct loop *loop;
     const char *path;                               /* Unix socket */
     void (*connected)(void *arg);                   /* may be called many times */
-    void (*acknowledged)(void *arg, int packet_id); /* PUBACK of a QoS 1 publish */
+    void (*acknowledged)(void *arg, int packet_id); /* PUBACK of a QoS 1 publish; may be NULL */
+    /* of a subscription; may be NULL. Borrowed for the call. */
+    void (*message)(void *arg, const char *topic, struct span payload, int qos, bool retain);
     void *arg;
 };
 
@@ -43,5 +46,9 @@ typedef void (*broker_retained_fn)(void *arg, const char *topic, struct span pay
 typedef void (*broker_done_fn)(void *arg, enum bm_err err);
 enum bm_err broker_retained(struct broker *b, const char *const *topics, size_t count,
     broker_retained_fn each, broker_done_fn done, void *arg);
+
+/* QoS 1. BM_ERR_IO: the broker is down. BM_ERR_INPUT: no topic filter. */
+enum bm_err broker_subscribe(struct broker *b, const char *filter);
+enum bm_err broker_unsubscribe(struct broker *b, const char *filter);
 
 #endif

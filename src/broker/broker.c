@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See broker.h. */
-#include "birthmark/broker.h"
+#include "broker/broker.h"
 
 #include "base/log.h"
 
@@ -146,7 +146,8 @@ on_publish(struct mosquitto *mosq, void *arg, int packet_id)
     struct broker *b = arg;
 
     (void)mosq;
-    b->options.acknowledged(b->options.arg, packet_id);
+    if (b->options.acknowledged != NULL)
+        b->options.acknowledged(b->options.arg, packet_id);
 }
 
 /* ---- retained messages ---- */
@@ -249,6 +250,9 @@ on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *m)
     struct fetch *f = b->fetches;
 
     (void)mosq;
+    if (b->options.message != NULL)
+        b->options.message(b->options.arg, m->topic, span_of(m->payload, (size_t)m->payloadlen),
+            m->qos, m->retain);
     if (f == NULL || !m->retain) /* published while we ask: no answer to us */
         return;
     for (size_t i = f->asked; i < f->asked + f->batch; i++) {
@@ -360,4 +364,27 @@ broker_publish(
         *packet_id = id;
     want_write(b);
     return BM_OK;
+}
+
+static enum bm_err
+asked(struct broker *b, int rc)
+{
+    if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8)
+        return BM_ERR_INPUT;
+    if (rc != MOSQ_ERR_SUCCESS)
+        return BM_ERR_IO;
+    want_write(b);
+    return BM_OK;
+}
+
+enum bm_err
+broker_subscribe(struct broker *b, const char *filter)
+{
+    return b->up ? asked(b, mosquitto_subscribe(b->mosq, NULL, filter, 1)) : BM_ERR_IO;
+}
+
+enum bm_err
+broker_unsubscribe(struct broker *b, const char *filter)
+{
+    return b->up ? asked(b, mosquitto_unsubscribe(b->mosq, NULL, filter)) : BM_ERR_IO;
 }

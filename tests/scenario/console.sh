@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The web console in a real browser (tests/npm/browser/console.mjs): each task by clicking as a person would, with a real device.
+# Before it, who is not let in. With SCREENSHOTS=FOLDER it leaves pictures there.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/libcloud.sh"
+. "$(dirname "$0")/libnpm.sh"
+
+start_cloud
+console=$(sed -n 's/^console //p' "$work/cloud.log")
+asks() { curl -sS -o /dev/null -w '%{http_code}' -b "$work/jar" "$@"; }
+# answers CODE CLAIM curl-arguments...
+answers()
+{
+    code=$1 claim=$2
+    shift 2
+    got=$(asks "$@")
+    [ "$got" = "$code" ] && ok "$claim" || { echo "HTTP $got, wanted $code" >"$work/out"; not_ok "$claim" "$work/out"; }
+}
+keys='{"accessKey":"test","secretKey":"test"}'
+answers 401 "without a session nothing is told" "$console/view/overview"
+answers 401 "nor is an operation run" "$console/api/certificates"
+answers 403 "a login without the header of our page is refused" -d "$keys" "$console/session"
+answers 401 "wrong keys are refused" -H 'X-Console-Token: login' -d '{"accessKey":"test","secretKey":"tesT"}' "$console/session"
+answers 200 "the right ones open a session" -c "$work/jar" -H 'X-Console-Token: login' -d "$keys" "$console/session"
+check_output "whose cookie no script can read" '^#HttpOnly_127.0.0.1.*birthmark_' cat "$work/jar"
+answers 200 "with it everything can be read" "$console/view/overview"
+answers 421 "but not under a name that was made to point here" -H 'Host: evil.example' "$console/view/overview"
+answers 403 "nor for a page of another origin" -H 'Origin: http://127.0.0.1:1' "$console/view/overview"
+answers 403 "and nothing is changed without the token" -X DELETE "$console/api/registrationcode"
+check_output "no page may run script that is not ours" "^Content-Security-Policy: default-src 'none'; script-src 'self';" curl -sSi "$console/"
+
+command -v chromium >/dev/null || { echo "skip - no chromium: apt-get install chromium"; done_testing; }
+npm_install "$root/tests/npm/browser" || {
+    echo "skip - $why_not"
+    done_testing
+}
+make_ca factory
+cp -r "$BUILD/share/birthmark/examples/jitr-python" "$work/jitr"
+(cd "$work/jitr" && zip -qr ../jitr.zip .)
+# a device whose names are markup
+hostile='<img src=x onerror=alert(1)>'
+openssl ecparam -genkey -name prime256v1 -out "$work/hostile.key"
+openssl req -new -key "$work/hostile.key" -subj "/CN=$hostile" -out "$work/hostile.csr"
+openssl x509 -req -days 30 -in "$work/hostile.csr" -CAcreateserial -CA "$work/factory.crt" -CAkey "$work/factory.key" -out "$work/hostile.crt" 2>/dev/null
+cat "$work/hostile.crt" "$work/factory.crt" >"$work/hostile.pem"
+make_device sensor-7 factory
+ln -s "$modules/node_modules" "$work/node_modules"
+cp "$root/tests/npm/browser/console.mjs" "$work/"
+(cd "$work" && timeout 240 node console.mjs "$console" "$work" "$ca" "$port" "${SCREENSHOTS:-}") >"$work/browser.out" 2>&1 || echo "console.mjs exited with $?" >>"$work/browser.out"
+while IFS= read -r line; do
+    case $line in "ok - "*) ok "${line#ok - }" ;; *) not_ok "${line#not ok - }" "$work/cloud.log" ;; esac
+done <"$work/browser.out"
+done_testing
