@@ -543,5 +543,24 @@ typedef void (*registry_client_fn)(
     void *arg, const char *client_id, const uint8_t cert_id[REGISTRY_ID_LEN]);
 enum bm_err registry_timeline_clients(struct registry *r, const char *prefix, size_t limit,
     registry_client_fn fn, void *arg, struct bm_msg *msg);
+/*
+ * The certificate, registered or only seen, whose id begins with these hex digits (1 to 64).
+ * Through the indices, at any size. BM_ERR_NOT_FOUND: none; BM_ERR_EXISTS: several;
+ * BM_ERR_INPUT: no hex digits.
+ */
+enum bm_err registry_timeline_prefix(
+    struct registry *r, const char *prefix, uint8_t out[REGISTRY_ID_LEN], struct bm_msg *msg);
+/*
+ * What has no index, an address or a class, is looked for in the newest REGISTRY_TIMELINE_SCAN
+ * records, so that the search ends soon in a timeline of any length.
+ */
+enum { REGISTRY_TIMELINE_SCAN = 100000 };
+/* Records of a peer, "127.0.0.1:40122", or of all ports of "127.0.0.1"; as registry_timeline_cert.
+ */
+enum bm_err registry_timeline_peer(struct registry *r, const char *address, size_t limit,
+    registry_record_fn fn, void *arg, struct bm_msg *msg);
+/* The newest record of a class. BM_ERR_NOT_FOUND: none. */
+enum bm_err registry_timeline_newest(
+    struct registry *r, enum cause_class kind, struct timeline_record *out, struct bm_msg *msg);
 
 #endif

@@ -8,6 +8,7 @@
 #include "registry/store.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { LOOK_EVERY = 256, DROP_MAX = 4 * LOOK_EVERY };
 
@@ -204,4 +205,96 @@ registry_timeline_clients(struct registry *r, const char *prefix, size_t limit,
     }
     db_end(st);
     return err;
+}
+
+/* The least and the greatest id that begin with these digits. */
+static enum bm_err
+prefix_range(const char *prefix, uint8_t least[REGISTRY_ID_LEN], uint8_t most[REGISTRY_ID_LEN])
+{
+    char low[2 * REGISTRY_ID_LEN];
+    char high[2 * REGISTRY_ID_LEN];
+    size_t len = strlen(prefix);
+
+    if (len == 0 || len > sizeof low)
+        return BM_ERR_INPUT;
+    memset(low, '0', sizeof low);
+    memset(high, 'f', sizeof high);
+    memcpy(low, prefix, len);
+    memcpy(high, prefix, len);
+    if (hex_decode(least, REGISTRY_ID_LEN, span_of(low, sizeof low)) != BM_OK)
+        return BM_ERR_INPUT;
+    return hex_decode(most, REGISTRY_ID_LEN, span_of(high, sizeof high));
+}
+
+enum bm_err
+registry_timeline_prefix(
+    struct registry *r, const char *prefix, uint8_t out[REGISTRY_ID_LEN], struct bm_msg *msg)
+{
+    /* the first and the last of each table: when all are the same, there is one */
+#define SEEN                                                                                       \
+    "SELECT cert FROM timeline WHERE cert IS NOT NULL"                                             \
+    " AND substr(cert, 1, 8) BETWEEN substr(?1, 1, 8) AND substr(?2, 1, 8)"                        \
+    " AND cert BETWEEN ?1 AND ?2 ORDER BY substr(cert, 1, 8)"
+#define REGISTERED "SELECT id FROM certs WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+    static const char sql[] = "SELECT * FROM (" SEEN " LIMIT 1)"
+                              " UNION SELECT * FROM (" SEEN " DESC LIMIT 1)"
+                              " UNION SELECT * FROM (" REGISTERED " LIMIT 1)"
+                              " UNION SELECT * FROM (" REGISTERED " DESC LIMIT 1)";
+    uint8_t least[REGISTRY_ID_LEN];
+    uint8_t most[REGISTRY_ID_LEN];
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum bm_err err;
+
+    if (prefix_range(prefix, least, most) != BM_OK)
+        return bm_fail(msg, BM_ERR_INPUT, "'%.80s' is not 1 to 64 hex digits", prefix);
+    err = db_query(r, sql, ARGS(a_id(least), a_id(most)), &st, msg);
+    if (err == BM_OK)
+        err = db_step(r, st, &row, msg);
+    if (err == BM_OK && !row)
+        err = bm_fail(msg, BM_ERR_NOT_FOUND, "no certificate's id begins with %s", prefix);
+    if (err == BM_OK) {
+        col_id(st, 0, out);
+        err = db_step(r, st, &row, msg);
+        if (err == BM_OK && row)
+            err = bm_fail(msg, BM_ERR_EXISTS,
+                "the ids of several certificates begin with %s; give more digits", prefix);
+    }
+    db_end(st);
+    return err;
+}
+
+#define AMONG_THE_NEWEST "row > (SELECT max(row) FROM timeline) - ?3"
+
+enum bm_err
+registry_timeline_peer(struct registry *r, const char *address, size_t limit, registry_record_fn fn,
+    void *arg, struct bm_msg *msg)
+{
+    static const char sql[] = LAST(
+        "WHERE " AMONG_THE_NEWEST " AND (peer = ?1 OR (substr(peer, 1, length(?1) + 1) = ?1 || ':'"
+        " AND instr(substr(peer, length(?1) + 2), ':') = 0))");
+
+    return read_records(
+        r, sql, ARGS(a_text(address), a_limit(limit), a_int(REGISTRY_TIMELINE_SCAN)), fn, arg, msg);
+}
+
+enum bm_err
+registry_timeline_newest(
+    struct registry *r, enum cause_class kind, struct timeline_record *out, struct bm_msg *msg)
+{
+    static const char sql[] = "SELECT " COLUMNS " FROM timeline ORDER BY row DESC LIMIT ?1";
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum bm_err err = db_query(r, sql, ARGS(a_int(REGISTRY_TIMELINE_SCAN)), &st, msg);
+
+    while (err == BM_OK) {
+        err = db_step(r, st, &row, msg);
+        if (err != BM_OK || !row)
+            break;
+        record_row(st, out);
+        if (cause_info(out->cause)->kind == kind)
+            break;
+    }
+    db_end(st);
+    return err == BM_OK && !row ? bm_fail(msg, BM_ERR_NOT_FOUND, "nothing of it is recorded") : err;
 }

@@ -41,8 +41,8 @@ printable(struct span text)
     return len;
 }
 
-static void
-add_clean(struct buf *out, const char *text)
+void
+timeline_clean(const char *text, struct buf *out)
 {
     struct rd r = rd_of(span_str(text));
 
@@ -109,7 +109,7 @@ add_cure(struct buf *out, const struct timeline_record *r, const char *cure)
             cure += sizeof cert_mark - 1;
         } else if (r->client_id[0] != '\0' &&
                    strncmp(cure, client_mark, sizeof client_mark - 1) == 0) {
-            add_clean(out, r->client_id);
+            timeline_clean(r->client_id, out);
             cure += sizeof client_mark - 1;
         } else {
             buf_add(out, cure++, 1);
@@ -123,7 +123,7 @@ add_fact(struct buf *out, const char *name, const char *value)
     if (value[0] == '\0')
         return;
     buf_addf(out, " %s=", name);
-    add_clean(out, value);
+    timeline_clean(value, out);
 }
 
 void
@@ -139,7 +139,7 @@ timeline_text(const struct timeline_record *r, struct buf *out)
     add_fact(out, "peer", r->peer);
     if (r->facts[0] != '\0') {
         buf_add(out, " ", 1);
-        add_clean(out, r->facts);
+        timeline_clean(r->facts, out);
     }
     buf_add(out, "\n", 1);
     if (info->cure[0] == '\0')
@@ -149,8 +149,8 @@ timeline_text(const struct timeline_record *r, struct buf *out)
     buf_add(out, "\n", 1);
 }
 
-static const char *
-class_name(enum cause_class kind)
+const char *
+cause_class_name(enum cause_class kind)
 {
     switch (kind) {
     case CAUSE_CHANGE:
@@ -167,6 +167,26 @@ class_name(enum cause_class kind)
     return "";
 }
 
+void
+timeline_verdict(const struct timeline_record *r, struct buf *out)
+{
+    const struct cause_info *info = cause_info(r->cause);
+    char text[CLOCK_TEXT_LEN];
+
+    clock_text(text, r->time_ms);
+    buf_addf(out, "cause     %s: %s\nevidence  %s", info->id, info->sentence, text);
+    add_fact(out, "status", r->status);
+    add_fact(out, "client", r->client_id);
+    add_fact(out, "peer", r->peer);
+    if (r->facts[0] != '\0') {
+        buf_add(out, " ", 1);
+        timeline_clean(r->facts, out);
+    }
+    buf_addf(out, "\ncure      ");
+    add_cure(out, r, info->cure[0] != '\0' ? info->cure : "none is needed");
+    buf_add(out, "\n", 1);
+}
+
 /* Set a text member; an empty one is left out. */
 static void
 set_text(json_t *o, const char *name, const char *text)
@@ -175,7 +195,7 @@ set_text(json_t *o, const char *name, const char *text)
 
     if (text[0] == '\0')
         return;
-    add_clean(&b, text);
+    timeline_clean(text, &b);
     (void)json_object_set_new(o, name, json_stringn((const char *)b.ptr, b.len));
     buf_fini(&b);
 }
@@ -197,7 +217,7 @@ timeline_json(const struct timeline_record *r, struct buf *out)
     (void)json_object_set_new(o, "time", json_string(time));
     (void)json_object_set_new(o, "timeMs", json_integer(r->time_ms));
     set_text(o, "cause", info->id);
-    set_text(o, "class", class_name(info->kind));
+    set_text(o, "class", cause_class_name(info->kind));
     set_text(o, "sentence", info->sentence);
     set_text(o, "cure", cure.len > 0 ? buf_cstr(&cure) : "");
     set_text(o, "certificateId", hex);

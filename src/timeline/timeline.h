@@ -107,6 +107,8 @@ struct cause_info {
 /* Never NULL for 0 < c < CAUSE_COUNT. */
 const struct cause_info *cause_info(enum cause c);
 bool cause_by_id(const char *id, enum cause *out);
+/* "change", "effect", "accepted", "refused", "ended" */
+const char *cause_class_name(enum cause_class kind);
 
 enum { TIMELINE_CLIENT_MAX = 128, TIMELINE_PEER_MAX = 63, TIMELINE_FACTS_MAX = 255 };
 
@@ -131,5 +133,9 @@ void timeline_fill(struct timeline_record *r, enum cause cause, const uint8_t *c
 void timeline_text(const struct timeline_record *r, struct buf *out);
 /* As one JSON object without line end. */
 void timeline_json(const struct timeline_record *r, struct buf *out);
+/* A refusal as three lines: why (cause and sentence), evidence, cure. */
+void timeline_verdict(const struct timeline_record *r, struct buf *out);
+/* Text from outside, with \xNN for what would steer a terminal. */
+void timeline_clean(const char *text, struct buf *out);
 
 #endif

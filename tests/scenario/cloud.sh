@@ -69,4 +69,22 @@ check "and the device is still ACTIVE and connects" connects
 check_output "explain tells its history" 'PENDING_ACTIVATION' "$bin/birthmark" explain --dir "$work/cloud" d1
 check_output "explain prints JSON" '^\{' "$bin/birthmark" explain --dir "$work/cloud" --json d1
 check_fails 3 "explain of an unknown name says so" "$bin/birthmark" explain --dir "$work/cloud" nobody
+
+iot iot update-certificate --certificate-id "$(id_of "$work/d1.crt")" --new-status INACTIVE
+check_fails 7 "a device that was deactivated is refused" as d1 mosquitto_pub -t a -m x -q 1
+explain() { "$bin/birthmark" explain --dir "$work/cloud" "$@" 2>&1 || true; }
+check_output "explain last is that refusal: its cause" '^cause  *connect.inactive: Refused' explain last
+check_output "and its evidence" '^evidence .* client=d1 peer=127.0.0.1:' explain last
+check_output "and its cure" "^cure .*$(id_of "$work/d1.crt")" explain last
+check_output "as JSON, one line" '^1$' sh -c '"$@" | grep -c connect.inactive' sh "$bin/birthmark" explain --dir "$work/cloud" --json last
+short=$(id_of "$work/d1.crt" | cut -c1-9)
+check_output "the first digits of the id will do" '^cause  *connect.inactive' explain "$short"
+check_output "or the client id, last or not" '^cause  *connect.inactive' explain --client d1
+check_output "or the address" '^cause  *connect.inactive' explain 127.0.0.1
+peer=$(explain --json last | sed 's/.*"peer":"\([^"]*\)".*/\1/')
+check_output "with its port" '^cause  *connect.inactive' explain "$peer"
+check_fails 3 "an address that never came" "$bin/birthmark" explain --dir "$work/cloud" 192.0.2.1
+check_fails 3 "digits that no id begins with" "$bin/birthmark" explain --dir "$work/cloud" 0123456789abcdef0
+check_fails 3 "a client called last is asked for with --client" "$bin/birthmark" explain --dir "$work/cloud" --client last
+check_output "what nobody knows comes with what to try" 'explain last' explain nobody
 done_testing

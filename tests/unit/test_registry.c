@@ -1501,6 +1501,55 @@ timeline_is_read_by_certificate_by_client_and_by_time(void **state)
 }
 
 static void
+timeline_is_read_by_prefix_by_address_and_by_class(void **state)
+{
+    struct fixture *f = *state;
+    struct names names = { "" };
+    struct timeline_record rec;
+    char hex[65];
+    uint8_t one[32];
+    uint8_t two[32];
+    uint8_t got[32];
+
+    make_id(one, 1);
+    make_id(two, 1);
+    two[31] ^= 0x10; /* the last digit but one differs */
+    hex_encode(hex, one, sizeof one);
+    assert_int_equal(registry_timeline_prefix(f->r, "0", got, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_timeline_newest(f->r, CAUSE_REFUSE, &rec, &f->msg), BM_ERR_NOT_FOUND);
+
+    record(f, CAUSE_PENDING, one, "dev", "a");
+    hex[5] = '\0'; /* an odd number of digits */
+    OK(f, registry_timeline_prefix(f->r, hex, got, &f->msg));
+    assert_memory_equal(got, one, sizeof got);
+    record(f, CAUSE_ADMITTED, two, "dev", "b");
+    assert_int_equal(registry_timeline_prefix(f->r, hex, got, &f->msg), BM_ERR_EXISTS);
+    hex_encode(hex, two, sizeof two);
+    OK(f, registry_timeline_prefix(f->r, hex, got, &f->msg));
+    assert_memory_equal(got, two, sizeof got);
+    assert_int_equal(registry_timeline_prefix(f->r, "xyz", got, &f->msg), BM_ERR_INPUT);
+    assert_int_equal(registry_timeline_prefix(f->r, "", got, &f->msg), BM_ERR_INPUT);
+
+    OK(f, registry_timeline_newest(f->r, CAUSE_REFUSE, &rec, &f->msg));
+    assert_string_equal(rec.facts, "a");
+    OK(f, registry_timeline_newest(f->r, CAUSE_ACCEPT, &rec, &f->msg));
+    assert_string_equal(rec.facts, "b");
+
+    timeline_fill(&rec, CAUSE_TLS, NULL, NULL, "[::1]:77", NULL, "c");
+    OK(f, registry_record(f->r, &rec, &f->msg));
+    OK(f, registry_timeline_peer(f->r, "127.0.0.1", 9, see_record, &names, &f->msg));
+    assert_string_equal(names.text, "a b ");
+    names.text[0] = '\0';
+    OK(f, registry_timeline_peer(f->r, "[::1]", 9, see_record, &names, &f->msg));
+    OK(f, registry_timeline_peer(f->r, "[::1]:77", 9, see_record, &names, &f->msg));
+    assert_string_equal(names.text, "c c ");
+    assert_int_equal(registry_timeline_peer(f->r, "127.0.0.1:11", 9, see_record, &names, NULL),
+        BM_ERR_NOT_FOUND);
+    assert_int_equal(
+        registry_timeline_peer(f->r, "127.0.0", 9, see_record, &names, NULL), BM_ERR_NOT_FOUND);
+}
+
+static void
 keep_record(void *arg, const struct timeline_record *rec)
 {
     *(struct timeline_record *)arg = *rec;
@@ -1850,6 +1899,7 @@ main(void)
         TEST(events_leave_in_order_and_a_number_never_comes_twice),
         TEST(invocations_wait_by_due_time_until_done),
         TEST(timeline_is_read_by_certificate_by_client_and_by_time),
+        TEST(timeline_is_read_by_prefix_by_address_and_by_class),
         TEST(record_comes_back_as_written),
         TEST(record_with_a_cause_of_later_days_is_shown_with_its_id),
         TEST(callback_may_read_the_same_list),
