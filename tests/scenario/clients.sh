@@ -55,8 +55,10 @@ each()
     done
 }
 
-explains() { "$bin/birthmark" explain --dir "$work/cloud" --json "$1" | grep -q "$2"; }
+explains() { "$bin/birthmark" explain --dir "$work/cloud" --json --limit 10000 "$1" | grep -q "$2"; }
 
+# before anybody connects: fetching may take a while, and the others would try again all the time
+npm_install "$clients" && why_not=
 start_cloud
 start_chip chip0
 make_ca factory
@@ -69,7 +71,7 @@ for level in 311 5; do
         life "paho-$level-$where" $where /usr/bin/python3 "$clients/life_paho.py" $level
     done
 done
-if npm_install "$clients"; then
+if [ -z "${why_not:-}" ]; then
     cd "$modules" || exit 1
     for where in file chip; do
         life "mqttjs-311-$where" $where node "$clients/events.mjs" mqtt 311

@@ -21,12 +21,12 @@ npm_install()
         flock 9
         if ! cmp -s "$1/package-lock.json" "$modules/installed.json"; then
             cp "$1/package.json" "$1/package-lock.json" "$modules/" &&
-                (cd "$modules" && timeout 240 npm ci --ignore-scripts --no-audit --no-fund) >"$modules/npm.log" 2>&1 &&
+                (cd "$modules" && timeout 240 npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=1) >"$modules/npm.log" 2>&1 &&
                 cp "$modules/package-lock.json" "$modules/installed.json"
         fi
     ) 9>"$modules/lock"
     cmp -s "$1/package-lock.json" "$modules/installed.json" || {
-        why_not="npm could not install the packages (no network?): $(grep -m1 'npm error' "$modules/npm.log")"
+        why_not="npm could not install the packages (no network?): $(grep -m1 -iE 'npm (error|err!)' "$modules/npm.log")"
         return 1
     }
 }
