@@ -6,6 +6,7 @@
 #define BM_BIRTHMARK_CMD_H
 
 #include "base/bytes.h"
+#include "base/err.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -19,9 +20,11 @@ enum {
     EXIT_DENIED = 3,    /* policy test: the answer is no */
     EXIT_BUSY = 4,      /* the state folder or the address is in use; what is there is in the way */
     EXIT_REFUSED = 5,   /* ca, factory: not allowed, by a cloud, a CA, a passphrase */
+    EXIT_UNREACHABLE = 6, /* ca, factory: the cloud, a chip or a file cannot be reached */
     EXIT_UNFINISHED = 7,  /* factory: not all chips are done; run the job again */
-    EXIT_UNREACHABLE = 6, /* ca: the cloud, or a file, cannot be reached */
 };
+/* The exit code for a result of ca or factory. */
+int cmd_exit_code(enum bm_err err);
 
 /* Each gets its own argv, argv[0] being the sub-command's name. */
 int cmd_ca(int argc, char **argv);

@@ -81,36 +81,11 @@ say(const struct options *o, const char *fmt, ...)
 }
 
 static int
-code_of(enum bm_err err)
-{
-    switch (err) {
-    case BM_OK:
-        return EXIT_DONE;
-    case BM_ERR_ARG:
-        return EXIT_USAGE;
-    case BM_ERR_NOT_FOUND:
-        return EXIT_NOT_FOUND;
-    case BM_ERR_EXISTS:
-    case BM_ERR_CONFLICT:
-        return EXIT_BUSY;
-    case BM_ERR_DENIED:
-        return EXIT_REFUSED;
-    case BM_ERR_IO:
-    case BM_ERR_TIMEOUT:
-    case BM_ERR_CLOSED:
-    case BM_ERR_LIMIT:
-        return EXIT_UNREACHABLE;
-    default:
-        return EXIT_FAILED;
-    }
-}
-
-static int
 end(const struct options *o, enum bm_err err, const struct bm_msg *msg)
 {
     if (err != BM_OK)
         fprintf(stderr, "birthmark ca %s: %s\n", o->verb, msg->text);
-    return code_of(err);
+    return cmd_exit_code(err);
 }
 
 /* ---- what is shown of a certificate ---- */

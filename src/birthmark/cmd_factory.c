@@ -50,27 +50,11 @@ asked_to_stop(void)
            (sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGTERM) == 1);
 }
 
+/* A conflict here is a job that is not done yet. */
 static int
 code_of(enum bm_err err)
 {
-    switch (err) {
-    case BM_OK:
-        return EXIT_DONE;
-    case BM_ERR_ARG:
-        return EXIT_USAGE;
-    case BM_ERR_NOT_FOUND:
-        return EXIT_NOT_FOUND;
-    case BM_ERR_EXISTS:
-        return EXIT_BUSY;
-    case BM_ERR_DENIED:
-        return EXIT_REFUSED;
-    case BM_ERR_IO:
-        return EXIT_UNREACHABLE;
-    case BM_ERR_CONFLICT:
-        return EXIT_UNFINISHED;
-    default:
-        return EXIT_FAILED;
-    }
+    return err == BM_ERR_CONFLICT ? EXIT_UNFINISHED : cmd_exit_code(err);
 }
 
 static int

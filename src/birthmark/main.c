@@ -21,7 +21,7 @@ static const struct command {
     { "device", cmd_device,
         "the reference client: connect with a key in a chip, and stay connected" },
     { "doctor", cmd_doctor, "on the device's side: what will go wrong when it connects" },
-    { "explain", cmd_explain, "what happened to one certificate or client, in order, and why" },
+    { "explain", cmd_explain, "what happened to a certificate, a client or an address, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
     { "factory", cmd_factory, "gives many chips their keys and certificates, and may be interrupted" },
     { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },
@@ -39,6 +39,31 @@ print_help(FILE *to)
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\n`birthmark COMMAND --help` says more; so does birthmark(1).\n");
+}
+
+int
+cmd_exit_code(enum bm_err err)
+{
+    switch (err) {
+    case BM_OK:
+        return EXIT_DONE;
+    case BM_ERR_ARG:
+        return EXIT_USAGE;
+    case BM_ERR_NOT_FOUND:
+        return EXIT_NOT_FOUND;
+    case BM_ERR_EXISTS:
+    case BM_ERR_CONFLICT:
+        return EXIT_BUSY;
+    case BM_ERR_DENIED:
+        return EXIT_REFUSED;
+    case BM_ERR_IO:
+    case BM_ERR_TIMEOUT:
+    case BM_ERR_CLOSED:
+    case BM_ERR_LIMIT:
+        return EXIT_UNREACHABLE;
+    default:
+        return EXIT_FAILED;
+    }
 }
 
 bool
