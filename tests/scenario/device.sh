@@ -81,7 +81,9 @@ check "a reference key in a file works without any configuration" \
 # what it says when it does not get in
 says 13 "nobody listens" 'device.nobody_listens.*refused' "$bin/birthmark" device publish -h 127.0.0.1 -p 1 --cafile "$ca" -t a -m x --once
 says 13 "an unknown name" 'device.name_unknown' "$bin/birthmark" device publish -h no.such.invalid --cafile "$ca" -t a -m x --once
-says 14 "an HTTP server" 'device.not_tls.*HTTP/' "$bin/birthmark" device publish -h 127.0.0.1 -p "${api##*:}" --cafile "$ca" -t a -m x --once
+start_portal
+says 14 "an HTTP server" 'device.not_tls.*HTTP/' "$bin/birthmark" device publish -h 127.0.0.1 -p "$portal" --cafile "$ca" -t a -m x --once
+stop portal
 says 15 "another root" 'device.server_untrusted.*issuer CN=Birthmark Root CA' \
     "$bin/birthmark" device publish -h 127.0.0.1 -p "$port" --cafile "$work/factory.crt" -t a -m x --once
 says 15 "another name" 'device.server_name.*names localhost' device publish --server-name example.org -t a -m x --once

@@ -44,7 +44,9 @@ says 17 "a revoked certificate" 'connect.revoked' doctor --cloud "$api"
 
 says 13 "nobody listens" 'device.nobody_listens' "$bin/birthmark" doctor -h 127.0.0.1 -p 1 --cafile "$ca"
 says 13 "an unknown name" 'device.name_unknown' "$bin/birthmark" doctor -h no.such.invalid --cafile "$ca"
-says 14 "something else answers" 'device.not_tls' "$bin/birthmark" doctor -h 127.0.0.1 -p "${api##*:}" --cafile "$ca"
+start_portal
+says 14 "something else answers" 'device.not_tls' "$bin/birthmark" doctor -h 127.0.0.1 -p "$portal" --cafile "$ca"
+stop portal
 says 15 "another root" 'device.server_untrusted' "$bin/birthmark" doctor -h 127.0.0.1 -p "$port" --cafile "$work/factory.crt"
 says 15 "another name" 'device.server_name' doctor --server-name example.org
 says 0 "a clock in 1970 is a warning" '^warn +clock .*1970' doctor --clock 1970-01-01T00:00:00Z

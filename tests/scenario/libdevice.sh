@@ -64,3 +64,25 @@ ends_with()
     echo "exit code $got, wanted $2"
     [ "$got" = "$2" ]
 }
+
+# An HTTP server as of a captive portal; its port in `portal`. It reads all of the ClientHello before it closes: a reset would take its
+# answer back.
+start_portal()
+{
+    cat >"$work/portal.py" <<'PY'
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], flush=True)
+while True:
+    peer = listener.accept()[0]
+    if peer.recv(65536):
+        peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://portal.invalid/\r\nContent-Length: 0\r\n\r\n")
+        peer.shutdown(socket.SHUT_WR)
+        while peer.recv(65536):
+            pass
+    peer.close()
+PY
+    start portal /usr/bin/python3 "$work/portal.py"
+    portal=$(wait_line portal '^port') || exit 1
+    portal=${portal#port }
+}
