@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Certificates that an attacker, or a factory that errs, may show: real ones through TLS, each with its outcome, and the cause in `birthmark explain`.
-# What an attacker may do below and above the certificate (handshakes, alerts, packets) is in tests/unit/test_worker.c.
+# What an attacker may do below and above the certificate (handshakes, alerts, packets) is in tests/unit/test_worker_*.c.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 

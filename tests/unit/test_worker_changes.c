@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker: certificates and policies that change under a connection, and takeovers. The stage is
+ * worker_world.h. */
+#include "worker_world.h"
+
+static void
+deactivated_device_is_kicked_and_its_will_fires(void **state)
+{
+    struct fixture *f = *state;
+    struct device watcher = device_in(f, &f->other, "watcher");
+    struct device d = device_open(f, &f->device);
+
+    say_subscribe(&watcher, 4, "t/will", 0);
+    expect(&watcher, LIT("\x90\x03\x00\x14\x00"));
+    device_send(&d, LIT("\x10\x1b\x00\x04MQTT\x04\x06\x00\x3c\x00\x03"
+                        "dev\x00\x06t/will\x00\x02"
+                        "by"));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    put_table(f, &f->device, CERT_INACTIVE, SET);
+    changed(f, &f->device);
+    expect_closed(&d);
+    expect(&watcher, LIT("\x30\x0a\x00\x06t/willby"));
+    assert_string_equal(wait_record(f, 0, CAUSE_INACTIVE)->status, "INACTIVE");
+    expect_ping(&watcher); /* nobody else is touched */
+    device_free(&d);
+    device_free(&watcher);
+}
+
+static void
+disconnect_fires_no_will_and_a_lost_connection_does(void **state)
+{
+    static const uint8_t hello[] = "\x10\x1b\x00\x04MQTT\x04\x06\x00\x3c\x00\x03"
+                                   "dev\x00\x06t/will\x00\x02"
+                                   "by";
+    struct fixture *f = *state;
+    struct device watcher = device_in(f, &f->other, "watcher");
+    struct device d = device_open(f, &f->device);
+
+    say_subscribe(&watcher, 4, "t/+", 0);
+    expect(&watcher, LIT("\x90\x03\x00\x14\x00"));
+    device_send(&d, LIT("\x10\x1b\x00\x04MQTT\x04\x06\x00\x3c\x00\x03"
+                        "dev\x00\x06t/will\x00\x02"
+                        "no"));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_send(&d, LIT("\xe0\x00"));
+    expect_closed(&d);
+    device_free(&d);
+    d = device_open(f, &f->device);
+    device_send(&d, span_of(hello, sizeof hello - 1));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_free(&d);
+    expect(&watcher, LIT("\x30\x0a\x00\x06t/willby"));
+    device_free(&watcher);
+}
+
+static void
+will_without_permission_is_refused_at_connect(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_open(f, &f->device);
+
+    device_send(&d, LIT("\x10\x18\x00\x04MQTT\x04\x06\x00\x3c\x00\x03"
+                        "dev\x00\x03x/y\x00\x02"
+                        "by"));
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_CONNECT_DENIED), "resource=\"topic/x/y\" of=will");
+    device_free(&d);
+}
+
+static void
+deleted_certificate_ends_its_connections(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "a");
+    uint8_t id[32];
+
+    certs_id(&f->device, id);
+    table_remove(f->table, id);
+    changed(f, &f->device);
+    expect(&d, LIT("\xe0\x01\x98"));
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_INACTIVE), "certificate=deleted");
+    device_free(&d);
+}
+
+static void
+changed_policies_decide_from_then_on(void **state)
+{
+    static const uint32_t sets[] = { SET_NARROW, 0 };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct device d = device_in(f, &f->device, "a");
+        size_t from = f->record_count;
+
+        say_publish(&d, 4, 1, "t/x", "1");
+        expect(&d, LIT("\x40\x02\x00\x0a"));
+        put_table(f, &f->device, CERT_ACTIVE, sets[i]);
+        changed(f, &f->device);
+        expect_ping(&d); /* a round for LINK_CHANGED, one for the documents */
+        while (i == 0 && f->policies < 2) {
+            pump(f, -1, 0, 20);
+        }
+        expect_ping(&d);
+        expect_ping(&d);
+        say_publish(&d, 4, 1, "t/x", "2");
+        expect_closed(&d);
+        (void)wait_record(f, from, CAUSE_PUBLISH_DENIED);
+        device_free(&d);
+        put_table(f, &f->device, CERT_ACTIVE, SET);
+    }
+}
+
+static void
+second_connection_with_the_id_takes_over(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "same");
+    struct device b = device_in(f, &f->device, "same");
+
+    expect_closed(&a);
+    assert_string_equal(wait_record(f, 0, CAUSE_TAKEN_OVER)->client_id, "same");
+    expect_ping(&b);
+    device_free(&a);
+    a = device_in5(f, &f->device, "five");
+    device_free(&b);
+    b = device_in5(f, &f->device, "five");
+    expect(&a, LIT("\xe0\x01\x8e"));
+    expect_closed(&a);
+    device_free(&a);
+    device_free(&b);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KNOWN(deactivated_device_is_kicked_and_its_will_fires),
+        KNOWN(disconnect_fires_no_will_and_a_lost_connection_does),
+        KNOWN(will_without_permission_is_refused_at_connect),
+        KNOWN(deleted_certificate_ends_its_connections),
+        KNOWN(changed_policies_decide_from_then_on),
+        KNOWN(second_connection_with_the_id_takes_over),
+    };
+
+    return worker_can_run() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+}

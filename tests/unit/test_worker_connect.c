@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker: TLS versions and tricks, CONNECT in all forms. The stage is worker_world.h. */
+#include "worker_world.h"
+
+static void
+chain_of_ten_is_served_and_only_its_leaf_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    struct made chain[10];
+
+    for (size_t i = 0; i < 10; i++) {
+        chain[i] = certs_make(
+            &(struct make){ .name = "link", .issuer = i > 0 ? &chain[i - 1] : NULL, .ca = true });
+        assert_int_equal(SSL_add1_chain_cert(d.ssl, chain[i].cert), 1);
+    }
+    assert_true(device_handshake(&d));
+    say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_free(&d);
+    for (size_t i = 0; i < 10; i++) {
+        certs_fini(&chain[i]);
+    }
+}
+
+/* A client's wish for new keys of TLS 1.2 is not followed, and what follows is read as MQTT. */
+static void
+renegotiation_is_not_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct device d =
+        device_start(f, &(struct tls_choice){ .cert = &f->device, .version = TLS1_2_VERSION });
+    int64_t end = clock_mono_ms() + WAIT_MS;
+    struct device other;
+    uint8_t byte;
+
+    assert_true(device_handshake(&d));
+    say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    assert_int_equal(SSL_renegotiate(d.ssl), 1);
+    for (;;) {
+        int ret;
+
+        ERR_clear_error();
+        ret = SSL_do_handshake(d.ssl);
+        if (ret == 1 || SSL_get_error(d.ssl, ret) != SSL_ERROR_WANT_READ) {
+            break;
+        }
+        ret = SSL_read(d.ssl, &byte, 1);
+        if (!step(&d, ret, end)) {
+            break;
+        }
+    }
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+    other = device_in(f, &f->device, "other");
+    expect_ping(&other); /* others do not notice */
+    device_free(&other);
+    device_free(&d);
+}
+
+/* Early data needs a ticket, and there are none: not for TLS 1.3, not for 1.2. */
+static void
+sessions_cannot_be_resumed_so_there_is_no_early_data(void **state)
+{
+    static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct device d =
+            device_start(f, &(struct tls_choice){ .cert = &f->device, .version = versions[i] });
+        SSL_SESSION *s;
+
+        assert_true(device_handshake(&d));
+        say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+        expect(&d, LIT("\x20\x02\x00\x00")); /* a ticket would have come before */
+        s = SSL_get0_session(d.ssl);
+        assert_int_equal(SSL_SESSION_has_ticket(s), 0);
+        assert_int_equal(SSL_SESSION_get_max_early_data(s), 0);
+        device_free(&d);
+    }
+}
+
+/* Warnings of TLS cost the sender its connection after a few, and nobody else anything. */
+static void
+flood_of_alerts_ends_the_connection(void **state)
+{
+    static const uint8_t alert[] = { 21, 3, 3, 0, 2, 1, 90 }; /* warning, user_canceled */
+    struct fixture *f = *state;
+    struct device d = { .f = f, .fd = -1 };
+    struct pollfd p = { .events = POLLIN };
+    struct device other;
+
+    tcp_connect(&d);
+    for (int i = 0; i < 100; i++) {
+        (void)send(d.fd, alert, sizeof alert, MSG_NOSIGNAL);
+    }
+    p.fd = d.fd;
+    assert_int_equal(poll(&p, 1, WAIT_MS), 1); /* ended, long before its deadline would */
+    assert_non_null(wait_record(f, 0, CAUSE_TLS));
+    other = device_in(f, &f->device, "other");
+    expect_ping(&other);
+    device_free(&other);
+    (void)close(d.fd);
+}
+
+static void
+connect_may_come_in_any_pieces(void **state)
+{
+    static const uint8_t bytes[] = "\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03"
+                                   "dev\xc0\x00";
+    struct fixture *f = *state;
+    struct device d = device_open(f, &f->device);
+
+    for (size_t i = 0; i + 1 < sizeof bytes; i++) {
+        device_send(&d, span_of(&bytes[i], 1));
+    }
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    expect(&d, LIT("\xd0\x00")); /* the PINGREQ that did not wait for CONNACK */
+    device_free(&d);
+}
+
+static void
+half_connect_times_out(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_open(f, &f->device);
+
+    device_send(&d, LIT("\x10\x0f\x00\x04MQ"));
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_CONNECT_TIMEOUT), "during=connect");
+    device_free(&d);
+}
+
+static void
+half_handshake_times_out(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = { .f = f, .fd = -1 };
+
+    tcp_connect(&d);
+    assert_int_equal(send(d.fd, "\x16\x03\x01", 3, MSG_NOSIGNAL), 3);
+    assert_fact(wait_record(f, 0, CAUSE_CONNECT_TIMEOUT), "during=tls");
+    device_free(&d);
+}
+
+static void
+garbage_after_tls_is_closed_with_a_cause(void **state)
+{
+    static const struct {
+        struct span bytes;
+        enum cause cause;
+    } cases[] = {
+        { { (const uint8_t *)"\x00\x00", 2 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\xc0\x00", 2 }, CAUSE_PROTOCOL }, /* a PINGREQ first */
+        { { (const uint8_t *)"\x10\xff\xff\xff\xff", 5 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x10\xff\xff\xff\x7f", 5 }, CAUSE_TOO_LARGE },
+        { { (const uint8_t *)"\x10\x0c\x00\x06MQIsdp\x03\x02\x00\x3c", 14 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04$dev", 18 },
+            CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x10\x0c\x00\x04MQTT\x04\x00\x00\x3c\x00\x00", 14 },
+            CAUSE_PROTOCOL }, /* empty id with a session to keep */
+        { { (const uint8_t *)"\x10\x12\x00\x04MQTT\x04\x16\x00\x3c\x00\x01"
+                             "d\x00\x01t\x00\x00",
+              20 },
+            CAUSE_QOS2 }, /* a will of QoS 2 */
+        { { (const uint8_t *)"\x10\x12\x00\x04MQTT\x04\x0e\x00\x3c\x00\x01"
+                             "d\x00\x01+\x00\x00",
+              20 },
+            CAUSE_PROTOCOL }, /* a will with a wildcard */
+        { { (const uint8_t *)"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01\xff", 15 },
+            CAUSE_PROTOCOL }, /* an id that is no UTF-8 */
+        { { (const uint8_t *)"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01\x00", 15 },
+            CAUSE_PROTOCOL }, /* U+0000 in an id */
+        { { (const uint8_t *)"\x10\x12\x00\x04MQTT\x04\x06\x00\x3c\x00\x01"
+                             "d\x00\x01\x00\x00\x00",
+              20 },
+            CAUSE_PROTOCOL }, /* U+0000 in the topic of a will */
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct device d = device_open(f, &f->device);
+        size_t from = f->record_count;
+
+        device_send(&d, cases[i].bytes);
+        expect_closed(&d);
+        (void)wait_record(f, from, cases[i].cause);
+        device_free(&d);
+    }
+    assert_int_equal(f->admits, 0);
+}
+
+static void
+client_id_of_129_bytes_is_refused_and_of_128_taken(void **state)
+{
+    struct fixture *f = *state;
+    char id[130] = { 0 };
+    struct device d = device_open(f, &f->device);
+
+    memset(id, 'x', 129);
+    say_connect(&d, 5, id, span_of(NULL, 0));
+    expect_connack5(&d, REASON_CLIENT_ID);
+    expect_closed(&d);
+    (void)wait_record(f, 0, CAUSE_TOO_LARGE);
+    device_free(&d);
+    id[128] = '\0';
+    d = device_in(f, &f->device, id);
+    device_free(&d);
+}
+
+static void
+device_without_an_id_gets_one(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_open(f, &f->device);
+    struct mqtt_packet p;
+    struct mqtt_connack k;
+    struct mqtt_property prop;
+    struct rd list;
+    bool assigned = false;
+
+    say_connect(&d, 5, "", span_of(NULL, 0));
+    assert_true(device_next(&d, &p));
+    assert_int_equal(mqtt_parse_connack(&p, 5, &k), BM_OK);
+    list = rd_of(k.properties);
+    while (mqtt_next_property(&list, &prop) == BM_OK) {
+        assert_int_not_equal(prop.id, MQTT_PROP_TOPIC_ALIAS_MAX);
+        assert_true(prop.id != MQTT_PROP_MAXIMUM_QOS || prop.number == 1);
+        assigned = assigned || prop.id == MQTT_PROP_ASSIGNED_CLIENT_ID;
+    }
+    assert_true(assigned);
+    assert_int_equal(strncmp(wait_record(f, 0, CAUSE_ADMITTED)->client_id, "$GEN/", 5), 0);
+    device_free(&d);
+    d = device_in(f, &f->device, "");
+    device_free(&d);
+}
+
+static void
+short_keep_alive_is_raised_and_level_5_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_open(f, &f->device);
+    struct mqtt_packet p;
+    struct mqtt_connack k;
+    struct mqtt_property prop;
+    struct rd list;
+    uint32_t server_s = 0;
+
+    device_send(&d, LIT("\x10\x10\x00\x04MQTT\x05\x02\x00\x05\x00\x00\x03"
+                        "dev"));
+    assert_true(device_next(&d, &p));
+    assert_int_equal(mqtt_parse_connack(&p, 5, &k), BM_OK);
+    list = rd_of(k.properties);
+    while (mqtt_next_property(&list, &prop) == BM_OK) {
+        server_s = prop.id == MQTT_PROP_SERVER_KEEP_ALIVE ? prop.number : server_s;
+    }
+    assert_int_equal(server_s, 30);
+    assert_fact(wait_record(f, 0, CAUSE_ADMITTED), "keep_alive_s=30");
+    device_free(&d);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KNOWN(chain_of_ten_is_served_and_only_its_leaf_counts),
+        KNOWN(renegotiation_is_not_followed),
+        KNOWN(sessions_cannot_be_resumed_so_there_is_no_early_data),
+        KNOWN(flood_of_alerts_ends_the_connection),
+        KNOWN(connect_may_come_in_any_pieces),
+        KNOWN(half_connect_times_out),
+        UNKNOWN(half_handshake_times_out),
+        KNOWN(garbage_after_tls_is_closed_with_a_cause),
+        KNOWN(client_id_of_129_bytes_is_refused_and_of_128_taken),
+        KNOWN(device_without_an_id_gets_one),
+        KNOWN(short_keep_alive_is_raised_and_level_5_is_told),
+    };
+
+    return worker_can_run() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+}

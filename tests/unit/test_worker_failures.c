@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker: failures around the worker: control, broker, descriptors, slow peers. The stage is
+ * worker_world.h. */
+#include "worker_world.h"
+
+static void
+without_control_only_known_devices_are_served(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->other, "before");
+    struct device newcomer;
+    struct device known;
+
+    (void)close(f->control);
+    f->control = -1;
+    expect_ping(&d);
+    known = device_in(f, &f->other, "after"); /* its policy set is cached */
+    newcomer = device_open(f, &f->ca);
+    say_connect(&newcomer, 4, "new", span_of(NULL, 0));
+    expect_closed(&newcomer);
+    say_publish(&d, 4, 1, "t/x", "still");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    device_free(&d);
+    device_free(&known);
+    device_free(&newcomer);
+}
+
+static void
+control_that_dies_while_asked_refuses_who_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_open(f, &f->device);
+    struct device b = device_open(f, &f->other);
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    f->silent = true;
+    say_connect(&a, 4, "a", span_of(NULL, 0)); /* unknown: waits for a verdict */
+    say_connect(&b, 4, "b", span_of(NULL, 0)); /* known: waits for its policies */
+    while ((f->admits == 0 || f->policies == 0) && clock_mono_ms() < end) {
+        pump(f, -1, 0, 20);
+    }
+    (void)close(f->control);
+    f->control = -1;
+    expect_closed(&a);
+    expect_closed(&b);
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+device_waits_for_a_broker_that_is_not_there_yet(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_open(f, &f->device);
+    int status;
+
+    end_child(&f->mosquitto, &status);
+    say_connect(&d, 4, "a", span_of(NULL, 0));
+    while (f->policies == 0) {
+        pump(f, -1, 0, 20);
+    }
+    pump(f, -1, 0, 100);
+    start_mosquitto(f);
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    end_child(&f->mosquitto, &status);
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_DISCONNECTED), "by=broker");
+    device_free(&d);
+    d = device_open(f, &f->device);
+    say_connect(&d, 4, "a", span_of(NULL, 0));
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_BROKER_DOWN), "waiting_for=socket");
+    device_free(&d);
+}
+
+/* mosquitto's Unix listener has a backlog of 10: SPEC endpoint 10.1 */
+static void
+many_devices_at_once_are_all_admitted(void **state)
+{
+    enum { MANY = 100 };
+    struct fixture *f = *state;
+    struct device d[MANY];
+    char id[16];
+
+    for (int i = 0; i < MANY; i++) {
+        d[i] = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    }
+    for (int i = 0; i < MANY; i++) {
+        assert_true(device_handshake(&d[i]));
+    }
+    (void)kill(f->mosquitto, SIGSTOP); /* so that the backlog fills up for certain */
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(id, sizeof id, "dev-%d", i);
+        say_connect(&d[i], 4, id, span_of(NULL, 0));
+    }
+    pump(f, -1, 0, 200);
+    (void)kill(f->mosquitto, SIGCONT);
+    for (int i = 0; i < MANY; i++) {
+        expect(&d[i], LIT("\x20\x02\x00\x00"));
+    }
+    for (int i = 0; i < MANY; i++) {
+        device_free(&d[i]);
+    }
+}
+
+static void
+device_that_says_nothing_for_too_long_is_ended(void **state)
+{
+    static const uint8_t hello[] = "\x10\x1b\x00\x04MQTT\x04\x06\x00\x01\x00\x03"
+                                   "dev\x00\x06t/will\x00\x02"
+                                   "by";
+    struct fixture *f = *state;
+    struct device watcher = device_in(f, &f->other, "watcher");
+    struct device d = device_open(f, &f->device);
+    int64_t began;
+
+    say_subscribe(&watcher, 4, "t/will", 0);
+    expect(&watcher, LIT("\x90\x03\x00\x14\x00"));
+    device_send(&d, span_of(hello, sizeof hello - 1));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    pump(f, d.fd, POLLIN, 800);
+    expect_ping(&d); /* which counts as a sign of life */
+    began = clock_mono_ms();
+    expect_closed(&d);
+    assert_in_range(clock_mono_ms() - began, 1400, 5000); /* 1.5 times the second it asked for */
+    assert_fact(wait_record(f, 0, CAUSE_KEEP_ALIVE), "keep_alive_s=1");
+    expect(&watcher, LIT("\x30\x0a\x00\x06t/willby"));
+    device_free(&d);
+    device_free(&watcher);
+}
+
+static void
+without_descriptors_newcomers_wait_until_somebody_leaves(void **state)
+{
+    enum { ROOM = 48 };
+    struct fixture *f = *state;
+    struct device in[ROOM];
+    struct device waits;
+    char id[16];
+
+    for (int i = 0; i < ROOM; i++) {
+        (void)snprintf(id, sizeof id, "dev-%d", i);
+        in[i] = device_in(f, &f->device, id);
+    }
+    waits = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    assert_int_not_equal(SSL_do_handshake(waits.ssl), 1);
+    pump(f, waits.fd, POLLIN, 300);
+    assert_int_not_equal(SSL_do_handshake(waits.ssl), 1);
+    expect_ping(&in[0]);
+    device_free(&in[1]);
+    assert_true(device_handshake(&waits));
+    say_connect(&waits, 4, "patient", span_of(NULL, 0));
+    expect(&waits, LIT("\x20\x02\x00\x00"));
+    device_free(&waits);
+    for (int i = 0; i < ROOM; i++) {
+        device_free(&in[i]);
+    }
+}
+
+/* A subscriber that does not read must cost bounded memory and lose nothing of QoS 1. */
+static void
+slow_subscriber_gets_everything_in_order_later(void **state)
+{
+    enum { MESSAGES = 200, SIZE = 60000 };
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+    uint8_t *payload = calloc(1, SIZE);
+    struct mqtt_publish m = { .qos = 1, .packet_id = 10, .topic = LIT("t/big") };
+    struct buf out = { 0 };
+    struct mqtt_packet p;
+
+    say_subscribe(&b, 4, "t/big", 1);
+    expect(&b, LIT("\x90\x03\x00\x14\x01"));
+    m.payload = span_of(payload, SIZE);
+    for (int i = 0; i < MESSAGES; i++) {
+        payload[0] = (uint8_t)i;
+        out.len = 0;
+        mqtt_build_publish(&out, 4, &m);
+        device_send(&a, buf_span(&out));
+        expect(&a, LIT("\x40\x02\x00\x0a"));
+    }
+    for (int i = 0; i < MESSAGES; i++) {
+        struct mqtt_publish got;
+        struct buf ack = { 0 };
+
+        assert_true(device_next(&b, &p));
+        assert_int_equal(mqtt_parse_publish(&p, 4, &got, NULL), BM_OK);
+        assert_int_equal(got.payload.ptr[0], (uint8_t)i);
+        mqtt_build_puback(&ack, 4, got.packet_id, 0);
+        device_send(&b, buf_span(&ack));
+        buf_fini(&ack);
+    }
+    expect_ping(&b);
+    buf_fini(&out);
+    free(payload);
+    device_free(&a);
+    device_free(&b);
+}
+
+/* A burst beyond one read's budget and beyond what the broker takes at once. */
+static void
+burst_of_publishes_is_relayed_whole(void **state)
+{
+    enum { BURST = 3000 };
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct buf out = { 0 };
+    char payload[1001];
+    unsigned acks = 0;
+    struct mqtt_packet p;
+
+    memset(payload, 'x', 1000);
+    payload[1000] = '\0';
+    for (int i = 0; i < BURST; i++) {
+        struct mqtt_publish m = { .qos = 1,
+            .packet_id = (uint16_t)(i + 1),
+            .topic = LIT("t/burst"),
+            .payload = span_str(payload) };
+
+        mqtt_build_publish(&out, 4, &m);
+    }
+    device_send(&a, buf_span(&out));
+    while (acks < BURST && device_next(&a, &p)) {
+        assert_int_equal(p.type, MQTT_PUBACK);
+        acks++;
+    }
+    assert_int_equal(acks, BURST);
+    buf_fini(&out);
+    device_free(&a);
+}
+
+/* Writing to who is gone raises SIGPIPE, and leaves errors that are not the next one's: SPEC
+ * endpoint 10.2 */
+static void
+clients_that_vanish_while_they_are_written_to_harm_nobody(void **state)
+{
+    enum { ROUNDS = 20, BURST = 50, SIZE = 20000 };
+    const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    uint8_t *payload = calloc(1, SIZE);
+    struct mqtt_publish m = { .topic = LIT("t/x"), .payload = span_of(payload, SIZE) };
+    struct buf burst = { 0 };
+
+    for (int i = 0; i < BURST; i++) {
+        mqtt_build_publish(&burst, 4, &m);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        struct device b = device_in(f, &f->other, "b");
+        struct device c = { .f = f, .fd = -1 };
+
+        say_subscribe(&b, 4, "t/x", 0);
+        expect(&b, LIT("\x90\x03\x00\x14\x00"));
+        tcp_connect(&c); /* its error must not be met by another's call of OpenSSL */
+        assert_int_equal(send(c.fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+        device_send(&a, buf_span(&burst));
+        (void)setsockopt(b.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        device_free(&b);
+        device_free(&c);
+        expect_ping(&a);
+    }
+    wait_event(f, "presence/disconnected/b", "\"CONNECTION_LOST\"");
+    buf_fini(&burst);
+    free(payload);
+    device_free(&a);
+}
+
+/*
+ * While the broker reads nothing, what a client sends backs up to the client; when it reads again,
+ * what waits inside of OpenSSL has no event of its own: SPEC endpoint 10.3
+ */
+static void
+nothing_is_left_in_tls_when_the_broker_reads_again(void **state)
+{
+    enum { SIZE = 1000, MESSAGES_MAX = 60000 };
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    uint8_t *payload = calloc(1, SIZE);
+    int64_t blocked_ms = 0;
+    unsigned sent = 0;
+    unsigned acks = 0;
+    struct mqtt_packet p;
+    struct buf out = { 0 };
+
+    (void)kill(f->mosquitto, SIGSTOP);
+    while (sent < MESSAGES_MAX) {
+        struct mqtt_publish m = { .qos = 1,
+            .packet_id = (uint16_t)(sent + 1),
+            .topic = LIT("t/x"),
+            .payload = span_of(payload, SIZE) };
+        int ret;
+
+        if (out.len == 0) {
+            mqtt_build_publish(&out, 4, &m);
+        }
+        ERR_clear_error();
+        ret = SSL_write(a.ssl, out.ptr, (int)out.len);
+        if (ret > 0) {
+            assert_int_equal(ret, out.len);
+            out.len = 0;
+            sent++;
+            blocked_ms = 0;
+            continue;
+        }
+        assert_int_equal(SSL_get_error(a.ssl, ret), SSL_ERROR_WANT_WRITE);
+        if (blocked_ms > 500) {
+            break; /* the last one is half on its way */
+        }
+        pump(f, a.fd, POLLOUT, 50);
+        blocked_ms += 50;
+    }
+    assert_true(sent < MESSAGES_MAX);
+    (void)kill(f->mosquitto, SIGCONT);
+    device_send(&a, buf_span(&out));
+    sent++;
+    while (acks < sent && device_next(&a, &p)) {
+        assert_int_equal(p.type, MQTT_PUBACK);
+        acks++;
+    }
+    assert_int_equal(acks, sent);
+    expect_ping(&a);
+    buf_fini(&out);
+    free(payload);
+    device_free(&a);
+}
+
+static void
+end_of_the_worker_tells_clients_and_sends_its_records(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in5(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+    int status = -1;
+
+    end_child(&f->worker, &status);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    expect(&a, LIT("\xe0\x01\x8b"));
+    expect_closed(&a);
+    expect_closed(&b);
+    assert_fact(wait_record(f, 0, CAUSE_DISCONNECTED), "by=service");
+    device_free(&a);
+    device_free(&b);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNKNOWN(without_control_only_known_devices_are_served),
+        UNKNOWN(control_that_dies_while_asked_refuses_who_waits),
+        KNOWN(device_waits_for_a_broker_that_is_not_there_yet),
+        KNOWN(many_devices_at_once_are_all_admitted),
+        cmocka_unit_test_setup_teardown(
+            device_that_says_nothing_for_too_long_is_ended, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(
+            without_descriptors_newcomers_wait_until_somebody_leaves, set_up_poor, tear_down),
+        LIFTED(slow_subscriber_gets_everything_in_order_later),
+        LIFTED(burst_of_publishes_is_relayed_whole),
+        LIFTED(clients_that_vanish_while_they_are_written_to_harm_nobody),
+        LIFTED(nothing_is_left_in_tls_when_the_broker_reads_again),
+        KNOWN(end_of_the_worker_tells_clients_and_sends_its_records),
+    };
+
+    return worker_can_run() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker: what an admitted client sends and gets. The stage is worker_world.h. */
+#include "worker_world.h"
+
+static void
+message_reaches_a_subscriber(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+
+    say_subscribe(&b, 4, "t/+", 1);
+    expect(&b, LIT("\x90\x03\x00\x14\x01"));
+    say_publish(&a, 4, 1, "t/x", "hello");
+    expect(&a, LIT("\x40\x02\x00\x0a"));
+    expect(&b, LIT("\x32\x0c\x00\x03t/x\x00\x01hello"));
+    device_send(&b, LIT("\x40\x02\x00\x01"));
+    expect_ping(&b);
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+denied_publish_closes_level_4_without_puback(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint8_t qos = 0; qos <= 1; qos++) {
+        struct device d = device_in(f, &f->device, "a");
+        size_t from = f->record_count;
+
+        say_publish(&d, 4, qos, "secret", "x");
+        expect_closed(&d);
+        assert_fact(wait_record(f, from, CAUSE_PUBLISH_DENIED),
+            "action=iot:Publish resource=\"topic/secret\" decision=no_allow");
+        device_free(&d);
+    }
+}
+
+static void
+variables_of_the_certificate_come_from_the_leaf(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+    size_t from = f->record_count;
+
+    say_publish(&d, 4, 1, "cn/device", "x");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    say_publish(&d, 4, 1, "cn/other", "x");
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_PUBLISH_DENIED), "decision=no_allow");
+    device_free(&d);
+}
+
+static void
+conditions_see_how_and_from_where_a_client_connects(void **state)
+{
+    struct fixture *f = *state;
+    struct mqtt_connect c = { .level = 4, .client_id = span_str("brief"), .keep_alive_s = 60 };
+    struct device d = device_in(f, &f->device, "brief"); /* in a clean session */
+    size_t from = f->record_count;
+    struct buf out = { 0 };
+
+    say_publish(&d, 4, 1, "far", "x");
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_PUBLISH_DENIED),
+        "decision=no_allow policy=wide statement=7 effect=Allow condition=false");
+    device_free(&d);
+    d = device_open(f, &f->device);
+    assert_int_equal(mqtt_build_connect(&out, &c, span_of(NULL, 0), 60), BM_OK);
+    device_send(&d, buf_span(&out));
+    buf_fini(&out);
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_CONNECT_DENIED),
+        "decision=explicit_deny policy=wide statement=6 effect=Deny");
+    device_free(&d);
+}
+
+static void
+denied_publish_tells_level_5_and_keeps_it_at_qos_1(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "a");
+
+    say_publish(&d, 5, 1, "secret", "x");
+    expect(&d, LIT("\x40\x03\x00\x0a\x87"));
+    expect_ping(&d);
+    say_publish(&d, 5, 0, "secret", "x");
+    expect(&d, LIT("\xe0\x01\x87"));
+    expect_closed(&d);
+    device_free(&d);
+}
+
+static void
+retained_publish_needs_its_own_permission(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+
+    device_send(&d, LIT("\x31\x05\x00\x03t/xx"));
+    (void)wait_record(f, 0, CAUSE_PUBLISH_DENIED);
+    assert_fact(wait_record(f, 0, CAUSE_PUBLISH_DENIED), "action=iot:RetainPublish");
+    expect_closed(&d);
+    device_free(&d);
+}
+
+static void
+publishes_outside_the_limits_are_closed_with_a_cause(void **state)
+{
+    static const struct {
+        struct span bytes;
+        enum cause cause;
+    } cases[] = {
+        { { (const uint8_t *)"\x34\x07\x00\x03t/x\x00\x0a", 9 }, CAUSE_QOS2 },
+        { { (const uint8_t *)"\x30\x05\x00\x03t/+", 7 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x30\x12\x00\x10t/2/3/4/5/6/7/8/", 20 }, CAUSE_TOO_LARGE },
+        { { (const uint8_t *)"\x30\x16\x00\x14$aws/events/presence", 24 }, CAUSE_PUBLISH_DENIED },
+        { { (const uint8_t *)"\x30\x06\x00\x04$SYS", 8 }, CAUSE_PUBLISH_DENIED },
+        { { (const uint8_t *)"\x30\xff\xff\x7f", 4 }, CAUSE_TOO_LARGE },
+        { { (const uint8_t *)"\x36\x00", 2 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x62\x02\x00\x01", 4 }, CAUSE_PROTOCOL }, /* PUBREL */
+        { { (const uint8_t *)"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x", 15 },
+            CAUSE_PROTOCOL }, /* CONNECT again */
+        { { (const uint8_t *)"\xf0\x00", 2 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x30\x05\x00\x03t/\xff", 7 }, CAUSE_PROTOCOL },    /* no UTF-8 */
+        { { (const uint8_t *)"\x30\x05\x00\x03t\xc0\x80", 7 }, CAUSE_PROTOCOL }, /* overlong */
+        { { (const uint8_t *)"\x30\x05\x00\x03t/\x00", 7 }, CAUSE_PROTOCOL },    /* U+0000 */
+        { { (const uint8_t *)"\x30\x02\x00\x00", 4 }, CAUSE_PROTOCOL }, /* no topic at all */
+        { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t/\xff\x01", 10 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t/\x00\x01", 10 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t/x\x02", 10 }, CAUSE_QOS2 },
+        { { (const uint8_t *)"\x82\x08\x00\x0a\x00\x03t#x\x01", 10 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x82\x0a\x00\x0a\x00\x05other\x01", 12 }, CAUSE_SUBSCRIBE_DENIED },
+        { { (const uint8_t *)"\x82\x0b\x00\x0a\x00\x06$SYS/#\x01", 13 }, CAUSE_SUBSCRIBE_DENIED },
+        { { (const uint8_t *)"\x82\x26\x00\x0a\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01"
+                             "\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01\x00\x01t\x01",
+              40 },
+            CAUSE_TOO_LARGE }, /* nine filters */
+        { { (const uint8_t *)"\x82\x16\x00\x0a\x00\x11t/+/+/+/+/+/+/+/+\x01", 24 },
+            CAUSE_TOO_LARGE },                                               /* nine levels */
+        { { (const uint8_t *)"\x82\xff\xff\xff\x7f", 5 }, CAUSE_TOO_LARGE }, /* 256 MB of filters */
+        { { (const uint8_t *)"\x82\x02\x00\x0a", 4 }, CAUSE_PROTOCOL },      /* none */
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct device d = device_in(f, &f->device, "a");
+        size_t from = f->record_count;
+
+        device_send(&d, cases[i].bytes);
+        expect_closed(&d);
+        (void)wait_record(f, from, cases[i].cause);
+        device_free(&d);
+    }
+}
+
+static void
+payload_of_128_kib_passes_and_one_byte_more_does_not(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *payload = calloc(1, MQTT_PAYLOAD_MAX + 1);
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+    struct mqtt_publish m = { .topic = LIT("t/x"), .payload = span_of(payload, MQTT_PAYLOAD_MAX) };
+    struct buf out = { 0 };
+    struct mqtt_packet p;
+
+    say_subscribe(&b, 4, "t/x", 0);
+    expect(&b, LIT("\x90\x03\x00\x14\x00"));
+    mqtt_build_publish(&out, 4, &m);
+    device_send(&a, buf_span(&out));
+    assert_true(device_next(&b, &p));
+    assert_int_equal(p.whole.len, out.len);
+    out.len = 0;
+    m.payload.len++;
+    mqtt_build_publish(&out, 4, &m);
+    device_send(&a, buf_span(&out));
+    expect_closed(&a);
+    assert_fact(wait_record(f, 0, CAUSE_TOO_LARGE), "payload_bytes=131073");
+    buf_fini(&out);
+    free(payload);
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+delivery_without_permission_is_dropped_silently(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+
+    say_subscribe(&b, 4, "deaf", 1);
+    expect(&b, LIT("\x90\x03\x00\x14\x01"));
+    for (int i = 0; i < 200; i++) { /* more than the broker keeps in flight */
+        say_publish(&a, 4, 1, "deaf", "x");
+        expect(&a, LIT("\x40\x02\x00\x0a"));
+    }
+    say_subscribe(&b, 4, "t/y", 1);
+    expect(&b, LIT("\x90\x03\x00\x14\x01"));
+    say_publish(&a, 4, 1, "t/y", "z");
+    (void)wait_record(f, 0, CAUSE_RECEIVE_DENIED);
+    {
+        struct mqtt_packet p;
+        struct mqtt_publish m;
+
+        assert_true(device_next(&b, &p));
+        assert_int_equal(mqtt_parse_publish(&p, 4, &m, NULL), BM_OK);
+        assert_true(span_eq(m.topic, span_str("t/y")));
+    }
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+level_5_suback_names_the_denied_filters(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "a");
+    struct mqtt_packet p;
+    struct mqtt_suback a;
+
+    device_send(&d, LIT("\x82\x13\x00\x0a\x00\x00\x02no\x01\x00\x03t/a\x02\x00\x02no\x00"));
+    assert_true(device_next(&d, &p));
+    assert_int_equal(mqtt_parse_suback(&p, 5, &a), BM_OK);
+    assert_int_equal(a.packet_id, 10);
+    assert_true(span_eq(a.codes, LIT("\x87\x01\x87"))); /* QoS 2 is granted as 1 */
+    device_send(&d, LIT("\x82\x08\x00\x0b\x00\x00\x02no\x01"));
+    expect(&d, LIT("\x90\x04\x00\x0b\x00\x87"));
+    device_free(&d);
+}
+
+static void
+topic_alias_was_not_offered_and_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "a");
+
+    device_send(&d, LIT("\x30\x0a\x00\x03t/x\x03\x23\x00\x01x"));
+    expect(&d, LIT("\xe0\x01\x94"));
+    expect_closed(&d);
+    device_free(&d);
+}
+
+static void
+filter_with_hash_does_not_match_its_parent(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+
+    say_subscribe(&b, 4, "t/#", 0);
+    expect(&b, LIT("\x90\x03\x00\x14\x00"));
+    say_publish(&a, 4, 0, "t", "parent");
+    say_publish(&a, 4, 0, "t/", "empty");
+    say_publish(&a, 4, 0, "t/x/y", "below");
+    expect(&b, LIT("\x30\x09\x00\x02t/empty"));
+    expect(&b, LIT("\x30\x0c\x00\x05t/x/ybelow"));
+    device_send(&b, LIT("\xa2\x07\x00\x15\x00\x03t/#"));
+    expect(&b, LIT("\xb0\x02\x00\x15"));
+    say_publish(&a, 4, 1, "t/z", "gone");
+    expect(&a, LIT("\x40\x02\x00\x0a"));
+    expect_ping(&b);
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+message_for_a_rule_goes_to_control_too(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    f->tx.type = LINK_FILTERS;
+    f->tx.request = 0;
+    f->tx.u.filters.count = 2;
+    f->tx.u.filters.filters[0] = span_str("other/#");
+    f->tx.u.filters.filters[1] = span_str("t/+/r");
+    control_send_tx(f);
+    expect_ping(&d); /* one round for the link */
+    expect_ping(&d);
+    say_publish(&d, 4, 0, "t/no", "1");
+    say_publish(&d, 4, 1, "t/yes/r", "2");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    while (f->ingresses == 0 && clock_mono_ms() < end) {
+        pump(f, -1, 0, 20);
+    }
+    assert_int_equal(f->ingresses, 1);
+    assert_string_equal(f->ingress_topic, "t/yes/r");
+    assert_string_equal(f->ingress_payload, "2");
+    device_free(&d);
+}
+
+/* Publishers wait for a control process that is slow; no message for a rule is lost. */
+static void
+basic_ingest_goes_to_control_and_not_to_the_broker(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in5(f, &f->other, "b");
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    say_publish(&a, 4, 1, "$aws/rules/r/t/x", "for the rule");
+    expect(&a, LIT("\x40\x02\x00\x0a"));
+    while (f->ingresses == 0) {
+        assert_true(clock_mono_ms() < end);
+        pump(f, -1, 0, 20);
+    }
+    assert_string_equal(f->ingress_topic, "$aws/rules/r/t/x");
+    assert_string_equal(f->ingress_payload, "for the rule");
+    say_subscribe(&b, 5, "$aws/rules/r/#", 1); /* nobody can */
+    expect(&b, LIT("\x90\x04\x00\x14\x00\x87"));
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+fifty_subscriptions_are_granted_and_one_more_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "d");
+    char filter[16];
+    struct mqtt_packet p;
+    size_t from;
+
+    for (int i = 0; i < 50; i++) {
+        (void)snprintf(filter, sizeof filter, "t/%d", i);
+        say_subscribe(&d, 5, filter, 0);
+        expect(&d, LIT("\x90\x04\x00\x14\x00\x00"));
+    }
+    say_subscribe(&d, 5, "t/49", 1); /* again is not one more */
+    expect(&d, LIT("\x90\x04\x00\x14\x00\x01"));
+    device_send(&d, LIT("\xa2\x09\x00\x15\x00\x00\x04t/49"));
+    assert_true(device_next(&d, &p));
+    assert_int_equal(p.type, MQTT_UNSUBACK);
+    say_subscribe(&d, 5, "t/50", 1); /* in its place */
+    expect(&d, LIT("\x90\x04\x00\x14\x00\x01"));
+    from = f->record_count;
+    say_subscribe(&d, 5, "t/51", 1);
+    expect(&d, LIT("\xe0\x01\x97"));
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_SUBSCRIPTIONS), "subscriptions_max=50");
+    device_free(&d);
+}
+
+static void
+slow_control_holds_publishers_back_and_misses_nothing(void **state)
+{
+    enum { MESSAGES = 200, SIZE = 100000 };
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+    uint8_t *payload = calloc(1, SIZE);
+    struct mqtt_publish m = { .topic = LIT("t/rule"), .payload = span_of(payload, SIZE) };
+    struct buf out = { 0 };
+    struct rd r;
+    int64_t blocked_ms = 0;
+    bool was_blocked = false;
+
+    f->tx.type = LINK_FILTERS;
+    f->tx.request = 0;
+    f->tx.u.filters.count = 1;
+    f->tx.u.filters.filters[0] = span_str("t/#");
+    control_send_tx(f);
+    expect_ping(&d);
+    expect_ping(&d);
+    for (int i = 0; i < MESSAGES; i++) {
+        mqtt_build_publish(&out, 4, &m);
+    }
+    f->deaf = true;
+    r = rd_of(buf_span(&out));
+    while (rd_left(&r) > 0) {
+        int ret = SSL_write(d.ssl, r.pos, (int)rd_left(&r));
+
+        if (ret > 0) {
+            (void)rd_span(&r, (size_t)ret);
+            blocked_ms = 0;
+            continue;
+        }
+        assert_int_equal(SSL_get_error(d.ssl, ret), SSL_ERROR_WANT_WRITE);
+        pump(f, d.fd, POLLOUT, 50);
+        blocked_ms += 50;
+        if (blocked_ms > 500 && f->deaf) {
+            was_blocked = true;
+            f->deaf = false;
+        }
+        assert_true(blocked_ms < WAIT_MS);
+    }
+    assert_true(was_blocked);
+    expect_ping(&d);
+    while (f->ingresses < MESSAGES && blocked_ms < WAIT_MS) {
+        pump(f, -1, 0, 20);
+        blocked_ms += 20;
+    }
+    assert_int_equal(f->ingresses, MESSAGES);
+    buf_fini(&out);
+    free(payload);
+    device_free(&d);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KNOWN(message_reaches_a_subscriber),
+        KNOWN(denied_publish_closes_level_4_without_puback),
+        KNOWN(variables_of_the_certificate_come_from_the_leaf),
+        KNOWN(conditions_see_how_and_from_where_a_client_connects),
+        KNOWN(denied_publish_tells_level_5_and_keeps_it_at_qos_1),
+        KNOWN(retained_publish_needs_its_own_permission),
+        LIFTED(publishes_outside_the_limits_are_closed_with_a_cause),
+        KNOWN(payload_of_128_kib_passes_and_one_byte_more_does_not),
+        KNOWN(delivery_without_permission_is_dropped_silently),
+        KNOWN(level_5_suback_names_the_denied_filters),
+        KNOWN(topic_alias_was_not_offered_and_is_refused),
+        KNOWN(filter_with_hash_does_not_match_its_parent),
+        KNOWN(message_for_a_rule_goes_to_control_too),
+        KNOWN(basic_ingest_goes_to_control_and_not_to_the_broker),
+        KNOWN(fifty_subscriptions_are_granted_and_one_more_ends_the_connection),
+        LIFTED(slow_control_holds_publishers_back_and_misses_nothing),
+    };
+
+    return worker_can_run() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+}
