@@ -66,6 +66,7 @@ wait_line chip '^ready$' >/dev/null || done_testing
 check_output "one that comes back is reached again" '^uid ' "$bin/a71chConfig" "$tcp" info device
 holder=$(pgrep -P "$(cat "$work/owner.pid")" | head -n 1)
 kill -9 "$holder"
+wait_for 10 sh -c "! kill -0 $holder 2>/dev/null" # a71chd has noticed; a command before that may or may not have run, and is told so
 check_output "the process that holds the bus may die: another one serves" '^uid ' "$bin/a71chConfig" "$tcp" info device
 check "another one" sh -c "now=\$(pgrep -P '$(cat "$work/owner.pid")') && [ \"\$now\" != '$holder' ]"
 stop owner
