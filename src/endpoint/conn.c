@@ -236,6 +236,7 @@ release(struct conn *c)
     buf_fini(&c->up_in);
     buf_fini(&c->up_out);
     buf_fini(&c->connect);
+    buf_fini(&c->leaf);
     while (c->partials != NULL) {
         struct partial_sub *p = c->partials;
 
@@ -592,13 +593,14 @@ handshake(struct conn *c)
         }
         return;
     }
-    if (!tls_peer_id(c, c->cert_id)) {
+    if (!tls_peer(c)) {
         conn_end(c, CAUSE_NO_CERTIFICATE, "version=%s", SSL_get_version(c->ssl));
         return;
     }
     c->has_cert = true;
     hex_encode(c->cert_hex, c->cert_id, sizeof c->cert_id);
     c->sni = tls_sni(c, &c->account);
+    lean_make(c);
     count(c->w, METRIC_HANDSHAKES, 1);
     conn_go(c, EV_TLS_DONE);
 }

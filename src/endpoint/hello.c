@@ -149,24 +149,22 @@ static void
 ask_control(struct conn *c)
 {
     struct worker *w = c->w;
-    struct buf der = { 0 };
     char peer[PEER_TEXT];
     enum bm_err err = BM_ERR_LIMIT;
     uint32_t request = control_request(w);
 
     conn_go(c, EV_ASK);
     conn_peer(c, peer);
-    if (w->control.admits < ADMITS_MAX && tls_peer_der(c, &der) == BM_OK) {
+    if (w->control.admits < ADMITS_MAX) {
         w->tx.type = LINK_ADMIT;
         w->tx.request = request;
         w->tx.account = c->account;
         w->tx.u.admit.sni = (uint8_t)c->sni;
         w->tx.u.admit.client_id = span_str(c->client_id);
         w->tx.u.admit.peer = span_str(peer);
-        w->tx.u.admit.leaf_der = buf_span(&der);
+        w->tx.u.admit.leaf_der = buf_span(&c->leaf);
         err = control_send(w);
     }
-    buf_fini(&der);
     if (err != BM_OK || index_add(&w->by_request, c, request) != BM_OK) {
         conn_end(c, CAUSE_CONTROL_DOWN, "asked=admission error=%s", bm_err_name(err));
         return;

@@ -9,6 +9,7 @@
  *   control.c   the link to the control process    policies.c compiled policy sets by number
  *   presence.c  lifecycle events                  throttle.c  rates and counts over all workers
  *   index.c     find connections by client id, certificate, request
+ *   lean.c      what a finished handshake leaves behind
  *
  * Rules. Everything runs on one thread in one loop. A handler of a packet or message may close its
  * own connection: afterwards `state` is CONN_CLOSED and the memory stays until the end of the
@@ -44,6 +45,7 @@ enum {
     KEEP_ALIVE_MAX_S = 1200,
     SLASHES_MAX = 7, /* SPEC aws-iot 6.3 */
     PEER_TEXT = TIMELINE_PEER_MAX + 1,
+    LEAN_MAX = 16, /* versions with ciphers */
 };
 
 /* MQTT 5 reason codes the endpoint gives itself, all from the lists of SPEC aws-iot 6.6. */
@@ -202,6 +204,7 @@ struct conn {
     bool has_cert;
     uint8_t cert_id[32];
     char cert_hex[65];
+    struct buf leaf; /* DER */
     uint8_t status; /* enum cert_status as last seen in the table, 0: not there */
 
     struct buf connect; /* the held CONNECT, body only */
@@ -270,6 +273,8 @@ struct worker {
     struct worker_account accounts[ACCOUNTS_MAX];
     struct loop *loop;
     SSL_CTX *tls;
+    struct lean *lean[LEAN_MAX]; /* by version and cipher */
+    size_t lean_count;
     uint64_t seed;
     struct loop_watch *listen_watch;
     bool listening;
@@ -320,11 +325,15 @@ enum bm_err tls_context(const struct worker_options *o, SSL_CTX **out, struct bm
 enum tls_io tls_accept(struct conn *c, enum cause *cause, char *facts, size_t cap);
 enum tls_io tls_read(struct conn *c, void *out, size_t cap, size_t *len);
 enum tls_io tls_write(struct conn *c, struct span in, size_t *len);
-/* SHA-256 of the peer's certificate; false when there is none. */
-bool tls_peer_id(const struct conn *c, uint8_t id[32]);
-/* The server name asked for; *account is set when it is SNI_ACCOUNT. */
+/* Sets `leaf` and `cert_id`; false when the peer has shown no certificate. Before lean_make. */
+bool tls_peer(struct conn *c);
+/* The server name asked for; *account is set when it is SNI_ACCOUNT. Before lean_make. */
 enum sni tls_sni(const struct conn *c, uint8_t *account);
-enum bm_err tls_peer_der(const struct conn *c, struct buf *out);
+
+/* lean.c */
+/* After the handshake: free what OpenSSL holds of it. The peer's certificate is gone then. */
+void lean_make(struct conn *c);
+void lean_fini(struct worker *w);
 
 /* conn.c */
 enum bm_err conn_open(struct worker *w, int fd, const struct sockaddr_storage *address);

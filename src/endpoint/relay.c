@@ -23,7 +23,6 @@ enum { TOPIC_FACT = 120, PARTIALS_MAX = 16, DISCONNECT_WITH_WILL = 4 };
 static bool
 know_certificate(struct conn *c)
 {
-    struct buf der = { 0 };
     struct pki_cert *leaf = NULL;
     bool whole;
 
@@ -34,14 +33,12 @@ know_certificate(struct conn *c)
     if (c->certificate == NULL) {
         return false;
     }
-    whole =
-        tls_peer_der(c, &der) == BM_OK && pki_cert_from_der(buf_span(&der), &leaf, NULL) == BM_OK;
+    whole = pki_cert_from_der(buf_span(&c->leaf), &leaf, NULL) == BM_OK;
     if (whole) {
         pki_cert_attributes(leaf, policy_certificate_add, c->certificate);
         whole = policy_certificate_whole(c->certificate);
     }
     pki_cert_free(leaf);
-    buf_fini(&der);
     if (!whole) {
         policy_certificate_free(c->certificate);
         c->certificate = NULL;

@@ -114,20 +114,6 @@ io_result(struct conn *c, int ret)
     }
 }
 
-/*
- * What came behind the leaf is of no use here: the issuer is sought among the registered CAs. 4.5
- * KB for each connection, for as long as it lasts.
- */
-static void
-drop_issuers(SSL *ssl)
-{
-    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
-
-    while (chain != NULL && sk_X509_num(chain) > 0) {
-        X509_free(sk_X509_pop(chain));
-    }
-}
-
 enum tls_io
 tls_accept(struct conn *c, enum cause *cause, char *facts, size_t cap)
 {
@@ -137,7 +123,6 @@ tls_accept(struct conn *c, enum cause *cause, char *facts, size_t cap)
     ERR_clear_error();
     ret = SSL_accept(c->ssl);
     if (ret == 1) {
-        drop_issuers(c->ssl);
         return TLS_OK;
     }
     io = io_result(c, ret);
@@ -179,11 +164,17 @@ tls_write(struct conn *c, struct span in, size_t *len)
 }
 
 bool
-tls_peer_id(const struct conn *c, uint8_t id[32])
+tls_peer(struct conn *c)
 {
     X509 *leaf = SSL_get0_peer_certificate(c->ssl);
+    int len = leaf != NULL ? i2d_X509(leaf, NULL) : -1;
+    unsigned char *to = len > 0 ? buf_reserve(&c->leaf, (size_t)len) : NULL;
 
-    return leaf != NULL && X509_digest(leaf, EVP_sha256(), id, NULL) == 1;
+    if (to == NULL || i2d_X509(leaf, &to) != len) {
+        return false;
+    }
+    c->leaf.len += (size_t)len;
+    return EVP_Digest(c->leaf.ptr, c->leaf.len, c->cert_id, NULL, EVP_sha256(), NULL) == 1;
 }
 
 enum sni
@@ -206,18 +197,4 @@ tls_sni(const struct conn *c, uint8_t *account)
         }
     }
     return SNI_SERVER;
-}
-
-enum bm_err
-tls_peer_der(const struct conn *c, struct buf *out)
-{
-    X509 *leaf = SSL_get0_peer_certificate(c->ssl);
-    int len = leaf != NULL ? i2d_X509(leaf, NULL) : -1;
-    unsigned char *to = len > 0 ? buf_reserve(out, (size_t)len) : NULL;
-
-    if (to == NULL || i2d_X509(leaf, &to) != len) {
-        return BM_ERR_MEM;
-    }
-    out->len += (size_t)len;
-    return BM_OK;
 }

@@ -205,6 +205,7 @@ finish(struct worker *w)
     index_fini(&w->by_client);
     index_fini(&w->by_cert);
     index_fini(&w->by_request);
+    lean_fini(w);
     SSL_CTX_free(w->tls);
     for (size_t i = 0; i < w->o->account_count; i++) {
         table_close(w->accounts[i].table);
