@@ -54,7 +54,7 @@ start sub_b stdbuf -oL mosquitto_sub -d --cafile "$ca" --cert "$work/b.crt" --ke
 check "a device of the other account connects without its name" wait_for 10 subscribed sub_b
 check "a publish of the first account, with the same client id and topic" as d1 mosquitto_pub -t t/a -m from-a -q 1
 check "does not end the other's connection" sh -c 'kill -0 "$(cat "$0")"' "$work/sub_b.pid"
-check "an API publish of its own account" aws --endpoint-url "$api" iot-data publish --topic t/b --qos 1 \
+check "an API publish of its own account" iot iot-data publish --topic t/b --qos 1 \
     --cli-binary-format raw-in-base64-out --payload from-b
 ended() { not_running "$(cat "$work/sub_b.pid")"; }
 check "is what it gets" wait_for 10 ended

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The control plane with its real clients: every built operation with the aws CLI, refusals with their names
+# The control plane with its real clients: every built operation with the aws CLI (loaded once), refusals with their names
 # and its exit code, and with boto3 (api_boto3.py) the types of answers and the remaining refusals.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 
-iot_() { aws --endpoint-url "$api" iot "$@"; }
-lambda() { aws --endpoint-url "$api" lambda "$@"; }
+iot_() { iot iot "$@"; }
+lambda() { iot lambda "$@"; }
 
 # check_refused NAME "claim" command ...: the CLI's exit code for a service error, and the error's name; $work/said has
 # what it printed

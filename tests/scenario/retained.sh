@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 
-data() { aws --endpoint-url "$api" iot-data "$@"; }
+data() { iot iot-data "$@"; }
 get() { data get-retained-message --output text --query "$2" --topic "$1"; }
 no_message() { data get-retained-message --topic "$1" 2>&1 | grep -q '(ResourceNotFoundException)'; }
 has() { [ "$(get "$1" '[payload,qos]')" = "$(printf '%s\t%s' "$(printf %s "$2" | base64)" "$3")" ]; }
