@@ -26,7 +26,7 @@ account_record(struct account *a, const struct timeline_record *rec)
 
 /* ---- messages ---- */
 
-void
+bool
 account_retained_changed(struct account *a, struct span topic, bool empty)
 {
     struct bm_msg msg;
@@ -36,13 +36,16 @@ account_retained_changed(struct account *a, struct span topic, bool empty)
     if (err != BM_OK)
         log_error("ListRetainedMessages lacks a topic: %s", msg.text);
     a->o.commit(a->o.arg, false);
+    return err == BM_OK;
 }
 
-void
+bool
 account_ingress(struct account *a, const struct rules_message *m)
 {
-    rules_evaluate(a->rules, m);
+    bool stored = rules_evaluate(a->rules, m);
+
     a->o.commit(a->o.arg, true);
+    return stored;
 }
 
 /*
@@ -58,7 +61,7 @@ account_event(struct account *a, const struct rules_message *m)
     else if (a->events_lost++ % 1000 == 0)
         log_warn("lifecycle event not published (%llu so far): the broker is %s",
             (unsigned long long)a->events_lost, broker_up(a->broker) ? "slow" : "gone");
-    rules_evaluate(a->rules, m);
+    (void)rules_evaluate(a->rules, m);
     a->o.commit(a->o.arg, false); /* as the record of what it tells */
 }
 
@@ -71,8 +74,8 @@ account_publish(struct account *a, struct span topic, struct span payload, int q
     if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
         return BM_ERR_IO;
     if (retain)
-        account_retained_changed(a, topic, payload.len == 0);
-    account_ingress(a, &m);
+        (void)account_retained_changed(a, topic, payload.len == 0);
+    (void)account_ingress(a, &m);
     return BM_OK;
 }
 
@@ -146,8 +149,10 @@ finish_event(struct account *a, int64_t id)
         };
 
         record_published(a, &e);
-        rules_evaluate(a->rules, &m);
-        if (registry_event_done(a->registry, id, &msg) != BM_OK)
+        if (!rules_evaluate(a->rules, &m))
+            log_error("event %lld stays in the outbox until the broker is connected to anew",
+                (long long)id);
+        else if (registry_event_done(a->registry, id, &msg) != BM_OK)
             log_error("event %lld stays in the outbox: %s", (long long)id, msg.text);
         a->o.commit(a->o.arg, true);
     }

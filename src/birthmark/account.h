@@ -63,15 +63,15 @@ void account_close_store(struct account *a);
 /* Hand the outbox's events to the broker; after each round. */
 void account_pump(struct account *a);
 void account_record(struct account *a, const struct timeline_record *rec);
-/* A device's message that may concern a rule. */
-void account_ingress(struct account *a, const struct rules_message *m);
+/* A device's message that may concern a rule. False: not stored for it; see rules_evaluate. */
+bool account_ingress(struct account *a, const struct rules_message *m);
 /* A lifecycle event: to the broker and the rules, at most once. */
 void account_event(struct account *a, const struct rules_message *m);
 /* iot-data Publish. BM_ERR_IO: the broker is down. */
 enum bm_err account_publish(
     struct account *a, struct span topic, struct span payload, int qos, bool retain);
 
-/* The topic's retained message was set or, `empty`, removed. */
-void account_retained_changed(struct account *a, struct span topic, bool empty);
+/* The topic's retained message was set or, `empty`, removed. False: that is not stored. */
+bool account_retained_changed(struct account *a, struct span topic, bool empty);
 
 #endif

@@ -37,11 +37,18 @@ enum {
 
 struct control;
 
+/* Messages of a worker that wait for the account's commit. */
+struct taken {
+    uint32_t newest; /* 0: none */
+    bool failed;     /* one of them could not be stored: none is acknowledged */
+};
+
 struct worker_link {
     struct control *control;
     int fd;
     struct loop_watch *watch;
     struct buf backlog; /* packets that found the socket full: u32 length, bytes */
+    struct taken taken[ACCOUNTS_MAX];
     struct worker_link *next;
 };
 
@@ -299,6 +306,35 @@ message_of(const struct link_msg *m)
         .cert_id = memcmp(id, none, sizeof none) != 0 ? id : NULL };
 }
 
+/* The worker wants to know when it is on disk, if it gave the message a number. */
+static void
+note_taken(struct worker_link *l, const struct link_msg *m, bool ok)
+{
+    struct taken *t = &l->taken[m->account];
+
+    if (m->request == 0)
+        return;
+    t->newest = m->request;
+    t->failed = t->failed || !ok;
+    l->control->commit_now = true;
+}
+
+static void
+send_stored(struct control *c, size_t account, bool committed)
+{
+    for (struct worker_link *l = c->links; l != NULL; l = l->next) {
+        struct taken *t = &l->taken[account];
+        struct link_msg m = {
+            .type = LINK_STORED, .account = (uint8_t)account, .request = t->newest
+        };
+
+        m.u.stored.ok = committed && !t->failed;
+        if (t->newest != 0)
+            send_msg(l, &m);
+        *t = (struct taken){ 0 };
+    }
+}
+
 static void
 serve(struct worker_link *l, struct span packet)
 {
@@ -325,19 +361,21 @@ serve(struct worker_link *l, struct span packet)
         break;
     case LINK_INGRESS:
         in = message_of(m);
-        account_ingress(a, &in);
+        note_taken(l, m, account_ingress(a, &in));
         break;
     case LINK_EVENT:
         in = message_of(m);
         account_event(a, &in);
         break;
     case LINK_RETAINED:
-        account_retained_changed(a, m->u.retained.topic, m->u.retained.empty != 0);
+        note_taken(
+            l, m, account_retained_changed(a, m->u.retained.topic, m->u.retained.empty != 0));
         break;
     case LINK_VERDICT:
     case LINK_DOCUMENTS:
     case LINK_FILTERS:
     case LINK_CHANGED:
+    case LINK_STORED:
         log_error("a worker sent a message of type %d, which only control sends", (int)m->type);
         break;
     }
@@ -443,6 +481,7 @@ commit_account(struct control *c, size_t account, struct bm_msg *msg)
         send_verdict(v);
     }
     c->verdict_count = kept;
+    send_stored(c, account, err == BM_OK);
     if (c->api != NULL)
         api_committed(c->api, account, err, msg);
     console_committed(c->console, account);

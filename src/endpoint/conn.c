@@ -226,6 +226,7 @@ release(struct conn *c)
         index_remove(&w->by_request, c);
     }
     policies_stop_waiting(c);
+    acks_forget(c);
     broker_stop_waiting(c);
     policies_put(c->policies);
     policies_put(c->next_policies);
@@ -392,7 +393,7 @@ has_enough_in_flight(const struct conn *c)
 {
     uint32_t max = limit(c->w, LIMIT_IN_FLIGHT);
 
-    return c->level == 4 && max != 0 && c->in_flight >= max;
+    return (c->level == 4 && max != 0 && c->in_flight >= max) || acks_full(c);
 }
 
 static bool

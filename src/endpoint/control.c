@@ -78,6 +78,7 @@ control_gone(struct worker *w, const char *why)
     queue_clear(&w->control);
     hello_control_down(w);
     policies_control_down(w);
+    acks_control_down(w);
     note_congestion(w);
 }
 
@@ -238,6 +239,9 @@ dispatch(struct worker *w, struct span packet)
         return;
     case LINK_CHANGED:
         hello_changed(w, w->rx.account, w->rx.u.changed.cert_id);
+        return;
+    case LINK_STORED:
+        acks_stored(w, w->rx.account, w->rx.request, w->rx.u.stored.ok != 0);
         return;
     case LINK_ADMIT:
     case LINK_POLICY:

@@ -6,6 +6,7 @@
  *   conn.c      one connection: I/O, deadlines     state.c    its states as a pure table
  *   hello.c     CONNECT: who, may it, to the broker
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
+ *   acks.c      PUBACKs that wait for control's store
  *   control.c   the link to the control process    policies.c compiled policy sets by number
  *   presence.c  lifecycle events                  throttle.c  rates and counts over all workers
  *   index.c     find connections by client id, certificate, request
@@ -35,6 +36,7 @@ enum {
     READ_BUDGET = 256 * 1024,    /* bytes taken from one client before others get their turn */
     CONNECT_MAX = 80 * 1024,     /* body of a CONNECT: a will of 64 KB and the rest */
     ADMITS_MAX = 1024,           /* questions to control in flight */
+    ACKS_MAX = 4096,             /* PUBACKs that wait; beyond, the client is not read */
     CONTROL_QUEUE_MAX = 8 << 20, /* bytes waiting for control; half of it for records */
     CONTROL_WAIT_MS = 10000,
     BROKER_WAIT_MS = 5000,
@@ -242,7 +244,8 @@ struct conn {
     int64_t sent_bytes_us;       /* bytes */
     int64_t given_us;            /* and of what it is given */
     int64_t given_bytes_us;
-    uint16_t in_flight; /* its messages that the broker has not acknowledged */
+    uint16_t in_flight; /* its messages that it has no PUBACK for yet */
+    struct acks *acks;  /* NULL: none has to wait */
 };
 
 struct queued {
@@ -266,6 +269,9 @@ struct worker_account {
     struct buf filters_packet; /* owns what filters borrow */
     struct span *filters;      /* of its rules */
     size_t filter_count;
+    uint32_t told;        /* number of the newest message that control shall store; never 0 */
+    uint32_t stored;      /* control has stored all up to this one */
+    struct acks *waiting; /* connections whose PUBACKs wait */
 };
 
 struct worker {
@@ -387,6 +393,22 @@ bool relay_depth_fits(struct span topic);
 
 /* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
 void fact_text(char *out, size_t cap, struct span s);
+
+/* acks.c */
+/*
+ * The client published this with QoS 1: it gets its PUBACK once the broker answered and control
+ * stored `number` (0: it need not). `answered`: nobody is asked but control. May end c.
+ */
+void acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered);
+/* The broker's PUBACK: for the client, now or later. */
+void acks_answer(struct conn *c, uint16_t packet_id, uint8_t code);
+/* A PUBACK of our own for a message that goes nowhere; in its order, too. */
+void acks_refuse(struct conn *c, uint16_t packet_id, uint8_t code);
+bool acks_full(const struct conn *c);
+void acks_forget(struct conn *c);
+/* Control stored all up to `number`, or, not `ok`, lost what it had not stored before. */
+void acks_stored(struct worker *w, uint8_t account, uint32_t number, bool ok);
+void acks_control_down(struct worker *w);
 
 /* presence.c: for a connection that is, or was until now, in CONN_RELAY */
 void presence_connected(struct conn *c);

@@ -135,6 +135,9 @@ fields_read(struct rd *r, struct link_msg *m)
         m->u.retained.topic = bytes_read(r);
         m->u.retained.empty = bool_read(r);
         return;
+    case LINK_STORED:
+        m->u.stored.ok = bool_read(r);
+        return;
     }
     r->failed = true; /* a type we do not have */
 }
@@ -244,6 +247,9 @@ put_fields(struct buf *out, const struct link_msg *m)
     case LINK_RETAINED:
         put_bytes(out, m->u.retained.topic);
         put_number(out, m->u.retained.empty, 1);
+        return;
+    case LINK_STORED:
+        put_number(out, m->u.stored.ok, 1);
         return;
     }
 }

@@ -25,6 +25,7 @@ enum link_type {
     LINK_CHANGED,   /* control: this certificate changed, look at the table again */
     LINK_EVENT,     /* worker: a lifecycle event, for the broker and the rules; as LINK_INGRESS */
     LINK_RETAINED,  /* worker: the topic gets, or loses, its retained message */
+    LINK_STORED,    /* control: up to which LINK_INGRESS or LINK_RETAINED all is on disk */
 };
 
 enum {
@@ -86,6 +87,9 @@ struct link_msg {
             struct span topic;
             uint8_t empty; /* 1: an empty payload, so there is none from here on */
         } retained;
+        struct {
+            uint8_t ok; /* 0: what was not stored before is lost */
+        } stored;       /* `request`: of the newest message that it tells of */
     } u;
 };
 

@@ -24,6 +24,8 @@ static const struct {
         "MQTT bytes of clients, without TLS." },
     [METRIC_BYTES_OUT] = { "birthmark_sent_bytes_total", "counter",
         "MQTT bytes to clients, without TLS." },
+    [METRIC_INGRESS_LOST] = { "birthmark_rule_messages_lost_total", "counter",
+        "QoS 0 messages that rules did not see because control could not take them." },
     [METRIC_EVENTS_LOST] = { "birthmark_lifecycle_events_lost_total", "counter",
         "Lifecycle events given up because control could not take them." },
     [METRIC_RECORDS_LOST] = { "birthmark_records_lost_total", "counter",

@@ -22,6 +22,7 @@ enum metric {
     METRIC_DELIVERED,   /* messages to clients */
     METRIC_BYTES_IN,    /* MQTT inside TLS, from clients */
     METRIC_BYTES_OUT,
+    METRIC_INGRESS_LOST, /* QoS 0 messages for rules */
     METRIC_EVENTS_LOST,  /* lifecycle events */
     METRIC_RECORDS_LOST, /* of the timeline */
     METRIC_COUNT

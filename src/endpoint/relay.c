@@ -162,7 +162,7 @@ deny_publish(struct conn *c, const struct mqtt_publish *m, const char *action, c
             conn_record(c, CAUSE_PUBLISH_DENIED, "action=%s resource=\"topic/%s\" decision=%s",
                 action, topic, decision);
         }
-        mqtt_build_puback(&c->out, 5, m->packet_id, REASON_NOT_AUTHORIZED);
+        acks_refuse(c, m->packet_id, REASON_NOT_AUTHORIZED);
         return;
     }
     conn_dismiss(c, CAUSE_PUBLISH_DENIED, REASON_NOT_AUTHORIZED,
@@ -193,74 +193,118 @@ publish_allowed(struct conn *c, const struct mqtt_publish *m)
     return v == POLICY_ALLOWED;
 }
 
+/* Send w->tx; `stored`: control shall say when it is on disk. The number of that, else 0. */
+static enum bm_err
+tell(struct conn *c, bool stored, uint32_t *number)
+{
+    struct worker *w = c->w;
+    struct worker_account *a = &w->accounts[c->account];
+    uint32_t next = a->told == UINT32_MAX ? 1 : a->told + 1;
+    enum bm_err err;
+
+    w->tx.request = stored ? next : 0;
+    w->tx.account = c->account;
+    err = control_send(w);
+    if (err == BM_OK && stored) {
+        a->told = next;
+        *number = next;
+    }
+    return err;
+}
+
+/* False: control is gone or its queue is full. Only QoS 0 is lost then; see refuse. */
 static bool
-send_to_rules(struct conn *c, const struct mqtt_publish *m)
+send_to_rules(struct conn *c, const struct mqtt_publish *m, uint32_t *number)
 {
     struct worker *w = c->w;
 
     w->tx.type = LINK_INGRESS;
-    w->tx.request = 0;
-    w->tx.account = c->account;
     memcpy(w->tx.u.ingress.cert_id, c->cert_id, sizeof c->cert_id);
     w->tx.u.ingress.client_id = span_str(c->client_id);
     w->tx.u.ingress.topic = m->topic;
     w->tx.u.ingress.payload = m->payload;
-    if (control_send(w) == BM_OK) {
+    if (tell(c, m->qos == 1, number) == BM_OK) {
         return true;
     }
-    log_warn("a message for the rules was lost: control is gone or its queue is full client=%s",
-        c->client_id);
+    if (m->qos == 0 && count(w, METRIC_INGRESS_LOST, 1) % 1000 == 1) {
+        log_warn("a message for the rules was lost, and others of the next 1000: control is gone "
+                 "or its queue is full client=%s",
+            c->client_id);
+    }
     return false;
 }
 
-/* Control keeps a list of the topics that may have a retained message: the broker gives none. */
-static void
-tell_retained(struct conn *c, struct span topic, bool empty)
+/*
+ * Control keeps a list of the topics that may have a retained message: the broker gives none.
+ * False: it could not be told what it shall store.
+ */
+static bool
+tell_retained(struct conn *c, struct span topic, bool empty, bool stored, uint32_t *number)
 {
     struct worker *w = c->w;
 
     w->tx.type = LINK_RETAINED;
-    w->tx.request = 0;
-    w->tx.account = c->account;
     w->tx.u.retained.topic = topic;
     w->tx.u.retained.empty = empty;
-    if (control_send(w) != BM_OK) {
+    if (tell(c, stored, number) == BM_OK) {
+        return true;
+    }
+    if (!stored) {
         log_warn("control is gone or its queue is full: ListRetainedMessages may lack a topic");
     }
+    return !stored;
 }
 
 void
 relay_will(struct conn *c)
 {
     if (c->retained_will != NULL) {
-        tell_retained(c, span_str(c->retained_will), false);
+        uint32_t number;
+
+        (void)tell_retained(c, span_str(c->retained_will), false, false, &number);
     }
 }
 
 /* Rules see a message where it enters; once is enough, whatever number of filters match. */
-static void
-tell_rules(struct conn *c, const struct mqtt_publish *m)
+static bool
+tell_rules(struct conn *c, const struct mqtt_publish *m, uint32_t *number)
 {
     const struct worker_account *a = &c->w->accounts[c->account];
 
     for (size_t i = 0; i < a->filter_count; i++) {
         if (mqtt_match(a->filters[i], m->topic)) {
-            (void)send_to_rules(c, m);
-            return;
+            return send_to_rules(c, m, number);
         }
+    }
+    return true;
+}
+
+/*
+ * QoS 1 that control can not take: not acknowledged, and to nobody, so that the client sends it
+ * again. Level 4 can only be told by an end.
+ */
+static void
+refuse(struct conn *c, const struct mqtt_publish *m)
+{
+    if (c->level == 5) {
+        conn_note(c, CAUSE_CONTROL_DOWN, "rules=\"cannot take a message\"");
+        acks_refuse(c, m->packet_id, REASON_QUOTA);
+    } else {
+        conn_end(c, CAUSE_CONTROL_DOWN, "rules=\"cannot take a message\"");
     }
 }
 
-/* For one rule and nobody else; acknowledged when the rules have it. SPEC aws-iot 6.3, 8 */
+/* For one rule and nobody else; acknowledged when it is stored for it. SPEC aws-iot 6.3, 8 */
 static void
 basic_ingest(struct conn *c, const struct mqtt_publish *m)
 {
-    bool taken = send_to_rules(c, m);
+    uint32_t number = 0;
+    bool taken = send_to_rules(c, m, &number);
 
     if (m->qos == 1 && taken) {
-        mqtt_build_puback(&c->out, c->level, m->packet_id, 0);
-    } else if (m->qos == 1 && c->level == 5) { /* level 4 cannot be told; it sends it again */
-        mqtt_build_puback(&c->out, 5, m->packet_id, REASON_QUOTA);
+        acks_expect(c, m->packet_id, number, true);
+    } else if (m->qos == 1) {
+        refuse(c, m);
     }
 }
 
@@ -291,7 +335,7 @@ within_rate(struct conn *c, const struct mqtt_publish *m)
     if (waits) {
         conn_pause(c, &c->pause, wait);
     } else if (m->qos == 1) {
-        mqtt_build_puback(&c->out, 5, m->packet_id, REASON_QUOTA);
+        acks_refuse(c, m->packet_id, REASON_QUOTA);
     }
     return waits;
 }
@@ -314,6 +358,8 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
 {
     struct mqtt_publish m;
     struct bm_msg msg = { "" };
+    uint32_t number = 0;
+    bool taken;
 
     if (mqtt_parse_publish(p, c->level, &m, &msg) != BM_OK) {
         conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "error=\"%.200s\"", msg.text);
@@ -328,14 +374,16 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         basic_ingest(c, &m);
         return;
     }
+    taken = (!m.retain || tell_retained(c, m.topic, m.payload.len == 0, m.qos == 1, &number)) &&
+            tell_rules(c, &m, &number);
+    if (m.qos == 1 && !taken) {
+        refuse(c, &m);
+        return;
+    }
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
-    if (m.retain) {
-        tell_retained(c, m.topic, m.payload.len == 0);
+    if (m.qos == 1) {
+        acks_expect(c, m.packet_id, number, false);
     }
-    if (m.qos == 1 && c->in_flight < UINT16_MAX) {
-        c->in_flight++;
-    }
-    tell_rules(c, &m);
 }
 
 /* ---- SUBSCRIBE and UNSUBSCRIBE ---- */
@@ -761,6 +809,15 @@ broker_suback(struct conn *c, const struct mqtt_packet *p)
     free(held);
 }
 
+static void
+broker_puback(struct conn *c, const struct mqtt_packet *p)
+{
+    struct rd r = rd_of(p->body);
+    uint16_t packet_id = rd_u16(&r);
+
+    acks_answer(c, packet_id, rd_left(&r) > 0 ? rd_u8(&r) : 0);
+}
+
 /* Only why it ended the connection counts; that it ends is seen on the socket, too. */
 static void
 broker_disconnect(struct conn *c, const struct mqtt_packet *p)
@@ -786,10 +843,7 @@ relay_delivery(struct conn *c, const struct mqtt_packet *p)
         broker_suback(c, p);
         return;
     case MQTT_PUBACK:
-        if (c->in_flight > 0) {
-            c->in_flight--;
-        }
-        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        broker_puback(c, p);
         return;
     case MQTT_UNSUBACK:
         buf_add(&c->out, p->whole.ptr, p->whole.len);

@@ -86,6 +86,8 @@ run_lambda(struct evaluation *e, const struct action *a)
     if (err == BM_OK)
         err = lambda_invoke_async(
             r->options.lambda, a->function, buf_span(&e->result), e->cert_id, &msg);
+    if (err == BM_ERR_IO || err == BM_ERR_MEM)
+        r->unstored = true;
     if (err != BM_OK)
         action_failed(
             e, "function", a->function, msg.text[0] != '\0' ? msg.text : bm_err_name(err));

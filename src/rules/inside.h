@@ -68,6 +68,7 @@ struct rules {
     struct republished *first; /* to be evaluated, in order */
     struct republished **last;
     bool draining;
+    bool unstored; /* of the message that is evaluated: something could not be stored */
     struct recorded ingest_unknown; /* messages for rules that are not there */
 };
 

@@ -397,11 +397,13 @@ rules_republished(struct rules *r, struct span topic, struct span payload, unsig
     drain(r); /* when no message is being evaluated: what waited has come back */
 }
 
-void
+bool
 rules_evaluate(struct rules *r, const struct rules_message *m)
 {
+    r->unstored = false;
     r->draining = true; /* this message's rules first */
     evaluate(r, m, 0);
     r->draining = false;
     drain(r);
+    return !r->unstored;
 }

@@ -63,7 +63,8 @@ bool rules_count_of(const struct rules *r, const char *name, struct rules_count 
  * A message that entered. Runs the actions of every matching rule, or with a topic of Basic Ingest
  * (`$aws/rules/NAME/rest`) those of that rule; failures go to the timeline and
  * the log, never to the caller. The caller commits the registry: what the rules caused is in its
- * group.
+ * group. False: the registry failed to store what an action needs, so the message is to be handed
+ * in again.
  */
 struct rules_message {
     struct span topic;
@@ -71,6 +72,6 @@ struct rules_message {
     struct span client_id;  /* empty: not by MQTT */
     const uint8_t *cert_id; /* whose timeline; NULL when none */
 };
-void rules_evaluate(struct rules *r, const struct rules_message *m);
+bool rules_evaluate(struct rules *r, const struct rules_message *m);
 
 #endif

@@ -172,7 +172,8 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "installed",
         CAUSE_REFUSE },
     [CAUSE_CONTROL_DOWN] = { "cloud.control_down",
-        "Refused: the registry did not answer, so a newcomer cannot be judged.",
+        "Refused: the registry did not answer, so a newcomer cannot be judged, or a message not be "
+        "stored for the rules.",
         "let the device try again; see the log of `birthmark cloud` (disk full?)", CAUSE_REFUSE },
 
     [CAUSE_DEVICE_CHIP] = { "device.chip",

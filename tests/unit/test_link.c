@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { KINDS = LINK_RETAINED };
+enum { KINDS = LINK_STORED };
 
 /* One message of each type with every field set. */
 static void
@@ -68,6 +68,9 @@ fill(struct link_msg *m, enum link_type type)
     case LINK_RETAINED:
         m->u.retained.topic = span_str("a/b");
         m->u.retained.empty = 1;
+        return;
+    case LINK_STORED:
+        m->u.stored.ok = 1;
         return;
     }
 }

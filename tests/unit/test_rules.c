@@ -219,7 +219,7 @@ send(struct world *w, const char *topic, const char *payload)
 {
     struct rules_message m = { span_str(topic), span_str(payload), span_str("client"), cert };
 
-    rules_evaluate(rules_of(w), &m);
+    assert_true(rules_evaluate(rules_of(w), &m));
     assert_int_equal(registry_commit(w->registry, NULL), BM_OK);
 }
 

@@ -270,43 +270,30 @@ message_for_a_rule_goes_to_control_too(void **state)
 {
     struct fixture *f = *state;
     struct device d = device_in(f, &f->device, "a");
-    int64_t end = clock_mono_ms() + WAIT_MS;
 
-    f->tx.type = LINK_FILTERS;
-    f->tx.request = 0;
-    f->tx.u.filters.count = 2;
-    f->tx.u.filters.filters[0] = span_str("other/#");
-    f->tx.u.filters.filters[1] = span_str("t/+/r");
-    control_send_tx(f);
-    expect_ping(&d); /* one round for the link */
-    expect_ping(&d);
+    give_filters(&d, "other/#", "t/+/r");
     say_publish(&d, 4, 0, "t/no", "1");
     say_publish(&d, 4, 1, "t/yes/r", "2");
     expect(&d, LIT("\x40\x02\x00\x0a"));
-    while (f->ingresses == 0 && clock_mono_ms() < end) {
-        pump(f, -1, 0, 20);
-    }
-    assert_int_equal(f->ingresses, 1);
+    wait_ingress(f, 1);
     assert_string_equal(f->ingress_topic, "t/yes/r");
     assert_string_equal(f->ingress_payload, "2");
     device_free(&d);
 }
 
-/* Publishers wait for a control process that is slow; no message for a rule is lost. */
 static void
 basic_ingest_goes_to_control_and_not_to_the_broker(void **state)
 {
     struct fixture *f = *state;
     struct device a = device_in(f, &f->device, "a");
     struct device b = device_in5(f, &f->other, "b");
-    int64_t end = clock_mono_ms() + WAIT_MS;
 
+    f->stores_late = true;
     say_publish(&a, 4, 1, "$aws/rules/r/t/x", "for the rule");
+    wait_ingress(f, 1);
+    expect_ping(&a); /* and no PUBACK before */
+    answer_stored(f, f->unstored, true);
     expect(&a, LIT("\x40\x02\x00\x0a"));
-    while (f->ingresses == 0) {
-        assert_true(clock_mono_ms() < end);
-        pump(f, -1, 0, 20);
-    }
     assert_string_equal(f->ingress_topic, "$aws/rules/r/t/x");
     assert_string_equal(f->ingress_payload, "for the rule");
     say_subscribe(&b, 5, "$aws/rules/r/#", 1); /* nobody can */
@@ -344,6 +331,7 @@ fifty_subscriptions_are_granted_and_one_more_ends_the_connection(void **state)
     device_free(&d);
 }
 
+/* Publishers wait for a control process that is slow; no message for a rule is lost. */
 static void
 slow_control_holds_publishers_back_and_misses_nothing(void **state)
 {
@@ -357,13 +345,7 @@ slow_control_holds_publishers_back_and_misses_nothing(void **state)
     int64_t blocked_ms = 0;
     bool was_blocked = false;
 
-    f->tx.type = LINK_FILTERS;
-    f->tx.request = 0;
-    f->tx.u.filters.count = 1;
-    f->tx.u.filters.filters[0] = span_str("t/#");
-    control_send_tx(f);
-    expect_ping(&d);
-    expect_ping(&d);
+    give_filters(&d, "t/#", NULL);
     for (int i = 0; i < MESSAGES; i++) {
         mqtt_build_publish(&out, 4, &m);
     }

@@ -31,6 +31,8 @@ static const char wide[] =
     "{\"Effect\":\"Allow\",\"Action\":\"iot:Publish\",\"Resource\":"
     "\"arn:aws:iot:us-east-1:000000000000:topic/far\",\"Condition\":"
     "{\"NotIpAddress\":{\"aws:SourceIp\":\"127.0.0.0/8\"}}}]}";
+static const char all[] = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\","
+                          "\"Action\":\"iot:*\",\"Resource\":\"*\"}}";
 static const char narrow[] =
     "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"iot:Connect\","
     "\"Resource\":\"*\"}}";
@@ -70,7 +72,8 @@ changed(struct fixture *f, const struct made *m)
 static void
 answer_policy(struct fixture *f)
 {
-    const char *text = f->rx.u.policy.set == SET ? wide : narrow;
+    uint32_t set = f->rx.u.policy.set;
+    const char *text = set == SET ? wide : set == SET_RETAIN ? all : narrow;
 
     f->policies++;
     if (f->silent) {
@@ -107,6 +110,39 @@ answer_admit(struct fixture *f)
     control_send_tx(f);
 }
 
+/* As control does it after a commit. */
+void
+answer_stored(struct fixture *f, uint32_t number, bool ok)
+{
+    f->tx.type = LINK_STORED;
+    f->tx.request = number;
+    f->tx.u.stored.ok = ok;
+    control_send_tx(f);
+}
+
+static void
+note_unstored(struct fixture *f)
+{
+    if (f->rx.request != 0) {
+        f->unstored = f->rx.request;
+    }
+    if (f->rx.request != 0 && !f->stores_late) {
+        answer_stored(f, f->rx.request, true);
+    }
+}
+
+static void
+note_ingress(struct fixture *f)
+{
+    struct span t = f->rx.u.ingress.topic;
+    struct span p = f->rx.u.ingress.payload;
+
+    f->ingresses++;
+    (void)snprintf(f->ingress_topic, sizeof f->ingress_topic, "%.*s", (int)t.len, t.ptr);
+    (void)snprintf(f->ingress_payload, sizeof f->ingress_payload, "%.*s", (int)p.len, p.ptr);
+    note_unstored(f);
+}
+
 static void
 control_message(struct fixture *f, struct span packet)
 {
@@ -116,12 +152,9 @@ control_message(struct fixture *f, struct span packet)
     } else if (f->rx.type == LINK_POLICY) {
         answer_policy(f);
     } else if (f->rx.type == LINK_INGRESS) {
-        struct span t = f->rx.u.ingress.topic;
-        struct span p = f->rx.u.ingress.payload;
-
-        f->ingresses++;
-        (void)snprintf(f->ingress_topic, sizeof f->ingress_topic, "%.*s", (int)t.len, t.ptr);
-        (void)snprintf(f->ingress_payload, sizeof f->ingress_payload, "%.*s", (int)p.len, p.ptr);
+        note_ingress(f);
+    } else if (f->rx.type == LINK_RETAINED) {
+        note_unstored(f);
     } else if (f->rx.type == LINK_EVENT) {
         struct event *e = &f->events[f->event_count % EVENTS_MAX];
         struct span t = f->rx.u.ingress.topic;
@@ -153,6 +186,18 @@ pump(struct fixture *f, int fd, short events, int ms)
         }
         control_message(f, span_of(f->packet, (size_t)len));
     }
+}
+
+void
+wait_ingress(struct fixture *f, unsigned count)
+{
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    while (f->ingresses < count) {
+        assert_true(clock_mono_ms() < end);
+        pump(f, -1, 0, 20);
+    }
+    assert_int_equal(f->ingresses, count);
 }
 
 const struct timeline_record *
@@ -484,6 +529,21 @@ expect_ping(struct device *d)
 {
     device_send(d, LIT("\xc0\x00"));
     expect(d, LIT("\xd0\x00"));
+}
+
+void
+give_filters(struct device *d, const char *first, const char *second)
+{
+    struct fixture *f = d->f;
+
+    f->tx.type = LINK_FILTERS;
+    f->tx.request = 0;
+    f->tx.u.filters.count = second != NULL ? 2 : 1;
+    f->tx.u.filters.filters[0] = span_str(first);
+    f->tx.u.filters.filters[1] = span_str(second != NULL ? second : "");
+    control_send_tx(f);
+    expect_ping(d); /* rounds for the link */
+    expect_ping(d);
 }
 
 /* ---- fixture ---- */

@@ -40,6 +40,7 @@ enum {
     EVENTS_MAX = 512,
     SET = 7,
     SET_NARROW = 8,
+    SET_RETAIN = 9,
     HANDSHAKES = 128, /* in flight, the default */
 };
 
@@ -61,7 +62,8 @@ struct fixture {
     bool admit_puts_active;
     bool silent; /* control does not answer */
     bool set_missing;
-    bool deaf; /* control does not read */
+    bool stores_late; /* control does not say that it stored */
+    bool deaf;        /* control does not read */
     unsigned keep_alive_min_s;
     struct limits limits;
     rlim_t descriptors; /* 0: as they are */
@@ -73,6 +75,7 @@ struct fixture {
     struct timeline_record records[RECORDS_MAX];
     size_t record_count;
     unsigned ingresses;
+    uint32_t unstored; /* the newest that control was asked to store */
     char ingress_topic[300];
     char ingress_payload[300];
     struct event {
@@ -90,6 +93,10 @@ struct fixture {
 void put_table(struct fixture *f, const struct made *m, enum cert_status status, uint32_t set);
 void control_send_tx(struct fixture *f);
 void changed(struct fixture *f, const struct made *m);
+/* Control stored, or lost, all up to this number. It does so by itself unless it stores_late. */
+void answer_stored(struct fixture *f, uint32_t number, bool ok);
+/* Wait until control got so many messages for rules. */
+void wait_ingress(struct fixture *f, unsigned count);
 /* Serve the link, and wait for it or `fd` at most `ms`. */
 void pump(struct fixture *f, int fd, short events, int ms);
 /* Wait for the record number `from` or later of this cause. */
@@ -140,6 +147,8 @@ void expect_connack5(struct device *d, uint8_t code);
 struct device device_in(struct fixture *f, const struct made *cert, const char *id);
 struct device device_in5(struct fixture *f, const struct made *cert, const char *id);
 void expect_ping(struct device *d);
+/* The rules have these filters (second: NULL when there is none), before what d says next. */
+void give_filters(struct device *d, const char *first, const char *second);
 
 /* ---- fixture ---- */
 
