@@ -39,6 +39,7 @@ int cmd_letters(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 
 /*
  * The state folder when --dir is absent: BIRTHMARK_DIR, else XDG_STATE_HOME/birthmark, else

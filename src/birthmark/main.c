@@ -28,6 +28,7 @@ static const struct command {
     { "logs", cmd_logs, "what a function printed" },
     { "policy", cmd_policy, "is a policy document well-formed, and what does it allow?" },
     { "version", cmd_version, "the version" },
+    { "watch", cmd_watch, "a live table of connects and refusals in the terminal" },
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

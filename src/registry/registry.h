@@ -48,6 +48,10 @@ enum bm_err registry_open(
 /* Commits the open group; takes NULL. The table is closed after it. */
 void registry_close(struct registry *r);
 enum bm_err registry_commit(struct registry *r, struct bm_msg *msg);
+/* Opened read_only: let the next read see what was committed by then, and hold nothing until it. */
+enum bm_err registry_refresh(struct registry *r, struct bm_msg *msg);
+/* Does a process, a cloud mostly, have the registry in `dir` open for writing? */
+bool registry_written(const char *dir);
 /* Group several mutations into one savepoint: all or none. Not nestable. */
 enum bm_err registry_begin(struct registry *r, struct bm_msg *msg);
 enum bm_err registry_end(struct registry *r, bool keep, struct bm_msg *msg);
@@ -535,6 +539,9 @@ enum bm_err registry_timeline_after(struct registry *r, int64_t after, size_t li
     registry_row_fn fn, void *arg, struct bm_msg *msg);
 /* The row of the newest record; 0: none. */
 enum bm_err registry_timeline_last(struct registry *r, int64_t *row, struct bm_msg *msg);
+/* The row before the first record of `time_ms` or later. */
+enum bm_err registry_timeline_since(
+    struct registry *r, int64_t time_ms, int64_t *row, struct bm_msg *msg);
 /*
  * Client ids that begin with `prefix` and the certificates they came with, at most `limit` pairs,
  * found in the first of the records that have such a client id.

@@ -468,6 +468,30 @@ writer_lock(struct registry *r, const char *dir, struct bm_msg *msg)
     return BM_OK;
 }
 
+bool
+registry_written(const char *dir)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char path[PATH_MAX];
+    bool held;
+    int fd;
+
+    if (snprintf(path, sizeof path, "%s/registry.lock", dir) >= (int)sizeof path ||
+        (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return false;
+    held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    (void)close(fd);
+    return held;
+}
+
+enum bm_err
+registry_refresh(struct registry *r, struct bm_msg *msg)
+{
+    if (sqlite3_exec(r->db, "COMMIT; BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        return db_fail(r, msg, "cannot read anew");
+    return BM_OK;
+}
+
 static enum bm_err
 database_open(struct registry *r, const char *path, bool bulk, struct bm_msg *msg)
 {

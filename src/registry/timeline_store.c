@@ -179,6 +179,34 @@ registry_timeline_last(struct registry *r, int64_t *row, struct bm_msg *msg)
     return db_number(r, sql, NULL, 0, row, msg);
 }
 
+/*
+ * There is no index over times, but records are written as they happen: by bisection. Where a clock
+ * was set back in between, it is one of the places where the time passes `time_ms`.
+ */
+enum bm_err
+registry_timeline_since(struct registry *r, int64_t time_ms, int64_t *row, struct bm_msg *msg)
+{
+    static const char first[] = "SELECT coalesce(min(row), 1) - 1 FROM timeline";
+    static const char before[] = "SELECT coalesce((SELECT time < ?2 FROM timeline WHERE row > ?1"
+                                 " ORDER BY row LIMIT 1), 0)";
+    int64_t last = 0;
+    int64_t is_before;
+    enum bm_err err = db_number(r, first, NULL, 0, row, msg);
+
+    if (err == BM_OK)
+        err = registry_timeline_last(r, &last, msg);
+    while (err == BM_OK && *row < last) { /* the answer is in *row..last */
+        int64_t middle = *row + (last - *row) / 2;
+
+        err = db_number(r, before, ARGS(a_int(middle), a_int(time_ms)), &is_before, msg);
+        if (err == BM_OK && is_before != 0)
+            *row = middle + 1;
+        else
+            last = middle;
+    }
+    return err;
+}
+
 enum bm_err
 registry_timeline_clients(struct registry *r, const char *prefix, size_t limit,
     registry_client_fn fn, void *arg, struct bm_msg *msg)

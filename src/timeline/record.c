@@ -35,9 +35,9 @@ printable(struct span text)
     }
     if (v < least[len] || (v >= 0xd800 && v <= 0xdfff) || v > 0x10ffff)
         return 0;
-    if (v < 0x20 || (v >= 0x7f && v < 0xa0) || (v >= 0x200e && v <= 0x200f) ||
-        (v >= 0x202a && v <= 0x202e) || (v >= 0x2066 && v <= 0x2069))
-        return 0; /* controls, and marks that turn the direction of writing */
+    if (v < 0x20 || (v >= 0x7f && v < 0xa0) || v == 0x61c || (v >= 0x200b && v <= 0x200f) ||
+        (v >= 0x2028 && v <= 0x202e) || (v >= 0x2060 && v <= 0x206f) || v == 0xfeff)
+        return 0; /* controls, line ends, what is not seen and what turns the writing round */
     return len;
 }
 

@@ -1463,6 +1463,69 @@ record(
 }
 
 static void
+a_time_is_found_in_the_timeline_whatever_rows_are_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct timeline_record rec;
+    int64_t row;
+
+    OK(f, registry_timeline_since(f->r, 5, &row, &f->msg));
+    assert_int_equal(row, 0);
+    for (int i = 1; i <= 100; i++) {
+        timeline_fill(&rec, CAUSE_ADMITTED, NULL, "c", NULL, NULL, NULL);
+        rec.time_ms = 1000 * (i / 2); /* two of each time */
+        OK(f, registry_record(f->r, &rec, &f->msg));
+    }
+    for (int gone = 0; gone < 2; gone++) {
+        for (int64_t ms = gone == 0 ? 0 : 12000; ms <= 51000; ms += 500) {
+            int64_t first = 2 * ((ms + 999) / 1000); /* the first row of this time or later */
+
+            OK(f, registry_timeline_since(f->r, ms, &row, &f->msg));
+            assert_int_equal(row, first > 101 ? 100 : first > 1 ? first - 1 : 0);
+        }
+        OK(f, db_change(f->r, "DELETE FROM timeline WHERE row <= 20", NULL, 0, NULL, &f->msg));
+    }
+    OK(f, registry_timeline_since(f->r, 0, &row, &f->msg));
+    assert_int_equal(row, 20);
+}
+
+static void
+a_reader_sees_what_was_committed_since_and_whether_somebody_writes(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_options ro = { .dir = f->dir, .read_only = true };
+    struct registry *reader = NULL;
+    int64_t row;
+    int status;
+    pid_t other;
+
+    record(f, CAUSE_ADMITTED, NULL, "a", "");
+    OK(f, registry_commit(f->r, &f->msg));
+    OK(f, registry_open(&ro, &reader, &f->msg));
+    OK(f, registry_timeline_last(reader, &row, &f->msg));
+    assert_int_equal(row, 1);
+    record(f, CAUSE_ADMITTED, NULL, "b", "");
+    OK(f, registry_commit(f->r, &f->msg));
+    OK(f, registry_timeline_last(reader, &row, &f->msg));
+    assert_int_equal(row, 1); /* one state, until asked to look again */
+    OK(f, registry_refresh(reader, &f->msg));
+    OK(f, registry_timeline_last(reader, &row, &f->msg));
+    assert_int_equal(row, 2);
+    registry_close(reader);
+    /* the lock is a process's own, so another one has to ask */
+    for (int open = 1; open >= 0; open--) {
+        other = fork();
+        if (other == 0)
+            _exit(registry_written(f->dir) ? 1 : 0);
+        assert_int_equal(waitpid(other, &status, 0), other);
+        assert_int_equal(status, open << 8);
+        registry_close(f->r);
+        f->r = NULL;
+    }
+    assert_false(registry_written("/nonexistent"));
+}
+
+static void
 timeline_is_read_by_certificate_by_client_and_by_time(void **state)
 {
     struct fixture *f = *state;
@@ -1898,6 +1961,8 @@ main(void)
         TEST(function_is_created_replaced_listed_and_deleted),
         TEST(events_leave_in_order_and_a_number_never_comes_twice),
         TEST(invocations_wait_by_due_time_until_done),
+        TEST(a_time_is_found_in_the_timeline_whatever_rows_are_gone),
+        TEST(a_reader_sees_what_was_committed_since_and_whether_somebody_writes),
         TEST(timeline_is_read_by_certificate_by_client_and_by_time),
         TEST(timeline_is_read_by_prefix_by_address_and_by_class),
         TEST(record_comes_back_as_written),
