@@ -29,6 +29,7 @@ enum {
     ATTRIBUTES = 2 * NAME_PARTS + ALTERNATIVES + 1,
     FORM_LIST = VALUES_MAX, /* forms 0 to 4 are one value */
     FORMS,
+    THING_ATTRIBUTES_MAX = 64, /* named in one document; its size allows fewer */
 };
 
 /* What a variable or a condition's key names. */
@@ -36,10 +37,15 @@ enum variable {
     VAR_CLIENT_ID,
     VAR_CERTIFICATE_ID,
     VAR_SOURCE_IP,
-    VAR_CONNECT_ATTRIBUTES, /* a key only */
-    VAR_THING,              /* no things here: never has a value */
-    VAR_ATTRIBUTE,          /* VAR_ATTRIBUTE + attribute * FORMS + form */
-    VAR_END = VAR_ATTRIBUTE + ATTRIBUTES * FORMS,
+    VAR_CONNECT_ATTRIBUTES, /* this and the times: a key only */
+    VAR_CURRENT_TIME,
+    VAR_EPOCH_TIME,
+    VAR_THING_NAME,
+    VAR_THING_TYPE,
+    VAR_THING_ATTACHED,
+    VAR_ATTRIBUTE, /* of the certificate: VAR_ATTRIBUTE + attribute * FORMS + form */
+    VAR_THING_ATTRIBUTE = VAR_ATTRIBUTE + ATTRIBUTES * FORMS, /* + index of its name */
+    VAR_END = VAR_THING_ATTRIBUTE + THING_ATTRIBUTES_MAX,
 };
 
 struct pattern {
@@ -57,7 +63,7 @@ struct text {
 struct place_of {
     size_t statement; /* from 1 */
     const char *member;
-    bool *uses_certificate; /* set when a certificate's attribute is named */
+    struct policy *policy; /* learns which variables it uses */
     struct bm_msg *msg;
 };
 
@@ -92,6 +98,7 @@ struct condition {
     bool negated;
     bool ignore_case;
     bool if_exists;
+    bool date;    /* what is compared as numbers are times */
     uint16_t key; /* enum variable */
     size_t count;
     union operand *operands;
@@ -109,6 +116,10 @@ struct statement {
 
 struct policy {
     bool uses_certificate;
+    bool uses_thing;
+    bool uses_time;
+    size_t thing_attribute_count;
+    char *thing_attributes[THING_ATTRIBUTES_MAX]; /* their names, by variable */
     size_t count;
     struct statement *statements;
 };
@@ -119,23 +130,40 @@ struct values {
     struct span v[VALUES_MAX];
 };
 
-/* variable.c: VAR_END when the name is none of ours. Condition keys are found whatever the case. */
-uint16_t variable_find(struct span name, bool ignore_case);
+/* One question to one policy. */
+struct asked {
+    const struct policy *policy;
+    enum policy_action action;
+    const struct policy_subject *who;
+    char now[24]; /* aws:EpochTime; empty unless the policy uses it */
+};
+
+/*
+ * variable.c: *out is VAR_END when the name is none of ours. Condition keys are found whatever the
+ * case. The policy remembers what it uses. BM_ERR_MEM.
+ */
+enum bm_err variable_find(
+    const struct place_of *at, struct span name, bool ignore_case, uint16_t *out);
+/* May it stand for one value in a pattern? */
+bool variable_stands(uint16_t variable);
 /* ptr NULL: it has no value that may stand in a pattern. */
-struct span variable_value(uint16_t variable, const struct policy_subject *who);
-void variable_values(
-    uint16_t variable, enum policy_action a, const struct policy_subject *who, struct values *out);
+struct span variable_value(uint16_t variable, const struct asked *q);
+void variable_values(uint16_t variable, const struct asked *q, struct values *out);
+
+/* date.c: seconds since 1970 from ISO 8601 or from a number of them; false: it is neither. */
+bool date_of(struct span text, double *out);
+/* Digits with a sign and a point, nothing else. */
+bool number_of(struct span text, double *out);
 
 /* pattern.c: with `wildcards` false `*` and `?` are plain characters. */
 enum bm_err pattern_compile(
     const struct place_of *at, const char *text, bool wildcards, struct pattern *out);
-bool pattern_matches(const struct pattern *p, const struct text *t,
-    const struct policy_subject *who, bool ignore_case);
+bool pattern_matches(
+    const struct pattern *p, const struct text *t, const struct asked *q, bool ignore_case);
 
 /* condition.c; `v` is the value of the member Condition. */
 enum bm_err conditions_compile(struct place_of *at, void *v, struct statement *out);
-bool conditions_hold(
-    const struct statement *s, enum policy_action a, const struct policy_subject *who);
+bool conditions_hold(const struct statement *s, const struct asked *q);
 void conditions_free(struct statement *s);
 
 /* Does `name` match `pattern` with its `*` and `?`, whatever the case? */

@@ -21,23 +21,30 @@ static const struct operator_row {
     bool negated;
     bool ignore_case;
     bool wildcards;
+    bool date;
 } operators[] = {
-    { "StringEquals", TEST_STRING, false, false, false },
-    { "StringNotEquals", TEST_STRING, true, false, false },
-    { "StringEqualsIgnoreCase", TEST_STRING, false, true, false },
-    { "StringNotEqualsIgnoreCase", TEST_STRING, true, true, false },
-    { "StringLike", TEST_STRING, false, false, true },
-    { "StringNotLike", TEST_STRING, true, false, true },
-    { "Bool", TEST_BOOL, false, false, false },
-    { "IpAddress", TEST_IP, false, false, false },
-    { "NotIpAddress", TEST_IP, true, false, false },
-    { "Null", TEST_NULL, false, false, false },
-    { "NumericEquals", TEST_EQUAL, false, false, false },
-    { "NumericNotEquals", TEST_EQUAL, true, false, false },
-    { "NumericLessThan", TEST_LESS, false, false, false },
-    { "NumericLessThanEquals", TEST_LESS_EQUAL, false, false, false },
-    { "NumericGreaterThan", TEST_GREATER, false, false, false },
-    { "NumericGreaterThanEquals", TEST_GREATER_EQUAL, false, false, false },
+    { "StringEquals", TEST_STRING, false, false, false, false },
+    { "StringNotEquals", TEST_STRING, true, false, false, false },
+    { "StringEqualsIgnoreCase", TEST_STRING, false, true, false, false },
+    { "StringNotEqualsIgnoreCase", TEST_STRING, true, true, false, false },
+    { "StringLike", TEST_STRING, false, false, true, false },
+    { "StringNotLike", TEST_STRING, true, false, true, false },
+    { "Bool", TEST_BOOL, false, false, false, false },
+    { "IpAddress", TEST_IP, false, false, false, false },
+    { "NotIpAddress", TEST_IP, true, false, false, false },
+    { "Null", TEST_NULL, false, false, false, false },
+    { "NumericEquals", TEST_EQUAL, false, false, false, false },
+    { "NumericNotEquals", TEST_EQUAL, true, false, false, false },
+    { "NumericLessThan", TEST_LESS, false, false, false, false },
+    { "NumericLessThanEquals", TEST_LESS_EQUAL, false, false, false, false },
+    { "NumericGreaterThan", TEST_GREATER, false, false, false, false },
+    { "NumericGreaterThanEquals", TEST_GREATER_EQUAL, false, false, false, false },
+    { "DateEquals", TEST_EQUAL, false, false, false, true },
+    { "DateNotEquals", TEST_EQUAL, true, false, false, true },
+    { "DateLessThan", TEST_LESS, false, false, false, true },
+    { "DateLessThanEquals", TEST_LESS_EQUAL, false, false, false, true },
+    { "DateGreaterThan", TEST_GREATER, false, false, false, true },
+    { "DateGreaterThanEquals", TEST_GREATER_EQUAL, false, false, false, true },
 };
 
 /* ---- values ---- */
@@ -47,23 +54,6 @@ truth_of(struct span text, bool *out)
 {
     *out = text.len == 4 && strncasecmp((const char *)text.ptr, "true", 4) == 0;
     return *out || (text.len == 5 && strncasecmp((const char *)text.ptr, "false", 5) == 0);
-}
-
-/* Digits with a sign and a point, nothing else. */
-static bool
-number_of(struct span text, double *out)
-{
-    char copy[32];
-    char *end;
-
-    if (text.len == 0 || text.len >= sizeof copy)
-        return false;
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = '\0';
-    if (strspn(copy, "+-.0123456789") != text.len)
-        return false;
-    *out = strtod(copy, &end);
-    return *end == '\0' && end != copy;
 }
 
 /* IPv4 becomes ::ffff:a.b.c.d, so that there is one way to compare. */
@@ -111,9 +101,9 @@ net_of(struct span text, union operand *out)
 /* ---- compiling ---- */
 
 static const char *
-wanted(enum test t)
+wanted(const struct operator_row *row)
 {
-    switch (t) {
+    switch (row->test) {
     case TEST_STRING:
         return "strings";
     case TEST_BOOL:
@@ -126,7 +116,7 @@ wanted(enum test t)
     case TEST_LESS_EQUAL:
     case TEST_GREATER:
     case TEST_GREATER_EQUAL:
-        return "numbers";
+        return row->date ? "times like \"2026-11-23T09:00:00Z\" or seconds since 1970" : "numbers";
     }
     return "";
 }
@@ -158,7 +148,7 @@ operand_compile(
 
     if (text == NULL)
         return bm_fail(at->msg, BM_ERR_INPUT, "statement %zu, Condition, %s: want %s",
-            at->statement, at->member, wanted(row->test));
+            at->statement, at->member, wanted(row));
     switch (row->test) {
     case TEST_STRING:
         return pattern_compile(at, text, row->wildcards, &out->pattern);
@@ -174,13 +164,14 @@ operand_compile(
     case TEST_LESS_EQUAL:
     case TEST_GREATER:
     case TEST_GREATER_EQUAL:
-        fits = number_of(span_str(text), &out->number);
+        fits = row->date ? date_of(span_str(text), &out->number)
+                         : number_of(span_str(text), &out->number);
         break;
     }
     if (!fits)
         return bm_fail(at->msg, BM_ERR_INPUT,
             "statement %zu, Condition, %s: want %s, not \"%.80s\"", at->statement, at->member,
-            wanted(row->test), text);
+            wanted(row), text);
     return BM_OK;
 }
 
@@ -226,7 +217,7 @@ operator_compile(const struct place_of *at, const struct operator_row *row, stru
     if (row == NULL)
         return bm_fail(at->msg, BM_ERR_INPUT,
             "statement %zu, Condition: the operator \"%.80s\" is not known here; there are "
-            "StringEquals, StringLike, Bool, IpAddress, Null, Numeric..., written so",
+            "StringEquals, StringLike, Bool, IpAddress, Null, Numeric..., Date..., written so",
             at->statement, at->member);
     if (row->test == TEST_NULL && (c->if_exists || c->quantifier != QUANTIFIER_NONE))
         return bm_fail(at->msg, BM_ERR_INPUT,
@@ -235,6 +226,7 @@ operator_compile(const struct place_of *at, const struct operator_row *row, stru
             at->statement, at->member);
     c->test = row->test;
     c->negated = row->negated;
+    c->date = row->date;
     c->ignore_case = row->ignore_case;
     return BM_OK;
 }
@@ -242,19 +234,24 @@ operator_compile(const struct place_of *at, const struct operator_row *row, stru
 static enum bm_err
 key_compile(const struct place_of *at, const char *key, struct condition *c)
 {
-    c->key = variable_find(span_str(key), true);
+    enum bm_err err = variable_find(at, span_str(key), true, &c->key);
+
+    if (err != BM_OK)
+        return err;
     if (c->key == VAR_END)
         return bm_fail(at->msg, BM_ERR_INPUT,
             "statement %zu, Condition, %s: the key \"%.80s\" is not known here; there are "
             "iot:ClientId, iot:CertificateId, iot:ConnectAttributes, iot:Certificate..., "
-            "iot:Connection.Thing... and aws:SourceIp",
+            "iot:Connection.Thing..., aws:SourceIp, aws:CurrentTime and aws:EpochTime",
             at->statement, at->member, key);
     if (c->test == TEST_IP && c->key != VAR_SOURCE_IP)
         return bm_fail(at->msg, BM_ERR_INPUT,
             "statement %zu, Condition, %s: \"%.80s\" is no address; aws:SourceIp is", at->statement,
             at->member, key);
-    if (c->key >= VAR_ATTRIBUTE)
-        *at->uses_certificate = true;
+    if (c->date && c->key != VAR_CURRENT_TIME && c->key != VAR_EPOCH_TIME)
+        return bm_fail(at->msg, BM_ERR_INPUT,
+            "statement %zu, Condition, %s: \"%.80s\" is no time; aws:CurrentTime is", at->statement,
+            at->member, key);
     return BM_OK;
 }
 
@@ -373,15 +370,15 @@ number_passes(enum test t, struct span value, double limit)
 }
 
 static bool
-operand_matches(const struct condition *c, const union operand *o, struct span value,
-    const struct policy_subject *who)
+operand_matches(
+    const struct condition *c, const union operand *o, struct span value, const struct asked *q)
 {
     struct text t = { value, span_of(NULL, 0) };
     bool truth;
 
     switch (c->test) {
     case TEST_STRING:
-        return pattern_matches(&o->pattern, &t, who, c->ignore_case);
+        return pattern_matches(&o->pattern, &t, q, c->ignore_case);
     case TEST_BOOL:
     case TEST_NULL:
         return truth_of(value, &truth) && truth == o->truth;
@@ -398,35 +395,35 @@ operand_matches(const struct condition *c, const union operand *o, struct span v
 }
 
 static bool
-one_matches(const struct condition *c, struct span value, const struct policy_subject *who)
+one_matches(const struct condition *c, struct span value, const struct asked *q)
 {
     for (size_t i = 0; i < c->count; i++) {
-        if (operand_matches(c, &c->operands[i], value, who))
+        if (operand_matches(c, &c->operands[i], value, q))
             return true;
     }
     return false;
 }
 
 static bool
-null_holds(const struct condition *c, bool absent, const struct policy_subject *who)
+null_holds(const struct condition *c, bool absent, const struct asked *q)
 {
-    return one_matches(c, span_str(absent ? "true" : "false"), who);
+    return one_matches(c, span_str(absent ? "true" : "false"), q);
 }
 
 static bool
-holds(const struct condition *c, enum policy_action a, const struct policy_subject *who)
+holds(const struct condition *c, const struct asked *q)
 {
     struct values v;
     size_t matching = 0;
 
-    variable_values(c->key, a, who, &v);
+    variable_values(c->key, q, &v);
     if (c->test == TEST_NULL)
-        return null_holds(c, v.count == 0, who);
+        return null_holds(c, v.count == 0, q);
     if (v.count == 0)
         return c->if_exists || c->quantifier == QUANTIFIER_ALL ||
                (c->negated && c->quantifier == QUANTIFIER_NONE);
     for (size_t i = 0; i < v.count; i++)
-        matching += one_matches(c, v.v[i], who) ? 1 : 0;
+        matching += one_matches(c, v.v[i], q) ? 1 : 0;
     if (c->quantifier == QUANTIFIER_ALL)
         return matching == (c->negated ? 0 : v.count);
     if (c->quantifier == QUANTIFIER_ANY && c->negated)
@@ -435,10 +432,10 @@ holds(const struct condition *c, enum policy_action a, const struct policy_subje
 }
 
 bool
-conditions_hold(const struct statement *s, enum policy_action a, const struct policy_subject *who)
+conditions_hold(const struct statement *s, const struct asked *q)
 {
     for (size_t i = 0; i < s->condition_count; i++) {
-        if (!holds(&s->conditions[i], a, who))
+        if (!holds(&s->conditions[i], q))
             return false;
     }
     return true;

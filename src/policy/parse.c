@@ -241,10 +241,9 @@ compile_document(json_t *doc, struct policy *out, struct bm_msg *msg)
     if (out->statements == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     for (; err == BM_OK && out->count < count; out->count++) {
-        struct place_of at = { .statement = out->count + 1,
-            .member = "",
-            .uses_certificate = &out->uses_certificate,
-            .msg = msg };
+        struct place_of at = {
+            .statement = out->count + 1, .member = "", .policy = out, .msg = msg
+        };
 
         err = compile_statement(&at, json_is_object(v) ? v : json_array_get(v, out->count),
             &out->statements[out->count]);

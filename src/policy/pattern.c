@@ -24,34 +24,30 @@ reference_len(const char *text)
     return end != NULL ? (size_t)(end - text) + 1 : 0;
 }
 
-/* May it stand for one value? Lists and what is a condition key only may not: they stay text. */
-static bool
-stands_for_one(uint16_t variable)
+/* Appends the reference of `len` characters when it is an escape or a variable: else *taken false.
+ */
+static enum bm_err
+add_reference(
+    const struct place_of *at, const char *text, size_t len, struct pattern *out, bool *taken)
 {
-    return variable != VAR_END && variable != VAR_THING && variable != VAR_CONNECT_ATTRIBUTES &&
-           (variable < VAR_ATTRIBUTE || (variable - VAR_ATTRIBUTE) % FORMS != FORM_LIST);
-}
+    uint16_t variable = VAR_END;
+    enum bm_err err = BM_OK;
 
-/* Appends the reference of `len` characters when it is an escape or a variable. */
-static bool
-add_reference(const struct place_of *at, const char *text, size_t len, struct pattern *out)
-{
-    uint16_t variable;
-
-    if (len == 4 && strchr("*?$", text[2]) != NULL) {
+    *taken = len == 4 && strchr("*?$", text[2]) != NULL;
+    if (*taken) {
         out->units[out->len++] = (uint8_t)text[2];
-        return true;
+        return BM_OK;
     }
-    variable = len > 3 ? variable_find(span_of(&text[2], len - 3), false) : VAR_END;
-    if (!stands_for_one(variable))
-        return false;
-    if (variable >= VAR_ATTRIBUTE)
-        *at->uses_certificate = true;
+    if (len > 3)
+        err = variable_find(at, span_of(&text[2], len - 3), false, &variable);
+    *taken = err == BM_OK && variable_stands(variable);
+    if (!*taken)
+        return err;
     out->units[out->len++] = (uint16_t)(UNIT_VARIABLE + variable);
     out->units[out->len++] = (uint16_t)len;
     for (size_t i = 0; i < len; i++)
         out->units[out->len++] = (uint8_t)text[i];
-    return true;
+    return BM_OK;
 }
 
 enum bm_err
@@ -65,8 +61,13 @@ pattern_compile(const struct place_of *at, const char *text, bool wildcards, str
     for (size_t i = 0; i < len;) {
         size_t reference = reference_len(&text[i]);
         uint8_t c = (uint8_t)text[i];
+        bool taken = false;
+        enum bm_err err =
+            reference > 0 ? add_reference(at, &text[i], reference, out, &taken) : BM_OK;
 
-        if (reference > 0 && add_reference(at, &text[i], reference, out)) {
+        if (err != BM_OK)
+            return err;
+        if (taken) {
             i += reference;
             continue;
         }
@@ -92,10 +93,11 @@ text_at(const struct text *t, size_t i)
     return i < t->head.len ? t->head.ptr[i] : t->tail.ptr[i - t->head.len];
 }
 
-/* A place in a pattern: a unit and, inside a variable, a byte of its value. */
+/* A place in a pattern: a unit and, inside a variable, its value and a byte of it. */
 struct place {
     size_t unit;
     size_t byte;
+    struct span value;
 };
 
 enum { PATTERN_END = -1 };
@@ -105,18 +107,18 @@ enum { PATTERN_END = -1 };
  * and into the text of a variable without one.
  */
 static int
-pattern_peek(const struct pattern *p, struct place *at, const struct policy_subject *who)
+pattern_peek(const struct pattern *p, struct place *at, const struct asked *q)
 {
     while (at->unit < p->len) {
         uint16_t unit = p->units[at->unit];
-        struct span value;
 
         if (unit < UNIT_VARIABLE)
             return unit;
-        value = variable_value((uint16_t)(unit - UNIT_VARIABLE), who);
-        if (value.ptr != NULL && at->byte < value.len)
-            return value.ptr[at->byte];
-        at->unit += value.ptr != NULL ? 2U + p->units[at->unit + 1] : 2U;
+        if (at->byte == 0)
+            at->value = variable_value((uint16_t)(unit - UNIT_VARIABLE), q);
+        if (at->value.ptr != NULL && at->byte < at->value.len)
+            return at->value.ptr[at->byte];
+        at->unit += at->value.ptr != NULL ? 2U + p->units[at->unit + 1] : 2U;
         at->byte = 0;
     }
     return PATTERN_END;
@@ -149,8 +151,8 @@ same_byte(int unit, uint8_t c, bool ignore_case)
 }
 
 bool
-pattern_matches(const struct pattern *p, const struct text *t, const struct policy_subject *who,
-    bool ignore_case)
+pattern_matches(
+    const struct pattern *p, const struct text *t, const struct asked *q, bool ignore_case)
 {
     struct place at = { 0 };
     struct place after_star = { 0 };
@@ -160,7 +162,7 @@ pattern_matches(const struct pattern *p, const struct text *t, const struct poli
     size_t len = text_len(t);
 
     for (;;) {
-        int unit = pattern_peek(p, &at, who);
+        int unit = pattern_peek(p, &at, q);
 
         if (unit == UNIT_STAR) {
             pattern_step(p, &at);

@@ -4,6 +4,7 @@
  */
 #include "policy/policy.h"
 
+#include "base/clock.h"
 #include "policy/compiled.h"
 
 #include <ctype.h>
@@ -12,10 +13,10 @@
 #include <string.h>
 
 static bool
-resource_matches(const struct statement *s, const struct text *t, const struct policy_subject *who)
+resource_matches(const struct statement *s, const struct text *t, const struct asked *q)
 {
     for (size_t i = 0; i < s->count; i++) {
-        if (pattern_matches(&s->patterns[i], t, who, false))
+        if (pattern_matches(&s->patterns[i], t, q, false))
             return !s->not_resource;
     }
     return s->not_resource;
@@ -48,13 +49,18 @@ static void
 ask_policy(const struct policy *p, size_t number, enum policy_action action, const struct text *t,
     const struct policy_subject *who, struct decision *d)
 {
+    struct asked q = { .policy = p, .action = action, .who = who };
+
+    if (p->uses_time)
+        (void)snprintf(q.now, sizeof q.now, "%lld",
+            (long long)(who->now_ms != 0 ? who->now_ms : clock_wall_ms()) / 1000);
     for (size_t k = 0; k < p->count && d->verdict != POLICY_DENIED_EXPLICIT; k++) {
         const struct statement *s = &p->statements[k];
         bool holds;
 
-        if ((s->actions & 1U << action) == 0 || !resource_matches(s, t, who))
+        if ((s->actions & 1U << action) == 0 || !resource_matches(s, t, &q))
             continue;
-        holds = conditions_hold(s, action, who);
+        holds = conditions_hold(s, &q);
         if (holds && s->deny)
             *d = (struct decision){ POLICY_DENIED_EXPLICIT, { true, number, k } };
         else if (holds && d->verdict != POLICY_ALLOWED)
@@ -95,6 +101,12 @@ bool
 policy_uses_certificate(const struct policy *p)
 {
     return p->uses_certificate;
+}
+
+bool
+policy_uses_thing(const struct policy *p)
+{
+    return p->uses_thing;
 }
 
 const char *
@@ -156,6 +168,8 @@ policy_free(struct policy *p)
         free(p->statements[i].patterns);
         conditions_free(&p->statements[i]);
     }
+    for (size_t i = 0; i < p->thing_attribute_count; i++)
+        free(p->thing_attributes[i]);
     free(p->statements);
     free(p);
 }

@@ -5,7 +5,7 @@
  * A compiled policy is immutable and may be read by several threads. Deny wins over allow, nothing
  * matching means denied. Wildcards `*` and `?` in resources match any characters including `/`;
  * MQTT's `+` and `#` are plain characters there. The value of a variable never acts as a wildcard;
- * a variable without a value stays text. There are no things here, so their variables have none.
+ * a variable without a value stays text.
  * An operator or a key of a condition that cannot be decided here is refused by policy_parse with a
  * message that says so, rather than decided wrongly.
  */
@@ -37,6 +37,16 @@ void policy_certificate_add(void *certificate, const char *name, struct span val
 bool policy_certificate_whole(const struct policy_certificate *c); /* false: memory ran out */
 void policy_certificate_free(struct policy_certificate *c);        /* takes NULL */
 
+/*
+ * The thing whose name is the client id and which the certificate is attached to, as
+ * `iot:Connection.Thing...` sees it. `type` may be "" (none); `attributes` is a JSON object of
+ * strings, or empty. BM_ERR_INPUT: it is not. Free with policy_thing_free (takes NULL).
+ */
+struct policy_thing;
+enum bm_err policy_thing_new(
+    const char *type, struct span attributes, struct policy_thing **out, struct bm_msg *msg);
+void policy_thing_free(struct policy_thing *t);
+
 /* Who asks; the values of the policy variables. Borrowed. */
 struct policy_subject {
     const char *region;
@@ -47,6 +57,8 @@ struct policy_subject {
     bool persistent;       /* iot:ConnectAttributes, asked with POLICY_CONNECT only */
     bool last_will;
     const struct policy_certificate *certificate; /* NULL: not known. See policy_uses_certificate */
+    const struct policy_thing *thing;             /* NULL: there is none. See policy_uses_thing */
+    int64_t now_ms;                               /* aws:CurrentTime; 0: the clock's */
 };
 
 enum policy_verdict { POLICY_ALLOWED, POLICY_DENIED_EXPLICIT, POLICY_DENIED_IMPLICIT };
@@ -68,8 +80,9 @@ struct policy_decider {
 enum bm_err policy_parse(struct span document, struct policy **out, struct bm_msg *msg);
 void policy_free(struct policy *p);
 
-/* Does a decision need policy_subject's certificate? Else making it is wasted. */
+/* Does a decision need policy_subject's certificate, or thing? Else making it is wasted. */
 bool policy_uses_certificate(const struct policy *p);
+bool policy_uses_thing(const struct policy *p);
 
 /*
  * May `who` do `action` on the resource part `name` (client id, topic or filter) under all these

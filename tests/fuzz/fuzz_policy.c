@@ -8,7 +8,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct policy_certificate *leaf = policy_certificate_new();
-    const struct policy_subject who = { .region = "us-east-1",
+    struct policy_thing *thing = NULL;
+    struct policy_subject who = { .region = "us-east-1",
         .account = "000000000000",
         .client_id = span_of(data, size < 16 ? size : 16),
         .cert_id = "578abf",
@@ -19,6 +20,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (leaf == NULL)
         return 0;
+    (void)policy_thing_new("Lamp", span_str("{\"room\":\"*\",\"a\":\"\"}"), &thing, NULL);
+    who.thing = thing;
     policy_certificate_add(leaf, "Subject.CommonName", span_of(data, size < 40 ? size : 40));
     policy_certificate_add(leaf, "Subject.CommonName", span_str("second"));
     if (policy_parse(span_of(data, size), &p, NULL) == BM_OK) {
@@ -34,5 +37,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     policy_free(p);
     policy_certificate_free(leaf);
+    policy_thing_free(thing);
     return 0;
 }

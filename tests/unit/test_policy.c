@@ -14,6 +14,8 @@
 
 #define ID "578abfd3553f7c6c52cff3aa148d8aa4eca7f03911fca04c4057843dbea629e4"
 #define ARN "arn:aws:iot:us-east-1:000000000000:"
+#define ALLOW(action, resource)                                                                    \
+    "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\"," action "," resource "}}"
 
 static struct policy *
 parse(const char *document)
@@ -345,7 +347,21 @@ malformed_documents_are_refused_with_the_place_named(void **state)
         { CONDITION("\"StringEquals\":\"x\""), "StringEquals: want an object of keys" },
         { CONDITION("\"StringEquals\":{}"), "StringEquals: want an object of keys" },
         { CONDITION("\"StringEqual\":{\"iot:ClientId\":\"x\"}"), "\"StringEqual\" is not known" },
-        { CONDITION("\"DateEquals\":{\"iot:ClientId\":\"x\"}"), "\"DateEquals\" is not known" },
+        { CONDITION("\"DateEquals\":{\"iot:ClientId\":\"2026-11-23\"}"), "is no time" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"noon\"}"), "want times like" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"2026-11-31\"}"), "not \"2026-11-31\"" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"2026-11-23T10:00:00\"}"), "want times" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"2026-11-23T10:00:00.Z\"}"),
+            "want times" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"2026-11-23T10:00Z \"}"), "want times" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"2026-11-23T24:00Z\"}"), "want times" },
+        { CONDITION("\"DateEquals\":{\"aws:CurrentTime\":\"\"}"), "want times" },
+        { CONDITION("\"BinaryEquals\":{\"iot:ClientId\":\"eA==\"}"), "is not known" },
+        { CONDITION("\"Bool\":{\"iot:Connection.Thing.IsMoving\":\"true\"}"), "is not known here" },
+        { CONDITION("\"StringEquals\":{\"iot:Connection.Thing.Attributes[]\":\"x\"}"),
+            "is not known" },
+        { CONDITION("\"StringEquals\":{\"iot:Connection.Thing.Attributes[a\":\"x\"}"),
+            "is not known" },
         { CONDITION("\"IfExists\":{\"iot:ClientId\":\"x\"}"), "\"IfExists\" is not known" },
         { CONDITION("\"ForAnyValue:\":{\"iot:ClientId\":\"x\"}"), "is not known" },
         { CONDITION("\"ForSomeValue:Bool\":{\"iot:ClientId\":\"x\"}"), "is not known" },
@@ -355,7 +371,7 @@ malformed_documents_are_refused_with_the_place_named(void **state)
         { CONDITION("\"Bool\":{\"iot:ClientId\":[\"true\",\"1\"]}"), "not \"1\"" },
         { CONDITION("\"StringEquals\":{\"iot:ClientId\":null}"), "want strings" },
         { CONDITION("\"StringEquals\":{\"iot:ClientId\":{}}"), "want strings" },
-        { CONDITION("\"StringEquals\":{\"aws:CurrentTime\":\"x\"}"), "\"aws:CurrentTime\" is not" },
+        { CONDITION("\"StringEquals\":{\"aws:VpcSourceIp\":\"x\"}"), "\"aws:VpcSourceIp\" is not" },
         { CONDITION("\"StringEquals\":{\"iot:Certificate.Subject.Pet\":\"x\"}"),
             "is not known here" },
         { CONDITION("\"StringEquals\":{\"iot:Certificate.SerialNumber.5\":\"x\"}"),
@@ -518,10 +534,11 @@ conditions_hold_by_the_table(void **state)
         { "\"Bool\":{\"iot:ClientId\":true}", false },
         /* a key without a value */
         { "\"Bool\":{\"iot:Connection.Thing.IsAttached\":[\"true\"]}", false },
-        { "\"Bool\":{\"iot:Connection.Thing.IsAttached\":\"false\"}", false },
-        { "\"BoolIfExists\":{\"iot:Connection.Thing.IsAttached\":\"true\"}", true },
-        { "\"Null\":{\"iot:Connection.Thing.IsAttached\":\"true\"}", true },
-        { "\"Null\":{\"iot:Connection.Thing.IsAttached\":\"false\"}", false },
+        { "\"Bool\":{\"iot:Connection.Thing.IsAttached\":\"false\"}", true }, /* always has one */
+        { "\"BoolIfExists\":{\"iot:Connection.Thing.IsAttached\":\"true\"}", false },
+        { "\"Null\":{\"iot:Connection.Thing.ThingName\":\"true\"}", true },
+        { "\"StringEquals\":{\"iot:Connection.Thing.Attributes[room]\":\"hall\"}", false },
+        { "\"StringNotEquals\":{\"iot:Connection.Thing.Attributes[room]\":\"hall\"}", true },
         { "\"Null\":{\"iot:ClientId\":false}", true },
         { "\"StringEquals\":{\"iot:Certificate.Subject.State\":\"x\"}", false },
         { "\"StringNotEquals\":{\"iot:Certificate.Subject.State\":\"x\"}", true },
@@ -561,11 +578,187 @@ conditions_hold_by_the_table(void **state)
         holds("\"StringEquals\":{\"iot:ConnectAttributes\":\"LastWill\"}", POLICY_PUBLISH));
 }
 
+/* One Allow for all with this Condition, of a subject with a thing, at 2026-11-23T10:00:00Z. */
+static bool
+holds_for_thing(const char *condition)
+{
+    char document[4096];
+    struct policy_subject who = subject("dev-1");
+    struct policy_thing *thing = NULL;
+    struct policy *p;
+    const struct policy *set[1];
+    enum policy_verdict v;
+
+    (void)snprintf(document, sizeof document,
+        "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\","
+        "\"Resource\":\"*\",\"Condition\":{%s}}}",
+        condition);
+    p = parse(document);
+    set[0] = p;
+    assert_int_equal(
+        policy_thing_new("Lamp",
+            span_str("{\"room\":\"hall\",\"watt\":\"60\",\"Room\":\"#\",\"none\":\"\"}"), &thing,
+            NULL),
+        BM_OK);
+    who.thing = thing;
+    who.now_ms = 1795428000999;
+    v = policy_decide(set, 1, POLICY_PUBLISH, span_str("a"), &who);
+    policy_free(p);
+    policy_thing_free(thing);
+    return v == POLICY_ALLOWED;
+}
+
+static void
+keys_of_things_and_times_by_the_table(void **state)
+{
+#define THING "\"iot:Connection.Thing."
+#define NOW(operator, time) "\"" operator"\":{\"aws:CurrentTime\":" time "}"
+    static const struct {
+        const char *condition;
+        bool holds;
+    } cases[] = {
+        { "\"Bool\":{" THING "IsAttached\":[\"true\"]}", true },
+        { "\"Bool\":{" THING "IsAttached\":\"false\"}", false },
+        { "\"StringEquals\":{" THING "ThingName\":\"dev-1\"}", true },
+        { "\"StringEquals\":{" THING "ThingName\":\"dev-2\"}", false },
+        { "\"StringEquals\":{" THING "ThingTypeName\":[\"Door\",\"Lamp\"]}", true },
+        { "\"StringEquals\":{" THING "thingtypename\":\"Lamp\"}", true },
+        { "\"StringEquals\":{" THING "Attributes[room]\":\"hall\"}", true },
+        { "\"StringEquals\":{" THING "attributes[Room]\":\"hall\"}",
+            false }, /* another attribute */
+        { "\"StringEquals\":{" THING "Attributes[Room]\":\"#\"}", true },
+        { "\"StringEquals\":{" THING "Attributes[none]\":\"\"}", true },
+        { "\"NumericLessThan\":{" THING "Attributes[watt]\":100}", true },
+        { "\"Null\":{" THING "Attributes[floor]\":true}", true },
+        { "\"StringEquals\":{" THING
+          "Attributes[room]\":\"${iot:Connection.Thing.Attributes[floor]}\"}",
+            false },
+        { NOW("DateEquals", "\"2026-11-23T10:00:00Z\""), true },
+        { NOW("DateEquals", "\"2026-11-23T10:00:00.25Z\""), true },
+        { NOW("DateEquals", "\"2026-11-23T12:30+02:30\""), true },
+        { NOW("DateEquals", "\"2026-11-23T06:00:00-04:00\""), true },
+        { NOW("DateEquals", "1795428000"), true },
+        { NOW("DateNotEquals", "[\"2026-11-23\",\"2026-11-23T10:00:00Z\"]"), false },
+        { NOW("DateGreaterThan", "\"2026-11-23\""), true },
+        { NOW("DateGreaterThanEquals", "\"2026-11\""), true },
+        { NOW("DateLessThan", "\"2027\""), true },
+        { NOW("DateLessThan", "\"2026\""), false },
+        { NOW("DateLessThanEquals", "\"2026-11-23T09:59:59Z\""), false },
+        { NOW("DateLessThan", "\"2028-02-29T00:00:00Z\""), true },
+        { "\"NumericGreaterThan\":{\"aws:EpochTime\":1795427999}", true },
+        { "\"DateGreaterThan\":{\"aws:epochtime\":\"2026-11-23T10:00:01Z\"}", false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (holds_for_thing(cases[i].condition) != cases[i].holds)
+            fail_msg("%s", cases[i].condition);
+    }
+    /* without a time given, the clock's */
+    assert_true(holds(NOW("DateGreaterThan", "\"2024-01-01T00:00:00Z\""), POLICY_PUBLISH));
+    assert_false(holds(NOW("DateLessThan", "\"2024-01-01T00:00:00Z\""), POLICY_PUBLISH));
+}
+
+/* As variables; SPEC aws-iot 7.3: without the attached thing they stay text. */
+static void
+variables_of_a_thing_have_its_values(void **state)
+{
+    static const struct {
+        const char *resource;
+        const char *topic;
+        bool attached;
+        bool alone; /* without the thing */
+    } cases[] = {
+        { "topic/${iot:Connection.Thing.ThingName}/x", "dev-1/x", true, false },
+        { "topic/${iot:Connection.Thing.ThingTypeName}/*", "Lamp/x", true, false },
+        { "topic/${iot:Connection.Thing.Attributes[room]}/"
+          "${iot:Connection.Thing.Attributes[floor]}",
+            "hall/1", true, false },
+        { "topic/${iot:Connection.Thing.Attributes[Room]}", "hall", false, false },
+        { "topic/${iot:Connection.Thing.Attributes[Room]}",
+            "${iot:Connection.Thing.Attributes[Room]}", true, true },
+        { "topic/${iot:Connection.Thing.Attributes[wild]}", "anything", false, false },
+        { "topic/${iot:Connection.Thing.Attributes[wild]}", "*", true, false },
+        { "topic/${iot:Connection.Thing.IsAttached}", "true", true, false },
+        { "topic/${iot:Connection.Thing.IsAttached}", "false", false, true },
+        { "topic/${iot:Connection.Thing.thingname}", "dev-1", false, false },
+        { "topic/${iot:Connection.Thing.Attributes[room}",
+            "${iot:Connection.Thing.Attributes[room}", true, true },
+        { "topic/${aws:CurrentTime}", "${aws:CurrentTime}", true, true },
+    };
+    struct policy_thing *thing = NULL;
+
+    (void)state;
+    assert_int_equal(
+        policy_thing_new(
+            "Lamp", span_str("{\"room\":\"hall\",\"floor\":\"1\",\"wild\":\"*\"}"), &thing, NULL),
+        BM_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char document[1024];
+        struct policy_subject who = subject("dev-1");
+        struct policy *p;
+
+        (void)snprintf(document, sizeof document,
+            ALLOW("\"Action\":\"iot:*\"", "\"Resource\":\"" ARN "%s\""), cases[i].resource);
+        p = parse(document);
+        who.thing = thing;
+        if ((policy_decide((const struct policy *const *)&p, 1, POLICY_PUBLISH,
+                 span_str(cases[i].topic), &who) == POLICY_ALLOWED) != cases[i].attached)
+            fail_msg("%s on %s", cases[i].resource, cases[i].topic);
+        who.thing = NULL;
+        if ((policy_decide((const struct policy *const *)&p, 1, POLICY_PUBLISH,
+                 span_str(cases[i].topic), &who) == POLICY_ALLOWED) != cases[i].alone)
+            fail_msg("%s on %s without the thing", cases[i].resource, cases[i].topic);
+        policy_free(p);
+    }
+    policy_thing_free(thing);
+}
+
+static void
+a_thing_without_type_has_no_type_name_and_bad_attributes_are_refused(void **state)
+{
+    struct policy *p = parse(ALLOW("\"Action\":\"*\"",
+        "\"Resource\":\"*\",\"Condition\":{\"Null\":{" THING "ThingTypeName\":true}}"));
+    struct policy_subject who = subject("dev-1");
+    struct policy_thing *thing = NULL;
+    struct bm_msg msg;
+
+    (void)state;
+    assert_int_equal(policy_thing_new("", span_of(NULL, 0), &thing, NULL), BM_OK);
+    who.thing = thing;
+    assert_int_equal(
+        policy_decide((const struct policy *const *)&p, 1, POLICY_CONNECT, span_str("dev-1"), &who),
+        POLICY_ALLOWED);
+    policy_thing_free(thing);
+    policy_free(p);
+    assert_int_equal(policy_thing_new("", span_str("[]"), &thing, &msg), BM_ERR_INPUT);
+    assert_int_equal(policy_thing_new("T", span_str("{\"a\":1}"), &thing, &msg), BM_ERR_INPUT);
+    assert_int_equal(policy_thing_new("T", span_str("{"), &thing, &msg), BM_ERR_INPUT);
+    assert_null(thing);
+}
+
+static void
+a_document_names_only_so_many_attributes_of_a_thing(void **state)
+{
+    char document[4096] = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\","
+                          "\"Action\":\"*\",\"Resource\":[\"*\"";
+    size_t len = strlen(document);
+    struct policy *p = NULL;
+
+    (void)state;
+    /* as many as fit into 2048 characters, and one twice */
+    for (unsigned i = 0; i < 44; i++)
+        len += (size_t)snprintf(&document[len], sizeof document - len,
+            ",\"arn:${iot:Connection.Thing.Attributes[%c]}\"", (int)('!' + 4 + i % 43));
+    (void)snprintf(&document[len], sizeof document - len, "]}}");
+    p = parse(document);
+    assert_true(policy_uses_thing(p));
+    policy_free(p);
+}
+
 static void
 not_action_and_not_resource_mean_all_others(void **state)
 {
-#define ALLOW(action, resource)                                                                    \
-    "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\"," action "," resource "}}"
 #define NOT_PUBLISH "\"NotAction\":[\"iot:Publish\",\"iot:Connect\"]"
 #define NOT_A "\"NotResource\":[\"" ARN "topic/a\",\"" ARN "topic/b*\"]"
     (void)state;
@@ -665,18 +858,27 @@ limits_of_a_certificates_values_are_kept(void **state)
 }
 
 static void
-only_policies_that_ask_need_the_certificate(void **state)
+only_policies_that_ask_need_the_certificate_or_the_thing(void **state)
 {
     static const struct {
         const char *document;
         bool uses;
+        bool thing;
     } cases[] = {
-        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"*\""), false },
-        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:CertificateId}\""), false },
-        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:Certificate.SerialNumber}\""), true },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"*\""), false, false },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:CertificateId}\""), false, false },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:Certificate.SerialNumber}\""), true,
+            false },
         { ALLOW("\"Action\":\"*\"", "\"Resource\":\"*\",\"Condition\":{\"Null\":{\"iot:Certificate."
                                     "SerialNumber\":true}}"),
-            true },
+            true, false },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:Connection.Thing.IsAttached}\""),
+            false, true },
+        { ALLOW("\"Action\":\"*\"", "\"Resource\":\"arn:${iot:Connection.Thing.Attributes[a]}\""),
+            false, true },
+        { ALLOW("\"Action\":\"*\"",
+              "\"Resource\":\"*\",\"Condition\":{\"Null\":{" THING "ThingName\":true}}"),
+            false, true },
     };
 
     (void)state;
@@ -684,6 +886,7 @@ only_policies_that_ask_need_the_certificate(void **state)
         struct policy *p = parse(cases[i].document);
 
         assert_int_equal(policy_uses_certificate(p), cases[i].uses);
+        assert_int_equal(policy_uses_thing(p), cases[i].thing);
         policy_free(p);
     }
 }
@@ -705,7 +908,11 @@ main(void)
         cmocka_unit_test(not_action_and_not_resource_mean_all_others),
         cmocka_unit_test(decision_names_the_statement_that_made_it),
         cmocka_unit_test(limits_of_a_certificates_values_are_kept),
-        cmocka_unit_test(only_policies_that_ask_need_the_certificate),
+        cmocka_unit_test(only_policies_that_ask_need_the_certificate_or_the_thing),
+        cmocka_unit_test(keys_of_things_and_times_by_the_table),
+        cmocka_unit_test(variables_of_a_thing_have_its_values),
+        cmocka_unit_test(a_thing_without_type_has_no_type_name_and_bad_attributes_are_refused),
+        cmocka_unit_test(a_document_names_only_so_many_attributes_of_a_thing),
     };
 
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
