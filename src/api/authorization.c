@@ -105,6 +105,7 @@ struct question {
     struct call *c;
     const char *cert_id;
     struct policy_certificate *certificate;
+    struct policy_thing *thing;
     struct policy **list;
     char (*names)[REGISTRY_NAME_MAX + 1];
     size_t count;
@@ -199,7 +200,8 @@ decide(const struct question *q, enum policy_action action, struct span name, js
         .account = q->c->account->number,
         .client_id = span_str(client != NULL ? client : ""),
         .cert_id = q->cert_id,
-        .certificate = q->certificate };
+        .certificate = q->certificate,
+        .thing = q->thing };
 
     for (size_t i = 0; i < q->count; i++) {
         const struct policy *one = q->list[i];
@@ -299,6 +301,23 @@ read_certificate(struct question *q, const uint8_t id[REGISTRY_ID_LEN])
     return err;
 }
 
+/* Of the client id, when the certificate is attached to it. */
+static enum bm_err
+read_thing(struct question *q, const uint8_t id[REGISTRY_ID_LEN])
+{
+    const char *client = param_text(q->c, "clientId");
+    struct registry_thing row;
+    enum bm_err err;
+
+    if (client == NULL)
+        return BM_OK;
+    err = registry_thing_of(q->c->registry, client, id, &row, &q->msg);
+    if (err == BM_OK)
+        err = policy_thing_new(row.type, buf_span(&row.attributes), &q->thing, &q->msg);
+    registry_thing_fini(&row);
+    return err == BM_ERR_NOT_FOUND ? BM_OK : err;
+}
+
 void
 api_test_authorization(struct call *c)
 {
@@ -323,6 +342,8 @@ api_test_authorization(struct call *c)
     if (q.err == BM_OK)
         q.err = read_certificate(&q, principal.cert_id);
     if (q.err == BM_OK)
+        q.err = read_thing(&q, principal.cert_id);
+    if (q.err == BM_OK)
         q.err = registry_policy_effective(c->registry, principal.cert_id, add_policy, &q, &q.msg);
     add_named(&q);
     if (q.err == BM_OK)
@@ -334,4 +355,5 @@ api_test_authorization(struct call *c)
     free(q.list);
     free(q.names);
     policy_certificate_free(q.certificate);
+    policy_thing_free(q.thing);
 }

@@ -35,6 +35,14 @@ static const char usage[] =
     "  --certificate FILE   the device's certificate (PEM), for iot:CertificateId, "
     "iot:Certificate...\n"
     "  --source-ip IP       its address, for aws:SourceIp\n"
+    "  --thing              the client id is a thing that the certificate is attached to, for\n"
+    "                       iot:Connection.Thing...\n"
+    "  --thing-type TYPE, --thing-attribute NAME=VALUE   ... of this type, with this attribute "
+    "(may "
+    "be\n"
+    "                       repeated)\n"
+    "  --time TIME          for aws:CurrentTime: 2026-11-23T09:00:00Z, or seconds since 1970; "
+    "default now\n"
     "  --persistent         it asks for a persistent session, for iot:ConnectAttributes\n"
     "  --last-will          its CONNECT has a will, for iot:ConnectAttributes\n"
     "  --region REGION, --account ID   of the ARN; default us-east-1, 000000000000\n"
@@ -51,6 +59,10 @@ struct question {
     struct policy_subject who;
     char cert_hex[65];
     struct policy_certificate *certificate;
+    bool has_thing;
+    const char *thing_type;
+    json_t *thing_attributes; /* NULL: none */
+    struct policy_thing *thing;
     size_t count;
     char *const *paths;
     struct policy *set[FILES_MAX];
@@ -122,6 +134,21 @@ read_certificate(struct question *q)
     return err == BM_OK;
 }
 
+static bool
+make_thing(struct question *q)
+{
+    struct bm_msg msg = { "" };
+    char *attributes = q->thing_attributes != NULL ? json_dumps(q->thing_attributes, 0) : NULL;
+    enum bm_err err = policy_thing_new(q->thing_type != NULL ? q->thing_type : "",
+        span_str(attributes != NULL ? attributes : "{}"), &q->thing, &msg);
+
+    free(attributes);
+    if (err != BM_OK)
+        fprintf(stderr, "birthmark policy: %s\n", msg.text);
+    q->who.thing = q->thing;
+    return err == BM_OK;
+}
+
 static const char *
 reason(enum policy_verdict v, const struct policy_decider *by)
 {
@@ -174,6 +201,9 @@ test_files(struct question *q)
     bool good = q->certificate_path == NULL || read_certificate(q);
     int code = EXIT_FAILED;
 
+    if (q->has_thing)
+        good = make_thing(q) && good;
+
     for (size_t i = 0; i < q->count; i++)
         good = read_policy(q->paths[i], &q->set[i]) && good;
     if (good)
@@ -181,6 +211,7 @@ test_files(struct question *q)
     for (size_t i = 0; i < q->count; i++)
         policy_free(q->set[i]);
     policy_certificate_free(q->certificate);
+    policy_thing_free(q->thing);
     return code;
 }
 
@@ -202,6 +233,21 @@ is_address(const char *text)
     uint8_t room[16];
 
     return inet_pton(AF_INET, text, room) == 1 || inet_pton(AF_INET6, text, room) == 1;
+}
+
+static bool
+add_attribute(struct question *q, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    char name[129];
+
+    if (equals == NULL || equals == text || (size_t)(equals - text) >= sizeof name)
+        return false;
+    memcpy(name, text, (size_t)(equals - text));
+    name[equals - text] = '\0';
+    if (q->thing_attributes == NULL)
+        q->thing_attributes = json_object();
+    return json_object_set_new(q->thing_attributes, name, json_string(&equals[1])) == 0;
 }
 
 static int
@@ -226,18 +272,20 @@ ask(struct question *q, const char *action, const char *client_id)
     return test_files(q);
 }
 
-int
-cmd_policy(int argc, char **argv)
+static int
+run(struct question *q, int argc, char **argv)
 {
     static const struct option options[] = { { "action", required_argument, NULL, 'a' },
         { "resource", required_argument, NULL, 'r' }, { "client-id", required_argument, NULL, 'i' },
         { "certificate", required_argument, NULL, 'c' },
-        { "source-ip", required_argument, NULL, 's' }, { "persistent", no_argument, NULL, 'p' },
+        { "source-ip", required_argument, NULL, 's' }, { "thing", no_argument, NULL, 't' },
+        { "thing-type", required_argument, NULL, 'T' },
+        { "thing-attribute", required_argument, NULL, 'N' },
+        { "time", required_argument, NULL, 'n' }, { "persistent", no_argument, NULL, 'p' },
         { "last-will", no_argument, NULL, 'w' }, { "region", required_argument, NULL, 'R' },
         { "account", required_argument, NULL, 'A' }, { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
         { NULL, 0, NULL, 0 } };
-    struct question q = { .who = { .region = "us-east-1", .account = "000000000000" } };
     const char *action = NULL;
     const char *client_id = NULL;
     int opt;
@@ -246,23 +294,33 @@ cmd_policy(int argc, char **argv)
         if (opt == 'a')
             action = optarg;
         if (opt == 'r')
-            q.resource = optarg;
+            q->resource = optarg;
         if (opt == 'i')
             client_id = optarg;
         if (opt == 'c')
-            q.certificate_path = optarg;
+            q->certificate_path = optarg;
         if (opt == 's')
-            q.who.source_ip = optarg;
+            q->who.source_ip = optarg;
+        if (opt == 't' || opt == 'T' || opt == 'N')
+            q->has_thing = true;
+        if (opt == 'T')
+            q->thing_type = optarg;
+        if (opt == 'N' && !add_attribute(q, optarg))
+            return cmd_misuse("policy", "--thing-attribute: '%s' is not NAME=VALUE", optarg);
+        if (opt == 'n' && !policy_time(optarg, &q->who.now_ms))
+            return cmd_misuse("policy",
+                "--time: '%s' is no time like 2026-11-23T09:00:00Z and no seconds since 1970",
+                optarg);
         if (opt == 'p')
-            q.who.persistent = true;
+            q->who.persistent = true;
         if (opt == 'w')
-            q.who.last_will = true;
+            q->who.last_will = true;
         if (opt == 'R')
-            q.who.region = optarg;
+            q->who.region = optarg;
         if (opt == 'A')
-            q.who.account = optarg;
+            q->who.account = optarg;
         if (opt == 'j')
-            q.json = true;
+            q->json = true;
         if (opt == 'h') {
             fputs(usage, stdout);
             return EXIT_DONE;
@@ -274,11 +332,21 @@ cmd_policy(int argc, char **argv)
     }
     if (optind == argc)
         return cmd_misuse("policy", "say check or test");
-    q.count = (size_t)(argc - optind) - 1;
-    q.paths = &argv[optind + 1];
+    q->count = (size_t)(argc - optind) - 1;
+    q->paths = &argv[optind + 1];
     if (strcmp(argv[optind], "check") == 0)
-        return check_files(q.paths, q.count, q.json);
+        return check_files(q->paths, q->count, q->json);
     if (strcmp(argv[optind], "test") == 0)
-        return ask(&q, action, client_id);
+        return ask(q, action, client_id);
     return cmd_misuse("policy", "say check or test, not '%s'", argv[optind]);
+}
+
+int
+cmd_policy(int argc, char **argv)
+{
+    struct question q = { .who = { .region = "us-east-1", .account = "000000000000" } };
+    int code = run(&q, argc, argv);
+
+    json_decref(q.thing_attributes);
+    return code;
 }

@@ -31,7 +31,8 @@
 
 enum {
     LAZY_COMMIT_MS = 100,
-    VERDICTS_MAX = 1024,  /* answers that wait for one commit */
+    VERDICTS_MAX = 1024, /* answers that wait for one commit */
+    QUESTIONS_MAX = 256,
     READS_PER_ROUND = 64, /* packets taken from one worker before the others have their turn */
 };
 
@@ -59,6 +60,15 @@ struct verdict {
     enum cause cause;
 };
 
+/* Of LINK_THING. */
+struct thing_question {
+    struct worker_link *link; /* NULL: the worker is gone */
+    uint8_t account;
+    uint32_t request;
+    uint8_t cert_id[REGISTRY_ID_LEN];
+    char name[REGISTRY_NAME_MAX + 1];
+};
+
 struct control {
     struct control_options options;
     struct loop *loop;
@@ -75,6 +85,8 @@ struct control {
     struct worker_link *links;
     struct verdict verdicts[VERDICTS_MAX];
     size_t verdict_count;
+    struct thing_question questions[QUESTIONS_MAX];
+    size_t question_count;
     bool commit_now;
     struct loop_timer *lazy;
     uint8_t packet[LINK_MESSAGE_MAX];
@@ -96,6 +108,10 @@ drop_link(struct worker_link *l)
     for (size_t i = 0; i < c->verdict_count; i++) {
         if (c->verdicts[i].link == l)
             c->verdicts[i].link = NULL;
+    }
+    for (size_t i = 0; i < c->question_count; i++) {
+        if (c->questions[i].link == l)
+            c->questions[i].link = NULL;
     }
     loop_remove(c->loop, l->watch);
     (void)close(l->fd);
@@ -274,6 +290,53 @@ send_documents(struct worker_link *l, const struct link_msg *asked)
     free(m);
 }
 
+/* Answered at the end of the round: what is not committed yet may still fail. SPEC aws-iot 7.3 */
+static void
+take_question(struct worker_link *l, const struct link_msg *m)
+{
+    struct control *c = l->control;
+    struct span id = m->u.thing.client_id;
+    struct thing_question *q;
+
+    if (c->question_count == QUESTIONS_MAX)
+        settle(c);
+    q = &c->questions[c->question_count++];
+    *q = (struct thing_question){ .link = l, .account = m->account, .request = m->request };
+    memcpy(q->cert_id, m->u.thing.cert_id, sizeof q->cert_id);
+    if (id.len < sizeof q->name) /* else no thing has it, and "" is none either */
+        memcpy(q->name, id.ptr, id.len);
+}
+
+static void
+answer_question(struct control *c, const struct thing_question *q)
+{
+    struct link_msg m = { .type = LINK_FACTS, .account = q->account, .request = q->request };
+    struct registry_thing thing;
+    struct bm_msg msg;
+    enum bm_err err =
+        registry_thing_of(c->registries[q->account], q->name, q->cert_id, &thing, &msg);
+
+    m.u.facts.found = err == BM_OK              ? FACTS_ATTACHED
+                      : err == BM_ERR_NOT_FOUND ? FACTS_NONE
+                                                : FACTS_FAILED;
+    m.u.facts.type = span_str(thing.type);
+    m.u.facts.attributes = buf_span(&thing.attributes);
+    if (m.u.facts.found == FACTS_FAILED)
+        log_error("the thing of a connection: %s", msg.text);
+    send_msg(q->link, &m);
+    registry_thing_fini(&thing);
+}
+
+static void
+answer_questions(struct control *c)
+{
+    for (size_t i = 0; i < c->question_count; i++) {
+        if (c->questions[i].link != NULL)
+            answer_question(c, &c->questions[i]);
+    }
+    c->question_count = 0;
+}
+
 static void
 on_lazy(void *arg)
 {
@@ -356,6 +419,9 @@ serve(struct worker_link *l, struct span packet)
     case LINK_POLICY:
         send_documents(l, m);
         break;
+    case LINK_THING:
+        take_question(l, m);
+        break;
     case LINK_RECORD:
         account_record(a, &m->u.record);
         break;
@@ -373,6 +439,7 @@ serve(struct worker_link *l, struct span packet)
         break;
     case LINK_VERDICT:
     case LINK_DOCUMENTS:
+    case LINK_FACTS:
     case LINK_FILTERS:
     case LINK_CHANGED:
     case LINK_STORED:
@@ -507,6 +574,7 @@ settle(void *arg)
 
     if (c->commit_now)
         commit_all(c);
+    answer_questions(c);
     for (size_t i = 0; i < c->options.account_count; i++)
         account_pump(&c->accounts[i]);
 }

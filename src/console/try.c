@@ -72,6 +72,21 @@ read_certificate(struct question *q, const uint8_t id[REGISTRY_ID_LEN])
     return out;
 }
 
+static struct policy_thing *
+read_thing(struct question *q, const char *client_id, const uint8_t id[REGISTRY_ID_LEN])
+{
+    struct policy_thing *out = NULL;
+    struct registry_thing row;
+    enum bm_err err = registry_thing_of(q->site->registry, client_id, id, &row, &q->msg);
+
+    if (err == BM_OK)
+        err = policy_thing_new(row.type, buf_span(&row.attributes), &out, &q->msg);
+    registry_thing_fini(&row);
+    if (err != BM_ERR_NOT_FOUND)
+        q->err = err;
+    return out;
+}
+
 static json_t *
 verdict_json(const struct question *q, enum policy_verdict v, const struct policy_decider *by)
 {
@@ -111,6 +126,7 @@ answer(struct question *q, struct http_request *rq, const json_t *body)
         .cert_id = certificate,
         .source_ip = "127.0.0.1" };
     struct policy_certificate *of = NULL;
+    struct policy_thing *thing = NULL;
     struct policy_decider by = { 0 };
     uint8_t id[REGISTRY_ID_LEN];
     enum policy_action action = POLICY_CONNECT;
@@ -122,7 +138,10 @@ answer(struct question *q, struct http_request *rq, const json_t *body)
         q->err = bm_fail(&q->msg, BM_ERR_INPUT, "A certificate's id is 64 hex digits.");
     if (q->err == BM_OK && certificate != NULL)
         of = read_certificate(q, id);
+    if (q->err == BM_OK && certificate != NULL && client != NULL)
+        thing = read_thing(q, client, id);
     who.certificate = of;
+    who.thing = thing;
     if (document != NULL)
         add_document(q, "this document", span_str(document));
     else if (q->err == BM_OK && certificate != NULL)
@@ -135,6 +154,7 @@ answer(struct question *q, struct http_request *rq, const json_t *body)
         refuse_err(rq, q->err, &q->msg);
     }
     policy_certificate_free(of);
+    policy_thing_free(thing);
 }
 
 /*

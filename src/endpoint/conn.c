@@ -221,10 +221,8 @@ release(struct conn *c)
     (void)close(c->fd);
     index_remove(&w->by_client, c);
     index_remove(&w->by_cert, c);
-    if (c->links[BY_REQUEST].linked) {
-        w->control.admits--;
-        index_remove(&w->by_request, c);
-    }
+    w->control.admits -= c->admitting ? 1 : 0;
+    index_remove(&w->by_request, c);
     policies_stop_waiting(c);
     acks_forget(c);
     broker_stop_waiting(c);
@@ -232,6 +230,8 @@ release(struct conn *c)
     policies_put(c->next_policies);
     policy_certificate_free(c->certificate);
     c->certificate = NULL;
+    policy_thing_free(c->thing);
+    c->thing = NULL;
     buf_fini(&c->in);
     buf_fini(&c->out);
     buf_fini(&c->up_in);

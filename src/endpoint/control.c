@@ -145,7 +145,8 @@ enum bm_err
 control_send(struct worker *w)
 {
     struct control *k = &w->control;
-    bool question = w->tx.type == LINK_ADMIT || w->tx.type == LINK_POLICY;
+    bool question =
+        w->tx.type == LINK_ADMIT || w->tx.type == LINK_POLICY || w->tx.type == LINK_THING;
     size_t max = question ? CONTROL_QUEUE_MAX : CONTROL_QUEUE_MAX / 2;
     struct buf packet = { 0 };
     enum bm_err err;
@@ -234,6 +235,9 @@ dispatch(struct worker *w, struct span packet)
     case LINK_DOCUMENTS:
         policies_documents(w, &w->rx);
         return;
+    case LINK_FACTS:
+        thing_facts(w, &w->rx);
+        return;
     case LINK_FILTERS:
         take_filters(w, packet);
         return;
@@ -245,6 +249,7 @@ dispatch(struct worker *w, struct span packet)
         return;
     case LINK_ADMIT:
     case LINK_POLICY:
+    case LINK_THING:
     case LINK_RECORD:
     case LINK_INGRESS:
     case LINK_EVENT:

@@ -170,6 +170,7 @@ ask_control(struct conn *c)
         return;
     }
     w->control.admits++;
+    c->admitting = true;
     c->asked_ms = clock_mono_ms();
     conn_deadline(c, CONTROL_WAIT_MS);
 }
@@ -251,11 +252,12 @@ hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cause ca
     struct table_entry e = { 0 };
     struct conn *c = index_first(&w->by_request, request);
 
-    if (c == NULL) {
+    if (c == NULL || !c->admitting) {
         return; /* it left meanwhile */
     }
     index_remove(&w->by_request, c);
     w->control.admits--;
+    c->admitting = false;
     metrics_latency(w->o->metrics, LATENCY_ADMISSION, clock_mono_ms() - c->asked_ms);
     if (cause != CAUSE_ADMITTED) {
         if (cause == CAUSE_CONTROL_DOWN) {
@@ -286,6 +288,8 @@ hello_control_down(struct worker *w)
         next = c->next;
         if (c->state == CONN_VERDICT) {
             conn_end(c, CAUSE_CONTROL_DOWN, "asked=admission");
+        } else {
+            thing_control_down(c);
         }
     }
 }
@@ -412,6 +416,9 @@ decide_connect(struct conn *c)
 void
 hello_policies_ready(struct conn *c)
 {
+    if (!thing_ready(c, c->state == CONN_POLICY ? c->policies : c->next_policies)) {
+        return;
+    }
     if (c->state == CONN_POLICY) {
         decide_connect(c);
         return;
@@ -468,8 +475,12 @@ look_again(struct conn *c)
     } else if (cause != CAUSE_ADMITTED) {
         conn_dismiss(c, cause, REASON_ADMINISTRATIVE, "changed=\"while connected\"%s",
             there ? "" : " certificate=deleted");
-    } else if (e.policy_set != now || c->next_policies != NULL) {
-        change_policies(c, e.policy_set);
+    } else {
+        c->thing_known = false;
+        if (e.policy_set != now || c->next_policies != NULL) {
+            change_policies(c, e.policy_set);
+        }
+        thing_changed(c);
     }
 }
 

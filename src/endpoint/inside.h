@@ -8,6 +8,7 @@
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
  *   acks.c      PUBACKs that wait for control's store
  *   control.c   the link to the control process    policies.c compiled policy sets by number
+ *   thing.c     what policies may know of the thing of a connection
  *   presence.c  lifecycle events                  throttle.c  rates and counts over all workers
  *   index.c     find connections by client id, certificate, request
  *   lean.c      what a finished handshake leaves behind
@@ -137,6 +138,7 @@ struct policy_set {
     enum set_state state;
     unsigned refs;
     bool uses_certificate;
+    bool uses_thing;
     struct policy **list;
     char **names; /* of the policies in list */
     size_t count;
@@ -189,7 +191,8 @@ struct conn {
     struct loop_timer *retry;
     SSL *ssl;
     int64_t opened_ms;
-    int64_t asked_ms;                /* control, who it is */
+    bool admitting;                  /* control is asked who it is, */
+    int64_t asked_ms;                /* since then */
     bool handshaking;                /* counts among the handshakes in flight */
     bool of_address[THROTTLE_KINDS]; /* counts for its address */
     bool ssl_wants_write;
@@ -222,6 +225,8 @@ struct conn {
     bool last_will;
     char *retained_will;                    /* topic of a will that is to be retained; NULL: none */
     struct policy_certificate *certificate; /* made when a policy asks for it */
+    struct policy_thing *thing;             /* as control last told it; NULL: none */
+    bool thing_known;                       /* and it is so still */
     struct policy_decider decider;          /* of the newest decision */
     uint16_t keep_alive_asked_s;
     uint16_t keep_alive_s;
@@ -390,6 +395,13 @@ void relay_decision(const struct conn *c, enum policy_verdict v, char *out, size
 /* May a client publish there at all? SPEC aws-iot 6.3, 6.7. NULL when it may, else why not. */
 const char *relay_topic_reserved(struct span topic);
 bool relay_depth_fits(struct span topic);
+
+/* thing.c */
+/* May `set` decide for c? Else control was asked, and hello_policies_ready is called again. */
+bool thing_ready(struct conn *c, const struct policy_set *set);
+void thing_changed(struct conn *c); /* perhaps; ends c when it cannot be learnt */
+void thing_facts(struct worker *w, const struct link_msg *m);
+void thing_control_down(struct conn *c);
 
 /* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
 void fact_text(char *out, size_t cap, struct span s);

@@ -138,6 +138,18 @@ fields_read(struct rd *r, struct link_msg *m)
     case LINK_STORED:
         m->u.stored.ok = bool_read(r);
         return;
+    case LINK_THING:
+        id_read(r, m->u.thing.cert_id);
+        m->u.thing.client_id = bytes_read(r);
+        return;
+    case LINK_FACTS:
+        m->u.facts.found = rd_u8(r);
+        if (m->u.facts.found > FACTS_FAILED) {
+            r->failed = true;
+        }
+        m->u.facts.type = bytes_read(r);
+        m->u.facts.attributes = bytes_read(r);
+        return;
     }
     r->failed = true; /* a type we do not have */
 }
@@ -250,6 +262,15 @@ put_fields(struct buf *out, const struct link_msg *m)
         return;
     case LINK_STORED:
         put_number(out, m->u.stored.ok, 1);
+        return;
+    case LINK_THING:
+        buf_add(out, m->u.thing.cert_id, 32);
+        put_bytes(out, m->u.thing.client_id);
+        return;
+    case LINK_FACTS:
+        put_number(out, m->u.facts.found, 1);
+        put_bytes(out, m->u.facts.type);
+        put_bytes(out, m->u.facts.attributes);
         return;
     }
 }

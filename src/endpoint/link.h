@@ -26,6 +26,8 @@ enum link_type {
     LINK_EVENT,     /* worker: a lifecycle event, for the broker and the rules; as LINK_INGRESS */
     LINK_RETAINED,  /* worker: the topic gets, or loses, its retained message */
     LINK_STORED,    /* control: up to which LINK_INGRESS or LINK_RETAINED all is on disk */
+    LINK_THING,     /* worker: what may a policy know of the thing of this client? */
+    LINK_FACTS,     /* control: the answer */
 };
 
 enum {
@@ -43,6 +45,9 @@ enum sni {
     SNI_SERVER,  /* one of the first account's names */
     SNI_ACCOUNT, /* another account's */
 };
+
+/* Of LINK_FACTS: is the client id a thing that the certificate is attached to? */
+enum facts { FACTS_NONE, FACTS_ATTACHED, FACTS_FAILED };
 
 struct link_msg {
     enum link_type type;
@@ -90,6 +95,15 @@ struct link_msg {
         struct {
             uint8_t ok; /* 0: what was not stored before is lost */
         } stored;       /* `request`: of the newest message that it tells of */
+        struct {
+            uint8_t cert_id[32];
+            struct span client_id;
+        } thing;
+        struct {
+            uint8_t found;          /* enum facts */
+            struct span type;       /* empty: none */
+            struct span attributes; /* JSON */
+        } facts;
     } u;
 };
 

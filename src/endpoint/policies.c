@@ -161,6 +161,7 @@ compile(struct policy_set *s, const struct link_msg *m)
             return false;
         }
         s->uses_certificate = s->uses_certificate || policy_uses_certificate(s->list[i]);
+        s->uses_thing = s->uses_thing || policy_uses_thing(s->list[i]);
     }
     return true;
 }

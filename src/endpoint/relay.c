@@ -65,6 +65,7 @@ relay_decide(struct conn *c, enum policy_action action, struct span name)
         return POLICY_DENIED_IMPLICIT;
     }
     who.certificate = c->certificate;
+    who.thing = c->thing;
     return policy_decide_by((const struct policy *const *)c->policies->list, c->policies->count,
         action, name, &who, &c->decider);
 }

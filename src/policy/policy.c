@@ -98,6 +98,18 @@ policy_decide(const struct policy *const *set, size_t count, enum policy_action 
 }
 
 bool
+policy_time(const char *text, int64_t *ms)
+{
+    double seconds;
+
+    if (!date_of(span_str(text), &seconds) || seconds < -1e12 || seconds > 1e12)
+        return false;
+    *ms = (int64_t)(seconds * 1000);
+    *ms += *ms == 0 ? 1 : 0; /* 0 is "the clock's" */
+    return true;
+}
+
+bool
 policy_uses_certificate(const struct policy *p)
 {
     return p->uses_certificate;

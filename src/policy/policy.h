@@ -80,6 +80,9 @@ struct policy_decider {
 enum bm_err policy_parse(struct span document, struct policy **out, struct bm_msg *msg);
 void policy_free(struct policy *p);
 
+/* The time that a policy would write so: ISO 8601 or seconds since 1970. False: it is neither. */
+bool policy_time(const char *text, int64_t *ms);
+
 /* Does a decision need policy_subject's certificate, or thing? Else making it is wasted. */
 bool policy_uses_certificate(const struct policy *p);
 bool policy_uses_thing(const struct policy *p);

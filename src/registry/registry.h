@@ -305,8 +305,13 @@ enum bm_err registry_thing_attach(struct registry *r, const char *name,
     const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
 enum bm_err registry_thing_detach(struct registry *r, const char *name,
     const uint8_t cert_id[REGISTRY_ID_LEN], struct bm_msg *msg);
-bool registry_thing_attached(
-    struct registry *r, const char *name, const uint8_t cert_id[REGISTRY_ID_LEN]);
+/*
+ * The thing of this name, when the certificate is attached to it: what a policy may know of a
+ * connection whose client id is `name`. SPEC aws-iot 7.3. BM_ERR_NOT_FOUND: no such thing, or not
+ * attached. What changes it touches the certificates attached (registry_options' `changed`).
+ */
+enum bm_err registry_thing_of(struct registry *r, const char *name,
+    const uint8_t cert_id[REGISTRY_ID_LEN], struct registry_thing *out, struct bm_msg *msg);
 typedef void (*registry_id_fn)(void *arg, const uint8_t id[REGISTRY_ID_LEN]);
 typedef void (*registry_name_fn)(void *arg, const char *name);
 enum bm_err registry_thing_principals(struct registry *r, const char *name,

@@ -347,17 +347,21 @@ registry_thing_detach(struct registry *r, const char *name, const uint8_t cert_i
     return op_end(&op, err, msg);
 }
 
-bool
-registry_thing_attached(
-    struct registry *r, const char *name, const uint8_t cert_id[REGISTRY_ID_LEN])
+enum bm_err
+registry_thing_of(struct registry *r, const char *name, const uint8_t cert_id[REGISTRY_ID_LEN],
+    struct registry_thing *out, struct bm_msg *msg)
 {
-    static const char sql[] = "SELECT count(*) FROM thing_principals"
-                              " JOIN things ON things.row = thing_principals.thing"
-                              " JOIN certs ON certs.row = thing_principals.cert"
-                              " WHERE things.name = ?1 AND certs.id = ?2";
-    int64_t count = 0;
+    static const char sql[] =
+        "SELECT " COLUMNS FROM " JOIN thing_principals ON thing_principals.thing = things.row"
+        " JOIN certs ON certs.row = thing_principals.cert"
+        " WHERE things.name = ?1 AND certs.id = ?2";
+    enum bm_err err;
 
-    return db_number(r, sql, ARGS(a_text(name), a_id(cert_id)), &count, NULL) == BM_OK && count > 0;
+    *out = (struct registry_thing){ 0 };
+    err = db_one(r, sql, ARGS(a_text(name), a_id(cert_id)), thing_row, out, msg);
+    if (err == BM_ERR_NOT_FOUND)
+        return bm_fail(msg, err, "no thing \"%.128s\" that the certificate is attached to", name);
+    return err;
 }
 
 struct ids_to {

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { KINDS = LINK_STORED };
+enum { KINDS = LINK_FACTS };
 
 /* One message of each type with every field set. */
 static void
@@ -71,6 +71,15 @@ fill(struct link_msg *m, enum link_type type)
         return;
     case LINK_STORED:
         m->u.stored.ok = 1;
+        return;
+    case LINK_THING:
+        memset(m->u.thing.cert_id, 0xab, 32);
+        m->u.thing.client_id = span_str("dev");
+        return;
+    case LINK_FACTS:
+        m->u.facts.found = FACTS_FAILED;
+        m->u.facts.type = span_str("Lamp");
+        m->u.facts.attributes = span_str("{}");
         return;
     }
 }

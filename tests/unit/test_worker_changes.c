@@ -111,6 +111,135 @@ changed_policies_decide_from_then_on(void **state)
     }
 }
 
+/* SPEC aws-iot 7.3 */
+static void
+facts_of_the_thing_are_asked_only_by_policies_that_use_them(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "lamp");
+
+    assert_int_equal(f->things, 0);
+    device_free(&d);
+    put_table(f, &f->device, CERT_ACTIVE, SET_THING);
+    changed(f, &f->device);
+    d = device_open(f, &f->device); /* no thing: no way in */
+    say_connect(&d, 4, "lamp", LIT(""));
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_CONNECT_DENIED), "policy=of_thing statement=1");
+    assert_int_equal(f->things, 1);
+    assert_string_equal(f->thing_client, "lamp");
+    device_free(&d);
+    f->thing = "{\"room\":\"hall\"}";
+    d = device_in(f, &f->device, "lamp");
+    say_publish(&d, 4, 1, "t/hall", "1");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    say_publish(&d, 4, 1, "t/cellar", "1");
+    expect_closed(&d);
+    assert_int_equal(f->things, 2);
+    device_free(&d);
+}
+
+static void
+a_changed_thing_decides_from_then_on_and_the_old_one_until_then(void **state)
+{
+    struct fixture *f = *state;
+    struct device d;
+
+    put_table(f, &f->device, CERT_ACTIVE, SET_THING);
+    f->thing = "{\"room\":\"hall\"}";
+    d = device_in(f, &f->device, "lamp");
+    f->thing_waits = true;
+    f->thing = "{\"room\":\"cellar\"}";
+    changed(f, &f->device);
+    while (f->things < 2) {
+        pump(f, -1, 0, 20);
+    }
+    changed(f, &f->device); /* the answer to come is new enough: no third question */
+    say_publish(&d, 4, 1, "t/hall", "1");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    answer_thing(f);
+    expect_ping(&d);
+    say_publish(&d, 4, 1, "t/cellar", "1");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    assert_int_equal(f->things, 2);
+    f->thing = NULL; /* detached: it may do nothing more, but nobody closes it for that */
+    f->thing_waits = false;
+    changed(f, &f->device);
+    while (f->things < 3) {
+        pump(f, -1, 0, 20);
+    }
+    expect_ping(&d);
+    expect_ping(&d);
+    say_publish(&d, 4, 1, "t/cellar", "1");
+    expect_closed(&d);
+    (void)wait_record(f, 0, CAUSE_PUBLISH_DENIED);
+    device_free(&d);
+}
+
+/* A connection whose policies begin to ask for the thing: they count when it is known. */
+static void
+new_policies_wait_for_the_facts_they_use(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "lamp");
+
+    f->thing = "{\"room\":\"hall\"}";
+    f->thing_waits = true;
+    put_table(f, &f->device, CERT_ACTIVE, SET_THING);
+    changed(f, &f->device);
+    while (f->things < 1) {
+        pump(f, -1, 0, 20);
+    }
+    say_publish(&d, 4, 1, "t/old", "1");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    answer_thing(f);
+    expect_ping(&d);
+    say_publish(&d, 4, 1, "t/hall", "1");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    say_publish(&d, 4, 1, "t/old", "1");
+    expect_closed(&d);
+    device_free(&d);
+}
+
+static void
+who_cannot_learn_its_thing_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct device d;
+    struct device waiting;
+
+    put_table(f, &f->device, CERT_ACTIVE, SET_THING);
+    f->thing = "{\"room\":1}"; /* not what the registry holds */
+    d = device_open(f, &f->device);
+    say_connect(&d, 4, "lamp", LIT(""));
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_CONTROL_DOWN), "asked=thing");
+    device_free(&d);
+    f->thing = "{}";
+    d = device_in5(f, &f->device, "lamp");
+    f->thing_fails = true;
+    changed(f, &f->device);
+    expect(&d, LIT("\xe0\x01\x87"));
+    expect_closed(&d);
+    device_free(&d);
+    f->thing_fails = false;
+    d = device_in5(f, &f->device, "lamp");
+    f->thing_waits = true;
+    changed(f, &f->device);
+    waiting = device_open(f, &f->device);
+    say_connect(&waiting, 4, "other", LIT(""));
+    while (f->things < 6) {
+        pump(f, -1, 0, 20);
+    }
+    (void)close(f->control); /* and with it the hope of an answer */
+    f->control = -1;
+    expect(&d, LIT("\xe0\x01\x87"));
+    expect_closed(&d);
+    expect_closed(&waiting);
+    device_free(&d);
+    device_free(&waiting);
+}
+
 static void
 second_connection_with_the_id_takes_over(void **state)
 {
@@ -140,6 +269,10 @@ main(void)
         KNOWN(will_without_permission_is_refused_at_connect),
         KNOWN(deleted_certificate_ends_its_connections),
         KNOWN(changed_policies_decide_from_then_on),
+        KNOWN(facts_of_the_thing_are_asked_only_by_policies_that_use_them),
+        KNOWN(a_changed_thing_decides_from_then_on_and_the_old_one_until_then),
+        KNOWN(new_policies_wait_for_the_facts_they_use),
+        KNOWN(who_cannot_learn_its_thing_is_closed),
         KNOWN(second_connection_with_the_id_takes_over),
     };
 

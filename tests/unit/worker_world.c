@@ -37,6 +37,20 @@ static const char narrow[] =
     "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"iot:Connect\","
     "\"Resource\":\"*\"}}";
 
+static const char of_thing[] =
+    "{\"Version\":\"2012-10-17\",\"Statement\":["
+    "{\"Effect\":\"Allow\",\"Action\":\"iot:Connect\",\"Resource\":\"*\",\"Condition\":"
+    "{\"Bool\":{\"iot:Connection.Thing.IsAttached\":\"true\"}}},"
+    "{\"Effect\":\"Allow\",\"Action\":\"iot:Publish\",\"Resource\":"
+    "\"arn:aws:iot:us-east-1:000000000000:topic/t/${iot:Connection.Thing.Attributes[room]}\"}]}";
+
+static const struct {
+    uint32_t set;
+    const char *name;
+    const char *text;
+} documents[] = { { SET, "wide", wide }, { SET_NARROW, "narrow", narrow },
+    { SET_RETAIN, "all", all }, { SET_THING, "of_thing", of_thing } };
+
 /* ---- control ---- */
 
 void
@@ -72,9 +86,12 @@ changed(struct fixture *f, const struct made *m)
 static void
 answer_policy(struct fixture *f)
 {
-    uint32_t set = f->rx.u.policy.set;
-    const char *text = set == SET ? wide : set == SET_RETAIN ? all : narrow;
+    size_t i = 0;
 
+    while (documents[i].set != f->rx.u.policy.set) {
+        i++;
+        assert_true(i < sizeof documents / sizeof *documents);
+    }
     f->policies++;
     if (f->silent) {
         return;
@@ -84,9 +101,35 @@ answer_policy(struct fixture *f)
     f->tx.u.documents.set = f->rx.u.policy.set;
     f->tx.u.documents.found = f->set_missing ? 0 : 1;
     f->tx.u.documents.count = f->set_missing ? 0 : 1;
-    f->tx.u.documents.docs[0] = span_str(text);
-    f->tx.u.documents.names[0] = span_str(text == wide ? "wide" : "narrow");
+    f->tx.u.documents.docs[0] = span_str(documents[i].text);
+    f->tx.u.documents.names[0] = span_str(documents[i].name);
     control_send_tx(f);
+}
+
+void
+answer_thing(struct fixture *f)
+{
+    f->tx.type = LINK_FACTS;
+    f->tx.request = f->thing_request;
+    f->tx.u.facts.found = f->thing_fails     ? FACTS_FAILED
+                          : f->thing != NULL ? FACTS_ATTACHED
+                                             : FACTS_NONE;
+    f->tx.u.facts.type = span_str("Lamp");
+    f->tx.u.facts.attributes = span_str(f->thing != NULL ? f->thing : "");
+    control_send_tx(f);
+}
+
+static void
+take_thing(struct fixture *f)
+{
+    struct span id = f->rx.u.thing.client_id;
+
+    f->things++;
+    f->thing_request = f->rx.request;
+    (void)snprintf(f->thing_client, sizeof f->thing_client, "%.*s", (int)id.len, id.ptr);
+    if (!f->silent && !f->thing_waits) {
+        answer_thing(f);
+    }
 }
 
 static void
@@ -151,6 +194,8 @@ control_message(struct fixture *f, struct span packet)
         answer_admit(f);
     } else if (f->rx.type == LINK_POLICY) {
         answer_policy(f);
+    } else if (f->rx.type == LINK_THING) {
+        take_thing(f);
     } else if (f->rx.type == LINK_INGRESS) {
         note_ingress(f);
     } else if (f->rx.type == LINK_RETAINED) {

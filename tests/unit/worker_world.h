@@ -41,6 +41,7 @@ enum {
     SET = 7,
     SET_NARROW = 8,
     SET_RETAIN = 9,
+    SET_THING = 10,   /* connect: an attached thing; publish: t/ and its attribute "room" */
     HANDSHAKES = 128, /* in flight, the default */
 };
 
@@ -62,7 +63,10 @@ struct fixture {
     bool admit_puts_active;
     bool silent; /* control does not answer */
     bool set_missing;
-    bool stores_late; /* control does not say that it stored */
+    bool stores_late;  /* control does not say that it stored */
+    const char *thing; /* its attributes; NULL: the client is none */
+    bool thing_fails;
+    bool thing_waits; /* the question is taken, not answered */
     bool deaf;        /* control does not read */
     unsigned keep_alive_min_s;
     struct limits limits;
@@ -70,6 +74,9 @@ struct fixture {
     /* what was seen */
     unsigned admits;
     unsigned policies;
+    unsigned things;
+    uint32_t thing_request;
+    char thing_client[160];
     struct buf admit_der;
     char admit_client[160];
     struct timeline_record records[RECORDS_MAX];
@@ -97,6 +104,8 @@ void changed(struct fixture *f, const struct made *m);
 void answer_stored(struct fixture *f, uint32_t number, bool ok);
 /* Wait until control got so many messages for rules. */
 void wait_ingress(struct fixture *f, unsigned count);
+/* The answer to the newest LINK_THING. */
+void answer_thing(struct fixture *f);
 /* Serve the link, and wait for it or `fd` at most `ms`. */
 void pump(struct fixture *f, int fd, short events, int ms);
 /* Wait for the record number `from` or later of this cause. */
