@@ -57,6 +57,19 @@ check "... and the Condition is named as the reason" grep -q 'statement 1: .*Con
 check "an address of the network is allowed" \
     policy test "$@" --action iot:Subscribe --resource 'a/#' --source-ip 2001:db8::7
 check_fails 3 "an address outside is not" policy test "$@" --action iot:Subscribe --resource 'a/#' --source-ip 127.0.0.1
+cat >things.json <<'END'
+{ "Version": "2012-10-17", "Statement": { "Effect": "Allow", "Action": "iot:Publish",
+  "Resource": "arn:aws:iot:*:*:topic/${iot:Connection.Thing.ThingTypeName}/${iot:Connection.Thing.Attributes[room]}",
+  "Condition": { "Bool": { "iot:Connection.Thing.IsAttached": "true" }, "DateLessThan": { "aws:CurrentTime": "2030-01-01T00:00:00Z" } } } }
+END
+set -- things.json --client-id d1 --action iot:Publish --resource Lamp/hall --time 2029-12-31T23:59:59Z
+check "a thing is told by its type and attributes" policy test "$@" --thing-type Lamp --thing-attribute floor=1 --thing-attribute room=hall
+check_fails 3 "of another type it may not" policy test "$@" --thing-type Door --thing-attribute room=hall
+check_fails 3 "without a thing the variables stay text" policy test "$@"
+check_fails 3 "a second later it may not" policy test "$@" --thing-type Lamp --thing-attribute room=hall --time 2030-01-01T00:00:00Z
+check_fails 2 "a time that is none is misuse" policy test "$@" --time tomorrow
+check_fails 2 "an attribute without value is misuse" policy test "$@" --thing-attribute room
+set -- wide.json --client-id d1 --certificate cert.pem
 check_output "--json says the same to a program" '"decision":"ALLOWED".*"file":"wide.json","statement":2' \
     policy test "$@" --action iot:Publish --resource 'lamp/Lamp 7/on' --json
 check_fails 1 "a malformed document decides nothing" policy test operator.json "$@" --action iot:Connect

@@ -989,6 +989,45 @@ things_are_made_once_found_by_attribute_and_changed_at_their_version(void **stat
     OK(f, registry_type_delete(f->r, "lamp", &f->msg));
 }
 
+/* What a policy may know of a thing, and that each change of it is told to who has to look again.
+ */
+static void
+a_thing_is_that_of_a_certificate_while_it_is_attached_and_its_changes_are_told(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_thing t;
+    uint8_t id[32];
+    uint8_t other[32];
+
+    make_id(id, 1);
+    make_id(other, 2);
+    OK(f, insert_cert(f->r, 1, CERT_ACTIVE, NULL, &f->msg));
+    OK(f, insert_cert(f->r, 2, CERT_ACTIVE, NULL, &f->msg));
+    OK(f, make_thing(f, "a", "", "{\"room\":\"hall\"}"));
+    OK(f, make_thing(f, "b", "", "{}"));
+    OK(f, registry_commit(f->r, &f->msg));
+    f->changed = 0;
+    assert_int_equal(registry_thing_of(f->r, "a", id, &t, &f->msg), BM_ERR_NOT_FOUND);
+    OK(f, registry_thing_attach(f->r, "a", id, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_int_equal(f->changed, 1);
+    OK(f, registry_thing_of(f->r, "a", id, &t, &f->msg));
+    assert_string_equal(buf_cstr(&t.attributes), "{\"room\":\"hall\"}");
+    registry_thing_fini(&t);
+    assert_int_equal(registry_thing_of(f->r, "a", other, &t, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_thing_of(f->r, "b", id, &t, &f->msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_thing_of(f->r, "none", id, &t, &f->msg), BM_ERR_NOT_FOUND);
+    OK(f, registry_thing_get(f->r, "a", &t, &f->msg));
+    OK(f, registry_thing_update(f->r, &t, 0, &f->msg));
+    registry_thing_fini(&t);
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_int_equal(f->changed, 2);
+    OK(f, registry_thing_detach(f->r, "a", id, &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    assert_int_equal(f->changed, 3);
+    assert_int_equal(registry_thing_of(f->r, "a", id, &t, &f->msg), BM_ERR_NOT_FOUND);
+}
+
 static void
 policies_of_groups_count_for_certificates_of_the_things_in_and_below_them(void **state)
 {
@@ -1950,6 +1989,7 @@ main(void)
         TEST(eleventh_policy_on_a_certificate_is_refused),
         TEST(policy_versions_count_up_and_the_default_reaches_every_target),
         TEST(things_are_made_once_found_by_attribute_and_changed_at_their_version),
+        TEST(a_thing_is_that_of_a_certificate_while_it_is_attached_and_its_changes_are_told),
         TEST(policies_of_groups_count_for_certificates_of_the_things_in_and_below_them),
         TEST(a_registry_of_version_1_is_brought_up_to_date),
         TEST(timeline_keeps_the_newest_records),
