@@ -34,6 +34,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_factory(int argc, char **argv);
+int cmd_fleet(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_letters(int argc, char **argv);
 int cmd_logs(int argc, char **argv);

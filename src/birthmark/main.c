@@ -24,6 +24,7 @@ static const struct command {
     { "explain", cmd_explain, "what happened to a certificate, a client or an address, in order, and why" },
     { "export", cmd_export, "the state of a cloud as JSON lines" },
     { "factory", cmd_factory, "gives many chips their keys and certificates, and may be interrupted" },
+    { "fleet", cmd_fleet, "thousands of simulated devices that join, publish, storm and misbehave" },
     { "import", cmd_import, "take such lines in, a whole fleet's certificates for instance" },
     { "logs", cmd_logs, "what a function printed" },
     { "policy", cmd_policy, "is a policy document well-formed, and what does it allow?" },

@@ -67,6 +67,8 @@ enum bm_err chip_open_cut(
 /* The same on another medium (nvm.h), which is taken over, also after an error. */
 struct nvm_store;
 enum bm_err chip_open_store(struct nvm_store store, struct chip **out, struct bm_msg *msg);
+enum bm_err chip_open_store_shared(
+    struct nvm_store store, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg);
 
 /* Other answers than the default ones; copied. Nothing is stored: give them at each start. */
 void chip_set_quirks(struct chip *c, const struct quirks *q);

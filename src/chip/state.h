@@ -126,10 +126,6 @@ quirk(const struct chip *c, enum quirk q)
     return c->quirks.value[q];
 }
 
-/* chip_open_shared on another medium. */
-enum bm_err chip_open_store_shared(
-    struct nvm_store store, OSSL_LIB_CTX *lib, struct chip **out, struct bm_msg *msg);
-
 /* Run a parsed command; appends the data of the response and returns the status word. */
 uint16_t applet_run(struct chip_session *s, const struct apdu *cmd, struct wr *out);
 

@@ -349,6 +349,14 @@ receive(struct connection *c)
 
 /* --- the attempt ------------------------------------------------------------------------------ */
 
+static void
+reach(struct connection *c, enum attempt_phase phase)
+{
+    c->attempt.phase = phase;
+    if (c->o.reached != NULL)
+        c->o.reached(c->o.arg, phase);
+}
+
 static bool
 tcp_is_up(struct connection *c)
 {
@@ -360,7 +368,7 @@ tcp_is_up(struct connection *c)
         over(c, error);
         return false;
     }
-    c->attempt.phase = PHASE_TLS;
+    reach(c, PHASE_TLS);
     c->ssl = SSL_new(c->o.tls);
     if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 || !tls_prepare(c->ssl)) {
         over(c, ENOMEM);
@@ -389,7 +397,7 @@ tls_is_up(struct connection *c)
         mind(c);
         return false;
     }
-    c->attempt.phase = PHASE_CONNECT;
+    reach(c, PHASE_CONNECT);
     if (mqtt_build_connect(&c->out, &hello, hello.client_id, (uint16_t)(c->keep_alive_ms / 1000)) !=
         BM_OK) {
         over(c, ENOMEM);
@@ -451,6 +459,29 @@ resolve(struct connection *c)
     return true;
 }
 
+/* The port is chosen when it connects, so that one source address serves many servers. */
+static bool
+bind_source(const struct connection *c)
+{
+    struct addrinfo hints = { .ai_family = c->address.ss_family,
+        .ai_socktype = SOCK_STREAM,
+        .ai_flags = AI_NUMERICHOST | AI_PASSIVE };
+    struct addrinfo *from = NULL;
+    int on = 1;
+    bool bound;
+
+    if (c->o.from == NULL)
+        return true;
+    if (getaddrinfo(c->o.from, NULL, &hints, &from) != 0) {
+        errno = EADDRNOTAVAIL;
+        return false;
+    }
+    (void)setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    bound = bind(c->fd, from->ai_addr, from->ai_addrlen) == 0;
+    freeaddrinfo(from);
+    return bound;
+}
+
 static bool
 start(struct connection *c)
 {
@@ -462,8 +493,9 @@ start(struct connection *c)
         return false;
     c->attempt.phase = PHASE_TCP;
     c->fd = socket(c->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || (connect(c->fd, (struct sockaddr *)&c->address, c->address_len) != 0 &&
-                         errno != EINPROGRESS)) {
+    if (c->fd < 0 || !bind_source(c) ||
+        (connect(c->fd, (struct sockaddr *)&c->address, c->address_len) != 0 &&
+            errno != EINPROGRESS)) {
         c->attempt.sys_errno = errno;
         return false;
     }
@@ -535,6 +567,14 @@ connection_close(struct connection *c)
     buf_fini(&c->in);
     buf_fini(&c->out);
     free(c);
+}
+
+void
+connection_cut(struct connection *c)
+{
+    if (c != NULL)
+        c->over = true;
+    connection_close(c);
 }
 
 bool

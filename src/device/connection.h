@@ -31,8 +31,11 @@ struct connection_options {
     bool keep_session;     /* clean session off */
     unsigned address;      /* which of the host's addresses, modulo their number */
     unsigned timeout_ms;   /* until CONNACK, 0: CONNECTION_TIMEOUT_MS */
+    const char *from;      /* address to connect from, as a literal; NULL: the system's choice */
     SSL_CTX *tls;
     struct tls_seen *seen; /* the one of `tls` */
+    /* PHASE_TLS, PHASE_CONNECT: the attempt has come so far. May be NULL. Nothing is closed here */
+    void (*reached)(void *arg, enum attempt_phase phase);
     void (*connected)(void *arg, bool session_present);
     /* PUBACK; reason 0, or a refusal of MQTT 5. Packet 0: a publish of QoS 0 was written */
     void (*acknowledged)(void *arg, int packet, int reason);
@@ -52,6 +55,8 @@ enum bm_err connection_open(const struct connection_options *o, struct connectio
     struct attempt *a, struct bm_msg *msg);
 /* Says DISCONNECT when it is connected. `ended` is not called. Takes NULL. */
 void connection_close(struct connection *c);
+/* The same without a word, as a network ends it. */
+void connection_cut(struct connection *c);
 
 bool connection_up(const struct connection *c);
 const char *connection_peer(const struct connection *c);   /* "127.0.0.1:8883" */
