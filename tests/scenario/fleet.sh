@@ -43,7 +43,7 @@ iot lambda add-permission --function-name jitr --statement-id iot --action lambd
 check "the example function waits for them" iot iot create-topic-rule --rule-name jitr --topic-rule-payload \
     "{\"sql\":\"SELECT * FROM '\$aws/events/certificates/registered/+'\",\"actions\":[{\"lambda\":{\"functionArn\":\"arn:aws:lambda:us-east-1:000000000000:function:jitr\"}}]}"
 
-check "$devices devices nobody knows join just in time and publish" report join -n "$devices" --spread 1s --seed 7 \
+check "$devices devices nobody knows join just in time and publish" report join -n "$devices" --spread 1s --seed 7 --for 5m \
     --svg "$work/join.svg"
 check "the report says so" is join "r['end'], r['through'], r['connected'], r['stuck'], r['intruders']" "('settled', $devices, $devices, 0, 0)"
 check "each was dropped first, which is how a newcomer is registered" is join \
@@ -66,7 +66,7 @@ cat >"$work/mixed.scenario" <<'JSON'
             {"name": "stranger", "count": 2, "identity": "other-ca"},
             {"name": "forger", "count": 1, "identity": "forged"},
             {"name": "self", "count": 1, "identity": "self-signed"}],
- "for": "1m", "seed": 3}
+ "for": "5m", "seed": 3}
 JSON
 check "a scenario of good and bad devices ends as expected" report mixed --scenario "$work/mixed.scenario" --state "$work/devices"
 check "good ones are in, bad ones are out" is mixed "[g['came_in'] for g in r['groups']]" "[10, 3, 2, 0, 0, 0, 0, 0]"
