@@ -28,7 +28,7 @@ wait_for 10 said watch Subscribed
 
 as a mosquitto_pub -q 1 -t t -m x
 check "a device that came" wait_for 10 event presence/connected/a \
-    "\"clientId\":\"a\".*\"timestamp\":[0-9]{13},\"eventType\":\"connected\",\"sessionIdentifier\":\"[-0-9a-f]{36}\",\"principalIdentifier\":\"$id\",\"ipAddress\":\"127.0.0.1\",\"versionNumber\":[0-9]+"
+    "\"clientId\":\"a\".*\"timestamp\":[0-9]{13},\"eventType\":\"connected\",\"sessionIdentifier\":\"[-0-9a-f]{36}\",\"principalIdentifier\":\"$id\",\"ipAddress\":\"127.0.0.1\",\"versionNumber\":[0-9]{13}"
 check "left in good order" wait_for 10 event presence/disconnected/a '"clientInitiatedDisconnect":true,"disconnectReason":"CLIENT_INITIATED_DISCONNECT"'
 check "and the rule ran on it" wait_for 10 said watch '^gone/now \{"clientId":"a","why":"CLIENT_INITIATED_DISCONNECT"\}'
 

@@ -38,6 +38,16 @@ listed() { [ "$(data list-retained-messages --output text --query "retainedTopic
 check "the list has the device's" wait_for 10 listed lamp/state 2 1
 check "the API's" listed 'a b/ü' 1 0
 check "and the will's" wait_for 10 listed lamp/gone 4 1
+start waits stdbuf -oL mosquitto_sub -V mqttv5 --cafile "$ca" --cert "$work/d.pem" --key "$work/d.key" -h 127.0.0.1 -p "$port" -i waits -d \
+    -t t/none -c -x 60 --will-topic lamp/late --will-payload lost --will-qos 1 --will-retain -D WILL will-delay-interval 2
+start late stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/d.pem" --key "$work/d.key" -h 127.0.0.1 -p "$port" -i late -d -t lamp/late
+wait_for 20 grep -q 'received SUBACK' "$work/waits.log"
+wait_for 20 grep -q 'received SUBACK' "$work/late.log"
+stop waits KILL
+wait_for 20 grep -qx lost "$work/late.log"
+came=$(date +%s%3N)
+check "a will that waits is there when it has waited" has lamp/late lost 1
+check "a will that waits has the time when its device was lost" [ "$(get lamp/late lastModifiedTime)" -lt "$((came - 1000))" ]
 check "an empty payload removes it" as d mosquitto_pub -t lamp/gone -n -q 1 -r
 check "from the broker" no_message lamp/gone
 check "and from the list" sh -c '! grep -q lamp/gone "$0"' "$(data list-retained-messages >"$work/list"; echo "$work/list")"
@@ -62,6 +72,7 @@ for size in (7, 200):
     seen = [t for page in pages for t in page["retainedTopics"]]
     claim(f"pages of {size} hold each topic once", sorted(t["topic"] for t in seen if t["topic"].startswith("many/")) == sorted(topics),
           seen)
+claim("in the order in which they came", [t["topic"] for t in seen if t["topic"].startswith("many/")] == topics, seen)
 claim("with sizes", all(t["payloadSize"] == 100 * len(t["topic"]) for t in seen if t["topic"].startswith("many/")))
 got = data.get_retained_message(topic="many/7")
 claim("payload is bytes, qos and time are numbers", (got["payload"], got["qos"], type(got["lastModifiedTime"])) ==

@@ -333,6 +333,32 @@ configuration_and_package_must_fit(void **state)
 }
 
 static void
+every_runtime_of_the_table_is_taken(void **state)
+{
+    static const char *const names[] = { "provided", "provided.al2", "provided.al2023", "python3.7",
+        "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13",
+        "nodejs18.x", "nodejs20.x", "nodejs22.x" };
+    static const struct zip_file_in files[] = { { "bootstrap", S_IFREG | 0755, "x" },
+        { "f.py", S_IFREG | 0644, "x" }, { "f.js", S_IFREG | 0644, "x" } };
+    struct world *w = *state;
+    struct buf zip = { 0 };
+
+    zip_bytes(w, files, 3, &zip);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct registry_function f = { .name = "f" };
+        struct bm_msg msg = { 0 };
+        char config[100];
+
+        (void)snprintf(
+            config, sizeof config, "{\"Runtime\":\"%s\",\"Handler\":\"f.handler\"}", names[i]);
+        if (put_code(w, config, buf_span(&zip), &f, &msg) != BM_OK)
+            fail_msg("%s: %s", names[i], msg.text);
+        registry_function_fini(&f);
+    }
+    buf_fini(&zip);
+}
+
+static void
 changed_configuration_is_checked_against_the_stored_package(void **state)
 {
     struct world *w = *state;
@@ -1438,6 +1464,7 @@ main(void)
         TEST(bomb_is_stopped_by_what_comes_out_of_it),
         TEST(too_many_entries_are_refused),
         TEST(configuration_and_package_must_fit),
+        TEST(every_runtime_of_the_table_is_taken),
         TEST(changed_configuration_is_checked_against_the_stored_package),
         TEST(opening_removes_packages_of_no_function_and_keeps_the_others),
         TEST(unpacked_folder_is_made_again_from_the_zip),

@@ -486,6 +486,23 @@ function_in_the_statement_that_fails_is_an_error(void **state)
     assert_contains(buf_cstr(&rw->last), "aws lambda add-permission");
 }
 
+static void
+function_in_the_statement_that_is_late_is_an_error(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+
+    create_python(w, "f", "import time\ndef handler(e, c):\n    time.sleep(20)\n");
+    permit(w, "f", "r");
+    add_rule(w, "r",
+        SQL_RULE("SELECT aws_lambda('" LAMBDA_ARN("f") "', *) AS a FROM 'a'", REPUBLISH("b"),
+            ",\"errorAction\":" REPUBLISH("errors")));
+    send(w, "a", "{}");
+    UNTIL(w, was_published);
+    assert_memory_equal(rw->last.ptr, "errors\n", 7);
+    assert_contains(buf_cstr(&rw->last), "no answer to aws_lambda() within 2 s");
+}
+
 /* ---- http ---- */
 
 static bool
@@ -574,6 +591,7 @@ main(void)
         TEST(binary_message_fails_where_the_statement_reads_a_name),
         TEST(function_in_the_statement_answers_and_the_rule_goes_on),
         TEST(function_in_the_statement_that_fails_is_an_error),
+        TEST(function_in_the_statement_that_is_late_is_an_error),
         TEST(http_posts_the_result_with_its_headers),
         TEST(http_that_is_refused_reaches_the_error_action),
     };
