@@ -7,6 +7,8 @@
  */
 #include "birthmark/account.h"
 
+#include "birthmark/place.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -243,6 +245,14 @@ account_open_services(struct account *a, struct bm_msg *msg)
         (err = rules_reload(a->rules, msg)) != BM_OK)
         return err;
     return broker_open(&bo, &a->broker, msg);
+}
+
+enum bm_err
+account_tell_place(struct account *a, const char *api_url, struct bm_msg *msg)
+{
+    const struct timeline_place place = { a->o.region, a->o.place.number, api_url };
+
+    return place_write(a->registry, &place, msg);
 }
 
 void

@@ -56,6 +56,9 @@ struct account {
 enum bm_err account_open_store(
     struct account *a, const struct account_options *options, struct bm_msg *msg);
 enum bm_err account_open_services(struct account *a, struct bm_msg *msg);
+/* Write down whose folder this is, and where the API is, for programs that read it beside us
+ * (place.h). */
+enum bm_err account_tell_place(struct account *a, const char *api_url, struct bm_msg *msg);
 /* Services only, then (when no worker is linked any more) the store. */
 void account_close_services(struct account *a);
 void account_close_store(struct account *a);

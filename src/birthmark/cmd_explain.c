@@ -6,6 +6,7 @@
  * Reads the registry beside a running cloud, or after it ended.
  */
 #include "birthmark/cmd.h"
+#include "birthmark/place.h"
 
 #include "registry/registry.h"
 
@@ -37,6 +38,7 @@ static const char usage[] =
 
 struct output {
     bool json;
+    struct place place; /* for the commands of cures */
     struct buf text;
     bool refused, admitted; /* the newest refusal is `why`; admitted: let in again after it */
     struct timeline_record why;
@@ -56,10 +58,10 @@ print_record(void *arg, const struct timeline_record *rec)
         o->admitted = true;
     }
     if (o->json) {
-        timeline_json(rec, &o->text);
+        timeline_json(rec, &o->place.of, &o->text);
         buf_add(&o->text, "\n", 1);
     } else {
-        timeline_text(rec, &o->text);
+        timeline_text(rec, &o->place.of, &o->text);
     }
 }
 
@@ -215,7 +217,7 @@ print_why(struct output *o)
     buf_addf(&o->text, "\n%s\n",
         o->admitted ? "the newest refusal, and a connection was let in after it:"
                     : "the newest refusal:");
-    timeline_verdict(&o->why, &o->text);
+    timeline_verdict(&o->why, &o->place.of, &o->text);
 }
 
 static int
@@ -231,6 +233,7 @@ run(const char *dir, const char *name, bool client, size_t limit, bool json)
         fprintf(stderr, "birthmark explain: %s\n", msg.text);
         return EXIT_FAILED;
     }
+    place_read(r, &o.place);
     err = explain(r, name, client, limit, &o, &msg);
     registry_close(r);
     if (err == BM_OK && name != NULL)
@@ -238,6 +241,7 @@ run(const char *dir, const char *name, bool client, size_t limit, bool json)
     if (err == BM_OK && buf_cstr(&o.text) != NULL)
         fputs((char *)o.text.ptr, stdout);
     buf_fini(&o.text);
+    place_fini(&o.place);
     if (err == BM_ERR_NOT_FOUND)
         return not_found(name, client);
     if (err != BM_OK) {

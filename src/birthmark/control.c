@@ -702,9 +702,11 @@ open_services(struct control *c, struct bm_msg *msg)
     (void)snprintf(url, sizeof url,
         strchr(o->api_host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u", o->api_host,
         api_port(c->api));
-    for (size_t i = 0; i < o->account_count; i++)
+    for (size_t i = 0; err == BM_OK && i < o->account_count; i++) {
         lambda_set_endpoint(c->accounts[i].lambda, url);
-    return BM_OK;
+        err = account_tell_place(&c->accounts[i], url, msg);
+    }
+    return err;
 }
 
 /* Each connection of the API and each worker needs one. */

@@ -345,6 +345,7 @@ console_open(const struct console_options *options, struct console **out, struct
         c->sites[i] = (struct site){ .console = c,
             .account = &options->accounts[i],
             .registry = options->accounts[i].registry,
+            .place = { .region = options->region, .account = options->accounts[i].number },
             .loop = options->loop };
     err = http_open(&http, &c->http, msg);
     if (err == BM_ERR_IO && options->port_is_wish) {

@@ -44,6 +44,7 @@ struct site {
     struct console *console;
     const struct console_account *account;
     struct registry *registry; /* the account's */
+    struct timeline_place place; /* for the cures of its records */
     struct loop *loop;
     struct samples samples;
     struct stream *streams;
@@ -90,7 +91,7 @@ void view_log(struct site *c, struct http_request *rq);
 void view_policy_test(struct site *c, struct http_request *rq); /* try.c */
 
 /* One record as it is in `birthmark explain --json`; NULL: no memory. */
-json_t *record_json(const struct timeline_record *rec);
+json_t *record_json(const struct site *c, const struct timeline_record *rec);
 
 /* ---- stream.c, sample.c ---- */
 

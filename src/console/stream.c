@@ -143,6 +143,7 @@ streams_tell(struct site *c, const char *event, json_t *data)
 /* ---- records ---- */
 
 struct burst {
+    const struct site *site;
     struct buf text;
     int64_t last;
 };
@@ -156,7 +157,7 @@ add_record(void *arg, int64_t row, const struct timeline_record *rec)
     if (row > b->last + 1)
         add_json(
             &b->text, "gap", -1, json_pack("{s:I}", "missing", (json_int_t)(row - b->last - 1)));
-    timeline_json(rec, &json);
+    timeline_json(rec, &b->site->place, &json);
     if (buf_cstr(&json) != NULL)
         add_event(&b->text, "record", row, (const char *)json.ptr);
     buf_fini(&json);
@@ -175,7 +176,7 @@ read_burst(struct site *c, struct burst *b, size_t limit)
 static void
 pump(struct site *c)
 {
-    struct burst b = { .last = c->seen_row };
+    struct burst b = { .site = c, .last = c->seen_row };
 
     if (c->streams == NULL)
         return;
@@ -263,7 +264,7 @@ void
 stream_open(struct site *c, struct http_request *rq, struct session *session)
 {
     struct stream *s = c->stream_count < STREAMS_MAX ? calloc(1, sizeof *s) : NULL;
-    struct burst b = { 0 };
+    struct burst b = { .site = c };
     uint8_t id[8] = { 0 };
 
     if (s == NULL) {

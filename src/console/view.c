@@ -20,12 +20,12 @@ enum {
 };
 
 json_t *
-record_json(const struct timeline_record *rec)
+record_json(const struct site *c, const struct timeline_record *rec)
 {
     struct buf text = { 0 };
     json_t *o = NULL;
 
-    timeline_json(rec, &text);
+    timeline_json(rec, &c->place, &text);
     if (!text.failed)
         o = json_loadb((const char *)text.ptr, text.len, 0, NULL);
     buf_fini(&text);
@@ -35,6 +35,7 @@ record_json(const struct timeline_record *rec)
 /* ---- timelines ---- */
 
 struct records {
+    const struct site *site;
     json_t *list;
     const char *mark; /* NULL: all; else the facts begin with it */
 };
@@ -45,7 +46,7 @@ add_record(void *arg, const struct timeline_record *rec)
     struct records *r = arg;
 
     if (r->mark == NULL || strncmp(rec->facts, r->mark, strlen(r->mark)) == 0)
-        (void)json_array_append_new(r->list, record_json(rec));
+        (void)json_array_append_new(r->list, record_json(r->site, rec));
 }
 
 static enum bm_err
@@ -83,7 +84,7 @@ read_timeline(struct site *c, struct http_request *rq, struct records *to, struc
 void
 view_timeline(struct site *c, struct http_request *rq)
 {
-    struct records to = { .list = json_array() };
+    struct records to = { .site = c, .list = json_array() };
     struct buf room = { 0 };
     struct bm_msg msg;
     enum bm_err err = read_timeline(c, rq, &to, &room, &msg);

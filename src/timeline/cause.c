@@ -4,16 +4,16 @@
  *
  * Ids are stable: scripts compare them and the registry stores them, so a cause may get a better
  * sentence but never another id. Where a command cures, the cure is that command with CERT_ID and
- * CLIENT_ID in the places that record.c fills from the record. Region and account are the ones of
- * `birthmark cloud` (design 3). API_URL stays: it is the `api` line that the cloud printed, and
- * without it the aws program would talk to the real service.
+ * CLIENT_ID in the places that record.c fills from the record, and REGION, ACCOUNT and API_URL in
+ * those that it fills with the cloud's own. Without the last one the aws program would talk to the
+ * real service.
  */
 #include "timeline/timeline.h"
 
 #include <string.h>
 
 #define AWS "`aws --endpoint-url API_URL "
-#define CERT_ARN "arn:aws:iot:us-east-1:000000000000:cert/CERT_ID"
+#define CERT_ARN "arn:aws:iot:REGION:ACCOUNT:cert/CERT_ID"
 
 static const struct cause_info causes[CAUSE_COUNT] = {
     /* stored by a newer program; the facts carry the id as it was written */

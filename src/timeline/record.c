@@ -94,25 +94,44 @@ timeline_fill(struct timeline_record *r, enum cause cause, const uint8_t *cert_i
     copy_text(r->facts, sizeof r->facts, facts);
 }
 
-/* The cure with the names of this record in it, so that a person can paste the command. */
-static void
-add_cure(struct buf *out, const struct timeline_record *r, const char *cure)
+static const char *
+or_else(const char *text, const char *otherwise)
 {
-    static const char cert_mark[] = "CERT_ID";
-    static const char client_mark[] = "CLIENT_ID";
+    return text != NULL && text[0] != '\0' ? text : otherwise;
+}
+
+/* The cure with the names of this record and this cloud in it, so that a person can paste the
+ * command. */
+static void
+add_cure(struct buf *out, const struct timeline_record *r, const struct timeline_place *place,
+    const char *cure)
+{
+    static const struct timeline_place unknown = { 0 };
+    const struct timeline_place *p = place != NULL ? place : &unknown;
     char hex[65];
+    const struct {
+        const char *mark;
+        const char *text; /* NULL: the mark stays */
+    } names[] = {
+        { "CERT_ID", r->has_cert ? hex : NULL },
+        { "CLIENT_ID", or_else(r->client_id, NULL) },
+        { "REGION", or_else(p->region, "us-east-1") },
+        { "ACCOUNT", or_else(p->account, "000000000000") },
+        { "API_URL", or_else(p->api, NULL) },
+    };
 
     hex_encode(hex, r->cert_id, sizeof r->cert_id);
     while (*cure != '\0') {
-        if (r->has_cert && strncmp(cure, cert_mark, sizeof cert_mark - 1) == 0) {
-            buf_addf(out, "%s", hex);
-            cure += sizeof cert_mark - 1;
-        } else if (r->client_id[0] != '\0' &&
-                   strncmp(cure, client_mark, sizeof client_mark - 1) == 0) {
-            timeline_clean(r->client_id, out);
-            cure += sizeof client_mark - 1;
-        } else {
+        size_t i = 0;
+
+        while (i < sizeof names / sizeof *names &&
+               (names[i].text == NULL || strncmp(cure, names[i].mark, strlen(names[i].mark)) != 0))
+            i++;
+        if (i == sizeof names / sizeof *names) {
             buf_add(out, cure++, 1);
+        } else {
+            timeline_clean(names[i].text, out);
+            cure += strlen(names[i].mark);
         }
     }
 }
@@ -127,7 +146,8 @@ add_fact(struct buf *out, const char *name, const char *value)
 }
 
 void
-timeline_text(const struct timeline_record *r, struct buf *out)
+timeline_text(
+    const struct timeline_record *r, const struct timeline_place *place, struct buf *out)
 {
     const struct cause_info *info = cause_info(r->cause);
     char time[CLOCK_TEXT_LEN];
@@ -145,7 +165,7 @@ timeline_text(const struct timeline_record *r, struct buf *out)
     if (info->cure[0] == '\0')
         return;
     buf_addf(out, "    cure: ");
-    add_cure(out, r, info->cure);
+    add_cure(out, r, place, info->cure);
     buf_add(out, "\n", 1);
 }
 
@@ -168,7 +188,8 @@ cause_class_name(enum cause_class kind)
 }
 
 void
-timeline_verdict(const struct timeline_record *r, struct buf *out)
+timeline_verdict(
+    const struct timeline_record *r, const struct timeline_place *place, struct buf *out)
 {
     const struct cause_info *info = cause_info(r->cause);
     char text[CLOCK_TEXT_LEN];
@@ -183,7 +204,7 @@ timeline_verdict(const struct timeline_record *r, struct buf *out)
         timeline_clean(r->facts, out);
     }
     buf_addf(out, "\ncure      ");
-    add_cure(out, r, info->cure[0] != '\0' ? info->cure : "none is needed");
+    add_cure(out, r, place, info->cure[0] != '\0' ? info->cure : "none is needed");
     buf_add(out, "\n", 1);
 }
 
@@ -201,7 +222,8 @@ set_text(json_t *o, const char *name, const char *text)
 }
 
 void
-timeline_json(const struct timeline_record *r, struct buf *out)
+timeline_json(
+    const struct timeline_record *r, const struct timeline_place *place, struct buf *out)
 {
     const struct cause_info *info = cause_info(r->cause);
     json_t *o = json_object();
@@ -213,7 +235,7 @@ timeline_json(const struct timeline_record *r, struct buf *out)
     clock_text(time, r->time_ms);
     if (r->has_cert)
         hex_encode(hex, r->cert_id, sizeof r->cert_id);
-    add_cure(&cure, r, info->cure);
+    add_cure(&cure, r, place, info->cure);
     (void)json_object_set_new(o, "time", json_string(time));
     (void)json_object_set_new(o, "timeMs", json_integer(r->time_ms));
     set_text(o, "cause", info->id);

@@ -128,13 +128,24 @@ void timeline_fill(struct timeline_record *r, enum cause cause, const uint8_t *c
     const char *client_id, const char *peer, const char *status, const char *facts_fmt, ...)
     __attribute__((format(printf, 7, 8)));
 
+/* What the commands of cures are for. A member that is NULL or "": us-east-1, 000000000000, and
+ * API_URL in the URL's place, which is the `api` line that the cloud printed. */
+struct timeline_place {
+    const char *region;
+    const char *account;
+    const char *api; /* URL */
+};
+
 /* Append one record to `out`, for a person: time, status, sentence, facts, and the cure on a line
- * of its own for refusals. */
-void timeline_text(const struct timeline_record *r, struct buf *out);
+ * of its own for refusals. `place` may be NULL. */
+void timeline_text(
+    const struct timeline_record *r, const struct timeline_place *place, struct buf *out);
 /* As one JSON object without line end. */
-void timeline_json(const struct timeline_record *r, struct buf *out);
+void timeline_json(
+    const struct timeline_record *r, const struct timeline_place *place, struct buf *out);
 /* A refusal as three lines: why (cause and sentence), evidence, cure. */
-void timeline_verdict(const struct timeline_record *r, struct buf *out);
+void timeline_verdict(
+    const struct timeline_record *r, const struct timeline_place *place, struct buf *out);
 /* Text from outside, with \xNN for what would steer a terminal. */
 void timeline_clean(const char *text, struct buf *out);
 

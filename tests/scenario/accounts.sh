@@ -40,6 +40,10 @@ while read -r line; do
     case $line in "ok - "*) ok "${line#ok - }" ;; *) not_ok "$line" ;; esac
 done <"$work/python.out"
 
+cure() { "$bin/birthmark" explain --dir "$work/cloud/accounts/$B" any | grep -qF -- "$1"; }
+check "what explain says to type is for that account, at that cloud" wait_for 10 cure \
+    "aws --endpoint-url $api iot list-attached-policies --target arn:aws:iot:us-east-1:$B:cert/"
+
 # ---- devices ----
 make_device d1 demo
 check_fails 7 "a newcomer is registered in the account that has its CA" as d1 mosquitto_pub -t t/a -m x -q 1

@@ -64,7 +64,7 @@ refusal_prints_its_cure_with_the_certificate_filled_in(void **state)
     timeline_fill(
         &r, CAUSE_NO_POLICY, some_id, "dev-1", "127.0.0.1:40122", "ACTIVE", "tls=%s", "1.3");
     r.time_ms = 1522306530253;
-    timeline_text(&r, &out);
+    timeline_text(&r, NULL, &out);
     text = buf_cstr(&out);
     assert_non_null(text);
     assert_memory_equal(text, "2018-03-29T06:55:30.253Z  ACTIVE ", 33);
@@ -76,6 +76,22 @@ refusal_prints_its_cure_with_the_certificate_filled_in(void **state)
 }
 
 static void
+cures_are_commands_for_the_cloud_that_wrote_the_record(void **state)
+{
+    const struct timeline_place place = { "eu-west-1", "222222222222", "http://127.0.0.1:4566" };
+    struct timeline_record r;
+    struct buf out = { 0 };
+
+    (void)state;
+    timeline_fill(&r, CAUSE_NO_POLICY, some_id, "dev-1", NULL, NULL, NULL);
+    timeline_verdict(&r, &place, &out);
+    assert_non_null(buf_cstr(&out));
+    assert_non_null(strstr(buf_cstr(&out), "aws --endpoint-url http://127.0.0.1:4566 iot attach-"));
+    assert_non_null(strstr(buf_cstr(&out), " arn:aws:iot:eu-west-1:222222222222:cert/578abf0000"));
+    buf_fini(&out);
+}
+
+static void
 admission_prints_one_line(void **state)
 {
     struct timeline_record r;
@@ -83,7 +99,7 @@ admission_prints_one_line(void **state)
 
     (void)state;
     timeline_fill(&r, CAUSE_ADMITTED, some_id, NULL, NULL, NULL, NULL);
-    timeline_text(&r, &out);
+    timeline_text(&r, NULL, &out);
     assert_int_equal(out.ptr[out.len - 1], '\n');
     assert_null(memchr(out.ptr, '\n', out.len - 1));
     buf_fini(&out);
@@ -103,11 +119,11 @@ outside_bytes_neither_reach_the_terminal_nor_break_json(void **state)
         json_t *o;
 
         timeline_fill(&r, CAUSE_CONNECT_DENIED, some_id, bad[i], "peer", NULL, "topic=%s", bad[i]);
-        timeline_text(&r, &text);
+        timeline_text(&r, NULL, &text);
         assert_false(text.failed);
         for (size_t k = 0; k < text.len; k++)
             assert_true(text.ptr[k] == '\n' || (text.ptr[k] >= 0x20 && text.ptr[k] < 0x7f));
-        timeline_json(&r, &json);
+        timeline_json(&r, NULL, &json);
         assert_false(json.failed);
         o = json_loadb((const char *)json.ptr, json.len, 0, NULL);
         assert_non_null(o);
@@ -129,7 +145,7 @@ json_has_the_stable_members(void **state)
     timeline_fill(
         &r, CAUSE_PENDING, some_id, "Ger\xc3\xa4t", "127.0.0.1:1", "PENDING_ACTIVATION", "a=%d", 1);
     r.time_ms = 1522306530253;
-    timeline_json(&r, &json);
+    timeline_json(&r, NULL, &json);
     o = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(o);
     assert_string_equal(json_string_value(json_object_get(o, "time")), "2018-03-29T06:55:30.253Z");
@@ -171,6 +187,7 @@ main(void)
         cmocka_unit_test(every_cause_has_id_and_sentence_and_every_refusal_a_cure),
         cmocka_unit_test(unknown_cause_id_is_not_found),
         cmocka_unit_test(refusal_prints_its_cure_with_the_certificate_filled_in),
+        cmocka_unit_test(cures_are_commands_for_the_cloud_that_wrote_the_record),
         cmocka_unit_test(admission_prints_one_line),
         cmocka_unit_test(outside_bytes_neither_reach_the_terminal_nor_break_json),
         cmocka_unit_test(json_has_the_stable_members),
