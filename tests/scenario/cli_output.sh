@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the aws CLI prints for the application note's commands in each of its formats: the members that its reference documents,
 # in its layout. The note's own screenshots are the text format. SPEC aws-iot 1.1, 1.5.
+AWS_COLD=1
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 
