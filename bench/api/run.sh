@@ -9,6 +9,7 @@
 # shellcheck source=tests/scenario/libcloud.sh
 . "$root/tests/scenario/libcloud.sh"
 ROWS=${ROWS:-1000 1000000} COUNT=${COUNT:-5000} CONNECTIONS=${CONNECTIONS:-8}
+START_S=300
 load=$BUILD/obj/bench/bench_api_load
 now_ms() { date +%s%3N; }
 timed_start()

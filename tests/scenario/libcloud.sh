@@ -24,7 +24,7 @@ fi
 start_cloud()
 {
     start cloud "$bin/birthmark" cloud --dir "${1:-$work/cloud}" --api 127.0.0.1:0 --mqtt "127.0.0.1:${MQTT_PORT:-0}" --workers "${WORKERS:-2}" ${CLOUD_OPTIONS:-}
-    wait_for 20 grep -q '^ready$' "$work/cloud.log" || {
+    wait_for "${START_S:-20}" grep -q '^ready$' "$work/cloud.log" || {
         not_ok "the cloud starts" "$work/cloud.log"
         done_testing
     }
