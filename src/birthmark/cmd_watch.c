@@ -8,6 +8,7 @@
  * of the timeline.
  */
 #include "birthmark/cmd.h"
+#include "birthmark/place.h"
 
 #include "base/clock.h"
 #include "base/loop.h"
@@ -59,6 +60,7 @@ struct watch {
     uint64_t shown;
     struct loop *loop;
     struct registry *registry; /* NULL: not there, or not readable yet */
+    struct place place;        /* for the commands of cures */
     struct stat store;         /* which file it was */
     bool started;              /* `row` is known */
     int64_t row;
@@ -98,7 +100,7 @@ on_record(void *arg, int64_t row, const struct timeline_record *rec)
     if (w->refusals_only && kind != WATCH_REFUSED && kind != WATCH_FAILED)
         return;
     if (w->screen == NULL && w->json) {
-        timeline_json(rec, &w->out);
+        timeline_json(rec, &w->place.of, &w->out);
         buf_add(&w->out, "\n", 1);
     } else if (w->screen == NULL) {
         watch_line(rec, &w->out);
@@ -160,8 +162,12 @@ look(struct watch *w, bool first)
     bool runs = registry_written(w->dir);
     enum bm_err err = attach(w, first, &msg);
 
-    if (err == BM_OK)
+    if (err == BM_OK) {
+        place_fini(&w->place);
+        place_read(w->registry, &w->place);
+        w->view.place = &w->place.of;
         err = registry_timeline_after(w->registry, w->row, READ_MAX, on_record, w, &msg);
+    }
     if (err == BM_OK)
         err = registry_refresh(w->registry, &msg);
     if (err != BM_OK) {
@@ -417,6 +423,7 @@ cmd_watch(int argc, char **argv)
     forget(&w);
     loop_free(w.loop);
     buf_fini(&w.out);
+    place_fini(&w.place);
     if (err == BM_OK)
         return EXIT_DONE;
     fprintf(stderr, "birthmark watch: %s\n", msg.text);

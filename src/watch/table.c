@@ -347,7 +347,7 @@ draw_detail(const struct watch_row *row, const struct watch_view *v, struct buf 
     char *line;
 
     if (row != NULL)
-        timeline_verdict(&row->last, &text);
+        timeline_verdict(&row->last, v->place, &text);
     line = buf_cstr(&text);
     for (int i = 0; i < 3; i++) {
         char *end = line != NULL ? strchr(line, '\n') : NULL;

@@ -61,6 +61,7 @@ struct watch_view {
     unsigned selected; /* row from the top, from 1; 0: none. Made smaller when there are fewer */
     unsigned first;    /* rows above the window; kept so that the selected one is seen */
     int64_t now_ms;
+    const struct timeline_place *place; /* for the cures; may be NULL */
     const char *where; /* "cloud runs on DIR", for the first line */
 };
 
