@@ -5,7 +5,7 @@
  * tests/scenario/storm.sh, which kills the server meanwhile.
  *
  * Prints a line for each device that is done: its certificate id, which is also in its message.
- * What the server does to a connection is never an error here, only no progress for a minute is.
+ * What the server does to a connection is never an error here, only no progress for two minutes is.
  */
 #include "base/clock.h"
 #include "load.h"
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 1500, STUCK_MS = 60000 };
+enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 1500, STUCK_MS = 120000 };
 
 struct storm;
 
@@ -34,6 +34,7 @@ struct storm {
     struct device *devices;
     unsigned count;
     unsigned in_flight;
+    unsigned backoff_max_ms;
     unsigned running;
     unsigned next; /* that has not begun */
     unsigned done;
@@ -95,12 +96,12 @@ on_again(void *arg)
 static void
 come_again(struct device *d, bool greeted)
 {
-    int64_t most = (int64_t)BACKOFF_MIN_MS << (d->tries < 4 ? d->tries : 4);
+    int64_t most = (int64_t)BACKOFF_MIN_MS << (d->tries < 10 ? d->tries : 10);
+    int64_t max = d->s->backoff_max_ms;
 
     *(greeted ? &d->s->dropped : &d->s->lost) += 1;
     d->tries++;
-    if (loop_after(d->s->load.loop,
-            BACKOFF_MIN_MS + random() % (most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS), on_again,
+    if (loop_after(d->s->load.loop, BACKOFF_MIN_MS + random() % (most < max ? most : max), on_again,
             d) == NULL) {
         load_die("memory");
     }
@@ -136,7 +137,7 @@ on_watchdog(void *arg)
     struct storm *s = arg;
 
     if (clock_mono_ms() - s->progress_ms > STUCK_MS) {
-        (void)fprintf(stderr, "storm: %u of %u are done, and for a minute none was added\n",
+        (void)fprintf(stderr, "storm: %u of %u are done, and for two minutes none was added\n",
             s->done, s->count);
         exit(1);
     }
@@ -172,10 +173,11 @@ main(int argc, char **argv)
         { "in-flight", required_argument, NULL, 'k' },
         { "ca", required_argument, NULL, 'c' },
         { "ca-key", required_argument, NULL, 'y' },
+        { "backoff", required_argument, NULL, 'b' },
         { "seed", required_argument, NULL, 's' },
         { 0 },
     };
-    struct storm s = { 0 };
+    struct storm s = { .backoff_max_ms = BACKOFF_MAX_MS };
     const char *ca = NULL;
     const char *key = NULL;
     uint16_t port = 0;
@@ -189,13 +191,16 @@ main(int argc, char **argv)
         port = o == 'p' ? (uint16_t)strtoul(optarg, NULL, 10) : port;
         s.count = o == 'n' ? (unsigned)strtoul(optarg, NULL, 10) : s.count;
         s.in_flight = o == 'k' ? (unsigned)strtoul(optarg, NULL, 10) : s.in_flight;
+        s.backoff_max_ms = o == 'b' ? (unsigned)strtoul(optarg, NULL, 10) : s.backoff_max_ms;
         if (o == 's') {
             srandom((unsigned)strtoul(optarg, NULL, 10));
         }
     }
-    if (port == 0 || s.count == 0 || s.in_flight == 0 || ca == NULL || key == NULL) {
+    if (port == 0 || s.count == 0 || s.in_flight == 0 || s.backoff_max_ms == 0 || ca == NULL ||
+        key == NULL) {
         (void)fprintf(stderr,
-            "usage: storm --port N --count N --in-flight K --ca FILE --ca-key FILE [--seed N]\n");
+            "usage: storm --port N --count N --in-flight K --ca FILE --ca-key FILE [--seed N] "
+            "[--backoff MAX_MS]\n");
         return 2;
     }
     load_open(&s.load, port, 0);
