@@ -7,6 +7,11 @@
  * a timer tries for the first in it, and goes on as long as there is room, so that a storm costs
  * one vain attempt a tick and nobody overtakes. The socket closes without DISCONNECT unless the
  * client sent one, so that wills fire.
+ *
+ * A broker that goes away takes all its connections at once. So that the devices do not come back
+ * all at once, they are closed over a time that grows with their number (SPEC endpoint 10.6); until
+ * then a client is not read. Newcomers wait a while for its return; when it has been away for that
+ * long, they are refused at once until it is back.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,7 +25,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 1, RETRY_SHIFT_MAX = 5, ABSENT_MS = 64 };
+enum {
+    RETRY_MS = 1,
+    RETRY_SHIFT_MAX = 5,
+    ABSENT_MS = 64,
+    PROBE_MS = 100,
+    SPREAD_MAX_MS = 5000, /* over which those of a lost broker are closed, 1 ms each */
+};
 
 void
 broker_drop(struct conn *c)
@@ -110,15 +121,90 @@ path_of(const struct conn *c)
  * connection with the client id, which may be another worker's.
  */
 static bool
-broker_serves(const struct conn *c)
+answers(const char *path)
 {
-    int fd = open_socket(path_of(c));
+    int fd = open_socket(path);
     bool full = fd < 0 && errno == EAGAIN;
 
     if (fd >= 0) {
         (void)close(fd);
     }
     return fd >= 0 || full;
+}
+
+/* ---- is it there? ---- */
+
+static void
+on_probe(void *arg)
+{
+    struct worker *w = arg;
+    bool absent = false;
+
+    w->probe = NULL;
+    for (size_t i = 0; i < w->o->account_count; i++) {
+        if (w->accounts[i].absent_ms != 0 && answers(w->o->accounts[i].broker_path)) {
+            w->accounts[i].absent_ms = 0;
+        }
+        absent = absent || w->accounts[i].absent_ms != 0;
+    }
+    if (absent) {
+        w->probe = loop_after(w->loop, PROBE_MS, on_probe, w);
+    }
+}
+
+static void
+note_absence(struct conn *c)
+{
+    struct worker *w = c->w;
+    struct worker_account *a = &w->accounts[c->account];
+
+    if (a->absent_ms == 0) {
+        a->absent_ms = clock_mono_ms();
+    }
+    if (w->probe == NULL) {
+        w->probe = loop_after(w->loop, PROBE_MS, on_probe, w);
+    }
+}
+
+/* For so long, in ms, that waiting for it is in vain; 0: it is there, or may soon be. */
+static int64_t
+away(const struct worker *w, size_t account)
+{
+    int64_t since = w->accounts[account].absent_ms;
+    int64_t ms = since != 0 ? clock_mono_ms() - since : 0;
+
+    return ms >= BROKER_WAIT_MS ? ms : 0;
+}
+
+bool
+broker_all_away(const struct worker *w)
+{
+    for (size_t i = 0; i < w->o->account_count; i++) {
+        if (away(w, i) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- its end ---- */
+
+static void
+lose(struct conn *c)
+{
+    uint32_t spread = c->w->conn_count < SPREAD_MAX_MS ? (uint32_t)c->w->conn_count : SPREAD_MAX_MS;
+    uint32_t draw;
+
+    memcpy(&draw, c->session, sizeof draw);
+    note_absence(c);
+    broker_drop(c);
+    conn_deadline(c, 1 + draw % spread);
+}
+
+void
+broker_lost(struct conn *c)
+{
+    conn_end(c, CAUSE_DISCONNECTED, "by=broker how=\"closed\"");
 }
 
 static void
@@ -128,10 +214,10 @@ broker_gone(struct conn *c, const char *how)
         broker_drop(c);
     } else if (c->state != CONN_RELAY) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"%s\" before=connack", how);
-    } else if (c->superseded || broker_serves(c)) {
+    } else if (c->superseded || answers(path_of(c))) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
-        conn_end(c, CAUSE_DISCONNECTED, "by=broker how=\"%s\"", how);
+        lose(c);
     }
 }
 
@@ -316,13 +402,21 @@ attempt(struct conn *c)
     int fd = open_socket(path_of(c));
 
     c->broker_tries++;
-    if (fd < 0 && (errno == EAGAIN || errno == ECONNREFUSED || errno == ENOENT)) {
+    if (fd < 0 && errno == EAGAIN) {
+        return ATTEMPT_LATER;
+    }
+    if (fd < 0 && (errno == ECONNREFUSED || errno == ENOENT)) {
+        int cause = errno;
+
+        note_absence(c);
+        errno = cause;
         return ATTEMPT_LATER;
     }
     if (fd < 0) {
         conn_end(c, CAUSE_BROKER_DOWN, "error=\"%s\"", strerror(errno));
         return ATTEMPT_DONE;
     }
+    c->w->accounts[c->account].absent_ms = 0;
     c->up_fd = fd;
     c->up_events = EPOLLIN;
     c->up_watch = loop_add(c->w->loop, fd, c->up_events, on_broker, c);
@@ -402,7 +496,12 @@ void
 broker_connect(struct conn *c)
 {
     bool queue = c->w->queue_first != NULL;
+    int64_t away_ms = away(c->w, c->account);
 
+    if (away_ms != 0) {
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNSPECIFIED, "away_ms=%lld", (long long)away_ms);
+        return;
+    }
     if (!queue && attempt(c) == ATTEMPT_DONE) {
         return;
     }

@@ -313,7 +313,12 @@ on_deadline(void *arg)
         conn_end(c, CAUSE_BROKER_DOWN, "waiting_for=%s tries=%u waited_ms=%d",
             c->state == CONN_BROKER ? "socket" : "connack", c->broker_tries, BROKER_WAIT_MS);
         return;
-    case CONN_RELAY: /* 1.5 times the interval without a packet; SPEC aws-iot 6.2 */
+    case CONN_RELAY:
+        if (c->up_fd < 0) {
+            broker_lost(c);
+            return;
+        }
+        /* 1.5 times the interval without a packet; SPEC aws-iot 6.2 */
         quiet_ms = clock_mono_ms() - c->heard_ms;
         if (quiet_ms >= 1500 * (int64_t)c->keep_alive_s) {
             conn_dismiss(
@@ -404,8 +409,8 @@ client_reads(const struct conn *c)
     case CONN_HELLO:
         return true;
     case CONN_RELAY:
-        return c->up_out.len < HOLD_MAX && c->pause == NULL && !has_enough_in_flight(c) &&
-               !control_congested(c->w);
+        return c->up_fd >= 0 && c->up_out.len < HOLD_MAX && c->pause == NULL &&
+               !has_enough_in_flight(c) && !control_congested(c->w);
     case CONN_VERDICT:
     case CONN_POLICY:
     case CONN_BROKER:
@@ -791,6 +796,10 @@ conn_open(struct worker *w, int fd, const struct sockaddr_storage *address)
     if (set_up(c) != BM_OK) {
         conn_drop(c);
         return BM_ERR_MEM;
+    }
+    if (broker_all_away(w)) { /* a handshake would be in vain */
+        conn_end(c, CAUSE_BROKER_DOWN, "at=accept");
+        return BM_OK;
     }
     if (enter_address(
             c, THROTTLE_CONNECTIONS, LIMIT_ADDRESS_CONNECTIONS, CAUSE_ADDRESS_CONNECTIONS)) {

@@ -210,7 +210,7 @@ struct conn {
     uint8_t cert_id[32];
     char cert_hex[65];
     struct buf leaf; /* DER */
-    uint8_t status; /* enum cert_status as last seen in the table, 0: not there */
+    uint8_t status;  /* enum cert_status as last seen in the table, 0: not there */
 
     struct buf connect; /* the held CONNECT, body only */
     uint8_t level;
@@ -276,6 +276,7 @@ struct worker_account {
     size_t filter_count;
     uint32_t told;        /* number of the newest message that control shall store; never 0 */
     uint32_t stored;      /* control has stored all up to this one */
+    int64_t absent_ms;    /* since when its broker is not there; 0: it is, as far as known */
     struct acks *waiting; /* connections whose PUBACKs wait */
 };
 
@@ -298,7 +299,8 @@ struct worker {
     struct conn *queue_first; /* who waits for a place at the broker's socket */
     struct conn *queue_last;
     struct loop_timer *queue_timer;
-    unsigned queue_failures; /* in a row */
+    struct loop_timer *probe; /* looks whether an absent broker is back */
+    unsigned queue_failures;  /* in a row */
     struct index by_client;
     struct index by_cert;
     struct index by_request;
@@ -435,6 +437,10 @@ void broker_flush(struct conn *c);
 void broker_watch(struct conn *c);
 void broker_stop_waiting(struct conn *c);
 void broker_drop(struct conn *c);
+/* The broker of c is gone, and now it is c's turn to end. */
+void broker_lost(struct conn *c);
+/* Has every account's broker been away for so long that newcomers are refused at once? */
+bool broker_all_away(const struct worker *w);
 
 /* control.c */
 enum bm_err control_open(struct worker *w);

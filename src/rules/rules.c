@@ -95,7 +95,7 @@ rules_reload(struct rules *r, struct bm_msg *msg)
         return err == BM_OK ? BM_ERR_MEM : err;
     }
     for (const struct rule *rule = load.first; rule != NULL; rule = rule->next) {
-        if (!rule->disabled)
+        if (!rule->disabled && *sql_filter(rule->sql) != '\0')
             filters[count++] = sql_filter(rule->sql);
     }
     same = same_filters(r, filters, count);
@@ -302,7 +302,8 @@ is_for(const struct rule *rule, const struct rules_message *m, const struct span
     if (rule->disabled)
         return false;
     return name != NULL ? span_eq(span_str(rule->name), *name)
-                        : mqtt_match(span_str(sql_filter(rule->sql)), m->topic);
+                        : *sql_filter(rule->sql) != '\0' &&
+                              mqtt_match(span_str(sql_filter(rule->sql)), m->topic);
 }
 
 static void

@@ -52,7 +52,7 @@ enum bm_err rules_check(
  */
 enum bm_err rules_reload(struct rules *r, struct bm_msg *msg);
 
-/* The FROM filters of all enabled rules, for the workers. Borrowed until the next reload. */
+/* The FROM filters of all enabled rules that have one, for the workers. Borrowed until the next reload. */
 size_t rules_filter_count(const struct rules *r);
 const char *rules_filter(const struct rules *r, size_t i);
 

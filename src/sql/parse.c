@@ -731,6 +731,19 @@ parse_topic_filter(struct parser *p)
     next(p);
 }
 
+/* Without one the rule is for Basic Ingest only. SPEC aws-iot 8 */
+static void
+parse_from(struct parser *p)
+{
+    if (accept(p, "FROM")) {
+        parse_topic_filter(p);
+        return;
+    }
+    buf_add(&p->sql->filter, "", 1);
+    if (p->sql->filter.failed)
+        (void)no_memory(p);
+}
+
 static void
 parse_clauses(struct parser *p, struct select *s, bool nested)
 {
@@ -741,12 +754,10 @@ parse_clauses(struct parser *p, struct select *s, bool nested)
     } while (accept(p, ","));
     if (s->bare && s->count > 1)
         (void)fail(p, "SELECT VALUE takes one expression");
-    if (!expect(p, "FROM"))
-        return;
-    if (nested)
+    if (nested && expect(p, "FROM"))
         s->from = parse_expr(p);
-    else
-        parse_topic_filter(p);
+    else if (!nested)
+        parse_from(p);
     if (accept(p, "WHERE"))
         s->where = parse_expr(p);
 }
@@ -786,7 +797,9 @@ sql_parse(struct span text, enum sql_version version, struct sql **out, struct b
     next(&p);
     p.sql->select = parse_select(&p, false);
     if (p.err == BM_OK && p.t.kind != TOKEN_END)
-        (void)wanted(&p, p.sql->select->where == NULL ? "WHERE or the end" : "the end");
+        (void)wanted(&p, p.sql->select->where != NULL ? "the end"
+                         : *sql_filter(p.sql) != '\0' ? "WHERE or the end"
+                                                      : "FROM, WHERE or the end");
     if (p.err != BM_OK) {
         sql_free(p.sql);
         return p.err;

@@ -39,7 +39,7 @@ bool sql_version_of(const char *name, enum sql_version *out);
 enum bm_err sql_parse(
     struct span text, enum sql_version version, struct sql **out, struct bm_msg *msg);
 void sql_free(struct sql *s); /* takes NULL */
-/* The FROM topic filter, terminated; borrowed. */
+/* The FROM topic filter, terminated; borrowed. Empty: none, so no topic matches. */
 const char *sql_filter(const struct sql *s);
 
 /* What a function answered to aws_lambda(); in the order of the calls. */

@@ -327,6 +327,8 @@ disabled_rules_do_not_run_and_changes_are_told(void **state)
 
 /* ---- republish ---- */
 
+#define SQL_RULE(sql, action, more)                                                                \
+    "{\"sql\":\"" sql "\",\"awsIotSqlVersion\":\"2016-03-23\",\"actions\":[" action "]" more "}"
 #define REPUBLISH(topic) "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"" topic "\",\"qos\":1}}"
 
 static void
@@ -348,8 +350,23 @@ basic_ingest_runs_the_named_rule_only(void **state)
     send(w, "$aws/rules//b", "{}");
     assert_int_equal(rw->published, 2);
 }
-#define SQL_RULE(sql, action, more)                                                                \
-    "{\"sql\":\"" sql "\",\"awsIotSqlVersion\":\"2016-03-23\",\"actions\":[" action "]" more "}"
+
+static void
+rule_without_from_is_for_basic_ingest_only(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+
+    add_rule(w, "bare", SQL_RULE("SELECT temp WHERE temp > 20", REPUBLISH("hot"), ""));
+    assert_int_equal(rules_filter_count(rw->rules), 0);
+    send(w, "a", "{\"temp\": 21}");
+    assert_int_equal(rw->published, 0);
+    send(w, "$aws/rules/bare/a", "{\"temp\": 20}");
+    assert_int_equal(rw->published, 0);
+    send(w, "$aws/rules/bare/a", "{\"temp\": 21}");
+    assert_int_equal(rw->published, 1);
+    assert_string_equal(buf_cstr(&rw->last), "hot\n{\"temp\":21}");
+}
 
 static void
 republish_sends_what_select_made_and_other_rules_see_it(void **state)
@@ -582,6 +599,7 @@ main(void)
         TEST(payload_is_checked_when_the_rule_is_made),
         TEST(matching_message_reaches_the_function_as_it_is),
         TEST(basic_ingest_runs_the_named_rule_only),
+        TEST(rule_without_from_is_for_basic_ingest_only),
         TEST(without_permission_nothing_runs_and_the_record_has_the_command),
         TEST(action_that_cannot_run_is_recorded_and_the_next_one_runs),
         TEST(disabled_rules_do_not_run_and_changes_are_told),

@@ -52,6 +52,8 @@ device_waits_for_a_broker_that_is_not_there_yet(void **state)
 {
     struct fixture *f = *state;
     struct device d = device_open(f, &f->device);
+    int64_t end = clock_mono_ms() + 3 * WAIT_MS;
+    size_t from;
     int status;
 
     end_child(&f->mosquitto, &status);
@@ -71,6 +73,58 @@ device_waits_for_a_broker_that_is_not_there_yet(void **state)
     expect_closed(&d);
     assert_fact(wait_record(f, 0, CAUSE_BROKER_DOWN), "waiting_for=socket");
     device_free(&d);
+    from = f->record_count;
+    d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    assert_false(device_handshake(&d)); /* it was waited for in vain: refused at once */
+    assert_fact(wait_record(f, from, CAUSE_BROKER_DOWN), "at=accept");
+    device_free(&d);
+    start_mosquitto(f);
+    for (;;) {
+        assert_true(clock_mono_ms() < end);
+        d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+        if (device_handshake(&d)) {
+            break;
+        }
+        device_free(&d);
+    }
+    say_connect(&d, 4, "a", span_of(NULL, 0));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_free(&d);
+}
+
+/* Not all at once, so that they do not come back all at once: SPEC endpoint 10.6 */
+static void
+devices_of_a_lost_broker_are_closed_over_a_time(void **state)
+{
+    enum { MANY = 60 }; /* over 60 ms: that nobody draws the last 40 of them has a chance of 1e-28 */
+    struct fixture *f = *state;
+    struct device d[MANY];
+    char id[16];
+    int64_t from;
+    int64_t last = 0;
+
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(id, sizeof id, "dev-%d", i);
+        d[i] = device_in(f, &f->device, id);
+    }
+    from = clock_wall_ms();
+    (void)kill(f->mosquitto, SIGKILL);
+    (void)waitpid(f->mosquitto, NULL, 0);
+    f->mosquitto = 0;
+    for (int i = 0; i < MANY; i++) {
+        expect_closed(&d[i]);
+        device_free(&d[i]);
+    }
+    for (size_t i = 0; i < f->record_count; i++) {
+        const struct timeline_record *r = &f->records[i];
+
+        if (r->cause == CAUSE_DISCONNECTED) {
+            assert_fact(r, "by=broker");
+            last = r->time_ms > last ? r->time_ms : last;
+        }
+    }
+    assert_true(last - from >= 20);
+    assert_int_equal(f->admits, 0);
 }
 
 /* mosquitto's Unix listener has a backlog of 10: SPEC endpoint 10.1 */
@@ -350,6 +404,7 @@ main(void)
         UNKNOWN(without_control_only_known_devices_are_served),
         UNKNOWN(control_that_dies_while_asked_refuses_who_waits),
         KNOWN(device_waits_for_a_broker_that_is_not_there_yet),
+        KNOWN(devices_of_a_lost_broker_are_closed_over_a_time),
         KNOWN(many_devices_at_once_are_all_admitted),
         cmocka_unit_test_setup_teardown(
             device_that_says_nothing_for_too_long_is_ended, set_up_impatient, tear_down),
