@@ -3,7 +3,7 @@
 #
 #   start_cloud [DIR]      birthmark cloud on free ports, state in $work/cloud or DIR; log in $work/cloud.log; more options
 #                          in CLOUD_OPTIONS
-#   iot ARGS...            the distribution's aws CLI against it, loaded once (warm_aws.py); `aws` itself starts it anew
+#   iot ARGS...            the distribution's aws CLI against it
 #   text ARGS...           the same with --output text
 #   make_ca NAME           demo CA NAME.key, NAME.crt in $work with the note's commands
 #   register_ca NAME       verification certificate, registered, ACTIVE, auto-registration ENABLE; sets ca_id
@@ -33,14 +33,7 @@ start_cloud()
     ca=$(sed -n 's/^root-ca //p' "$work/cloud.log")
 }
 
-iot()
-{
-    [ -S "$work/aws.sock" ] || {
-        start warm_aws python3 "$root/tests/scenario/warm_aws.py" "$work/aws.sock" serve
-        wait_line warm_aws '^ready$' >/dev/null || exit 1
-    }
-    python3 -I -S "$root/tests/scenario/warm_aws.py" "$work/aws.sock" --endpoint-url "$api" "$@"
-}
+iot() { aws --endpoint-url "$api" "$@"; }
 text() { iot --output text "$@"; }
 id_of() { openssl x509 -in "$1" -outform DER | sha256sum | cut -d' ' -f1; }
 
