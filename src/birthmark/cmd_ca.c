@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "ca/cloud.h"
 #include "ca/folder.h"
+#include "ca/sign.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ static const char usage[] =
     "       birthmark ca status [OPTION...]     what there is here and what the cloud says\n"
     "       birthmark ca rotate [OPTION...]     the next issuing CA, registered as the last one "
     "is\n"
+    "       birthmark ca sign [--csr FILE] [OPTION...]   a device's certificate for its request\n"
     "       birthmark ca revoke (--generation N | --certificate FILE|ID) [OPTION...]\n"
     "\n"
     "register may be interrupted and run again at any time: it does what is missing.\n"
@@ -40,11 +42,16 @@ static const char usage[] =
     "  --permit NAME            subject:/O=Acme or dns:example.com: issue for such names only\n"
     "  --slot N                 make the issuing key in this slot of the chip; of rotate, too\n"
     "  --no-passphrase          keys in the clear (mode 0600); of rotate, too\n"
+    "sign:\n"
+    "  --csr FILE               the request, PEM; behind it the certificate that it renews "
+    "(standard input)\n"
+    "  --days N                 how long it is valid (365)\n"
+    "  --renewals-only          sign only what proves to be a renewal with the same key\n"
     "register, rotate, status, revoke:\n"
     "  --endpoint URL           of the cloud (default: $AWS_ENDPOINT_URL, else AWS of the region)\n"
     "  --region REGION, --profile NAME   as of the aws CLI\n"
     "  --offline                do not ask the cloud (rotate, status, revoke)\n"
-    "  --generation N           another issuing CA than the newest (register, revoke)\n"
+    "  --generation N           another issuing CA than the newest (register, revoke, sign)\n"
     "  --print                  register: print the openssl and aws lines instead of doing it\n"
     "  --yes                    revoke: do not ask\n";
 
@@ -61,6 +68,8 @@ struct options {
     bool json;
     unsigned generation; /* 0: the newest */
     const char *certificate;
+    const char *csr;
+    bool renewals_only;
     char dir[PATH_MAX];
 };
 
@@ -388,6 +397,49 @@ device_id(const char *text, char out[PKI_ID_TEXT], struct bm_msg *msg)
     return err;
 }
 
+static enum bm_err
+read_request(const struct options *o, struct buf *text, struct bm_msg *msg)
+{
+    size_t n = 1;
+
+    if (o->csr != NULL && strcmp(o->csr, "-") != 0)
+        return file_read(o->csr, CA_REQUEST_MAX, text, msg);
+    while (n > 0 && text->len <= CA_REQUEST_MAX) {
+        uint8_t *room = buf_reserve(text, 4096);
+
+        n = room != NULL ? fread(room, 1, 4096, stdin) : 0;
+        text->len += n;
+    }
+    return text->len <= CA_REQUEST_MAX
+               ? BM_OK
+               : bm_fail(msg, BM_ERR_LIMIT, "the request has more than %d bytes", CA_REQUEST_MAX);
+}
+
+static enum bm_err
+run_sign(struct options *o, struct bm_msg *msg)
+{
+    const struct ca_sign_options s = { .days = o->days_given ? o->plan.days : 0,
+        .generation = o->generation,
+        .renewals_only = o->renewals_only };
+    struct ca_folder *f = NULL;
+    struct buf request = { 0 };
+    struct buf pem = { 0 };
+    enum bm_err err = ca_folder_open(o->dir, &f, msg);
+
+    if (err == BM_OK)
+        err = read_request(o, &request, msg);
+    if (err == BM_OK)
+        err = ca_sign(f, o->dir, &o->access, &s, buf_span(&request), &pem, msg);
+    if (err == BM_OK && o->json)
+        print_json(o, json_pack("{s:s}", "certificatePem", buf_cstr(&pem)));
+    else if (err == BM_OK)
+        (void)fputs(buf_cstr(&pem), stdout);
+    buf_fini(&request);
+    buf_fini(&pem);
+    ca_folder_close(f);
+    return err;
+}
+
 static bool
 agreed(const struct options *o, const char *what)
 {
@@ -473,7 +525,7 @@ static const struct verb {
     const char *name;
     enum bm_err (*run)(struct options *o, struct bm_msg *msg);
 } VERBS[] = { { "new", run_new }, { "register", run_register }, { "status", run_status },
-    { "rotate", run_rotate }, { "revoke", run_revoke } };
+    { "rotate", run_rotate }, { "sign", run_sign }, { "revoke", run_revoke } };
 
 static bool
 number(const char *text, unsigned long most, unsigned long *out)
@@ -505,6 +557,8 @@ enum {
     OPT_PRINT,
     OPT_YES,
     OPT_CERTIFICATE,
+    OPT_CSR,
+    OPT_RENEWALS_ONLY,
 };
 
 static const struct option LONG[] = { { "passphrase-file", required_argument, NULL, OPT_PASS_FILE },
@@ -524,7 +578,9 @@ static const struct option LONG[] = { { "passphrase-file", required_argument, NU
     { "offline", no_argument, NULL, OPT_OFFLINE },
     { "generation", required_argument, NULL, OPT_GENERATION },
     { "print", no_argument, NULL, OPT_PRINT }, { "yes", no_argument, NULL, OPT_YES },
-    { "certificate", required_argument, NULL, OPT_CERTIFICATE }, CMD_COMMON_OPTIONS };
+    { "certificate", required_argument, NULL, OPT_CERTIFICATE },
+    { "csr", required_argument, NULL, OPT_CSR },
+    { "renewals-only", no_argument, NULL, OPT_RENEWALS_ONLY }, CMD_COMMON_OPTIONS };
 
 /* Numbers: false when it is none. */
 static bool
@@ -618,6 +674,12 @@ take_option(struct options *o, int opt)
     case OPT_CERTIFICATE:
         o->certificate = optarg;
         return CMD_GO_ON;
+    case OPT_CSR:
+        o->csr = optarg;
+        return CMD_GO_ON;
+    case OPT_RENEWALS_ONLY:
+        o->renewals_only = true;
+        return CMD_GO_ON;
     case OPT_PASS_FD:
     case OPT_DAYS:
     case OPT_ROOT_DAYS:
@@ -667,7 +729,7 @@ cmd_ca(int argc, char **argv)
             verb = &VERBS[i];
     }
     if (verb == NULL || argc - optind != 1)
-        return cmd_misuse("ca", "say what: new, register, status, rotate or revoke");
+        return cmd_misuse("ca", "say what: new, register, status, rotate, revoke or sign");
     o.verb = verb->name;
     if (!set_dir(&o))
         return cmd_misuse("ca", "no folder: give --dir, or set BIRTHMARK_DIR or HOME");

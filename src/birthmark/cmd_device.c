@@ -20,6 +20,7 @@ static const char usage[] =
     "       birthmark device run       -h HOST --cafile FILE [KEY] [OPTION...]   as a service\n"
     "       birthmark device put       --state DIR -t TOPIC -m TEXT   into the queue of run\n"
     "       birthmark device queue     --state DIR [--refused | --retry-refused]\n"
+    "       birthmark device renew     [KEY] --state DIR --renew-command LINE | --renew-url URL\n"
     "       birthmark doctor           -h HOST --cafile FILE [KEY] [--cloud API_URL] [-i ID] [-t "
     "TOPIC] "
     "[-s FILTER]\n"
@@ -39,7 +40,8 @@ static const char usage[] =
     "  --server-name NAME   expect and ask for this name instead of HOST\n"
     "  --alpn NAME          x-amzn-mqtt-ca for AWS on port 443\n"
     "  --chip ADDRESS       HOST:PORT, unix:PATH, i2c:DEVICE or sim:DIR\n"
-    "  --slot N             key pair 0 to 3, default 0\n"
+    "  --slot N[,N...]      key pair 0 to 3, default 0; of several the one with the newest "
+    "certificate\n"
     "  --key FILE, --cert FILE   PEM; the certificate file holds the issuers, too, in any order\n"
     "  -i, --id ID          MQTT client id (default: common name of the certificate)\n"
     "  -k, --keep-alive S   default 60\n"
@@ -55,6 +57,11 @@ static const char usage[] =
     "  -W, --window S       end after S seconds\n"
     "  -v, --verbose        print topics, too\n"
     "\n"
+    "  --config FILE        options, one a line, without their dashes\n"
+    "  --json, --quiet, --help, --version\n"
+    "\n";
+
+static const char usage_more[] =
     "  run sends from a queue on disk, in which each message stays until it is acknowledged:\n"
     "  -l, --lines          each line of stdin, to --topic, or, without it, TOPIC and message\n"
     "  --input PIPE         lines from a named pipe\n"
@@ -65,6 +72,15 @@ static const char usage[] =
     "  --ack                print `stored N` when the first N lines are safe on disk\n"
     "  --until-empty        end when all input has been sent\n"
     "\n"
+    "  renew asks for the next certificate when the newest one ends soon, and puts it beside that; "
+    "run does so, too:\n"
+    "  --renew-before DAYS  before its end, default 30\n"
+    "  --renew-command LINE this shell command reads the request (PEM) and prints the certificate "
+    "and its issuer\n"
+    "  --renew-url URL      or POST the request there, with the certificate in use for TLS\n"
+    "  --new-key            make a new key in another of the --slot list\n"
+    "  --force              however long the newest one lasts\n"
+    "\n"
     "  --timeout S          give up after S seconds without success (default: publish 60, others "
     "never: 0)\n"
     "  --once               do not try again\n"
@@ -72,13 +88,11 @@ static const char usage[] =
     "                       (default for run, put and queue: ~/.local/state/birthmark-device)\n"
     "  --time-from URL      ask this web server for the date when the clock cannot be right\n"
     "  --clock TIME         take TIME for what the system's clock says now (2026-11-23T09:00:00Z)\n"
-    "  --config FILE        options, one a line, without their dashes\n"
-    "  --json, --quiet, --help, --version\n"
     "\n"
     "Exit status by cause: 10 chip or key, 11 certificate, 12 clock, 13 network, 14 no TLS, 15 "
     "server's certificate,\n"
     "16 TLS, 17 dropped at CONNECT, 18 refused, 19 server busy, 20 connection lost, 21 message "
-    "refused, 22 queue full.\n";
+    "refused, 22 queue full, 23 no new certificate.\n";
 
 static const struct action {
     const char *name;
@@ -88,6 +102,7 @@ static const struct action {
     { "publish", device_publish, false },
     { "subscribe", device_subscribe, false },
     { "run", device_run, false },
+    { "renew", device_renew, true },
     { "put", device_put, true },
     { "queue", device_queue, true },
 };
@@ -125,6 +140,11 @@ enum {
     OPT_REFUSED,
     OPT_RETRY_REFUSED,
     OPT_CLOUD,
+    OPT_RENEW_BEFORE,
+    OPT_RENEW_COMMAND,
+    OPT_RENEW_URL,
+    OPT_NEW_KEY,
+    OPT_FORCE,
 };
 
 static const struct option options[] = {
@@ -170,6 +190,11 @@ static const struct option options[] = {
     { "ack", no_argument, NULL, OPT_ACK },
     { "until-empty", no_argument, NULL, OPT_UNTIL_EMPTY },
     { "cloud", required_argument, NULL, OPT_CLOUD },
+    { "renew-before", required_argument, NULL, OPT_RENEW_BEFORE },
+    { "renew-command", required_argument, NULL, OPT_RENEW_COMMAND },
+    { "renew-url", required_argument, NULL, OPT_RENEW_URL },
+    { "new-key", no_argument, NULL, OPT_NEW_KEY },
+    { "force", no_argument, NULL, OPT_FORCE },
     { "refused", no_argument, NULL, OPT_REFUSED },
     { "retry-refused", no_argument, NULL, OPT_RETRY_REFUSED },
     { "help", no_argument, NULL, OPT_HELP },
@@ -195,11 +220,32 @@ wants(const char *name, const char *what)
     return cmd_misuse("device", "--%s wants %s, not '%s'", name, what, optarg);
 }
 
+/* "0", "0,1": the first one, and the others as bits. */
+static bool
+take_slots(struct identity_options *id, const char *text)
+{
+    bool first = true;
+
+    id->more_slots = 0;
+    for (;; text++) {
+        if (*text < '0' || *text > '3')
+            return false;
+        if (first)
+            id->slot = (unsigned)(*text - '0');
+        else
+            id->more_slots |= 1u << (*text - '0');
+        first = false;
+        if (*++text == '\0')
+            return true;
+        if (*text != ',')
+            return false;
+    }
+}
+
 static int
 take_identity(struct device_options *o, int opt)
 {
     struct identity_options *id = &o->client.identity;
-    long n;
 
     switch (opt) {
     case OPT_CHIP:
@@ -207,10 +253,7 @@ take_identity(struct device_options *o, int opt)
         id->address = optarg;
         return CMD_GO_ON;
     case OPT_SLOT:
-        if (!number(optarg, 0, 3, &n))
-            return wants("slot", "0 to 3");
-        id->slot = (unsigned)n;
-        return CMD_GO_ON;
+        return take_slots(id, optarg) ? CMD_GO_ON : wants("slot", "0 to 3, or several: 0,1");
     case OPT_KEY:
         id->key_file = optarg;
         return CMD_GO_ON;
@@ -394,6 +437,29 @@ take_queue(struct device_options *o, int opt)
     return 0;
 }
 
+static int
+take_renewal(struct device_options *o, int opt)
+{
+    switch (opt) {
+    case OPT_RENEW_BEFORE:
+        return number(optarg, 1, 36500, &o->renew_before) ? CMD_GO_ON
+                                                          : wants("renew-before", "days from 1 on");
+    case OPT_RENEW_COMMAND:
+        o->renew_command = optarg;
+        return CMD_GO_ON;
+    case OPT_RENEW_URL:
+        o->renew_url = optarg;
+        return CMD_GO_ON;
+    case OPT_NEW_KEY:
+        o->new_key = true;
+        return CMD_GO_ON;
+    case OPT_FORCE:
+        o->force = true;
+        return CMD_GO_ON;
+    }
+    return 0;
+}
+
 static int parse(int argc, char **argv, struct device_options *o, int depth);
 
 /* Each line is an option without its dashes and, behind the first blank, its value. */
@@ -466,6 +532,7 @@ parse(int argc, char **argv, struct device_options *o, int depth)
             break;
         case OPT_HELP:
             fputs(usage, stdout);
+            fputs(usage_more, stdout);
             return EXIT_DONE;
         case OPT_VERSION:
             return cmd_version(1, NULL);
@@ -479,6 +546,8 @@ parse(int argc, char **argv, struct device_options *o, int depth)
                 end = take_message(o, opt);
             if (end == 0)
                 end = take_queue(o, opt);
+            if (end == 0)
+                end = take_renewal(o, opt);
         }
     }
     return end;
@@ -492,6 +561,7 @@ device_options_parse(int argc, char **argv, struct device_options *o)
 
     o->qos = 1;
     o->timeout_s = -1;
+    o->renew_before = -1;
     o->client.connection.mqtt5 = true;
     o->client.connection.port = 8883;
     end = parse(argc, argv, o, 0);
@@ -503,6 +573,8 @@ device_options_parse(int argc, char **argv, struct device_options *o)
         return cmd_misuse("device", "where to? give --host (and --port)");
     if (id->key_file != NULL && id->chip && id->cert_file == NULL)
         return cmd_misuse("device", "a key is in a chip or in a file: --chip or --key, not both");
+    if (o->renew_command != NULL && o->renew_url != NULL)
+        return cmd_misuse("device", "who issues certificates? --renew-command or --renew-url");
     if (id->key_file == NULL)
         id->chip = true;
     else if (id->cert_file == NULL)
@@ -568,9 +640,12 @@ cmd_device(int argc, char **argv)
     }
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets with write() */
     o.local = a != NULL && a->local;
+    o.argc = argc;
+    o.argv = argv;
     end = device_options_parse(argc, argv, &o);
     if (end == CMD_GO_ON && a == NULL)
-        end = cmd_misuse("device", "what shall it do? publish, subscribe, run, put or queue");
+        end =
+            cmd_misuse("device", "what shall it do? publish, subscribe, run, put, queue or renew");
     if (end == CMD_GO_ON) {
         o.action = a->name;
         end = a->run(&o);

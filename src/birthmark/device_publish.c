@@ -31,10 +31,7 @@ struct pending {
 };
 
 struct publish {
-    struct device_options *o;
-    struct loop *loop;
-    struct client *client;
-    struct device_teller teller;
+    struct device_session s; /* first */
     struct pending pending[WINDOW];
     size_t count;
     struct buf input; /* read, not yet a whole line */
@@ -43,28 +40,20 @@ struct publish {
     unsigned fruitless; /* connections in a row that ended without a PUBACK for what was sent */
     bool sent;          /* on this connection */
     uint64_t acknowledged;
-    int exit_code;
 };
-
-static void
-end(struct publish *p, int code)
-{
-    p->exit_code = code;
-    loop_stop(p->loop);
-}
 
 static void
 maybe_done(struct publish *p)
 {
     if (p->input_over && p->count == 0)
-        end(p, EXIT_DONE);
+        device_session_end(&p->s, EXIT_DONE);
 }
 
 /* Send what is not under way on this connection. */
 static void
 send_all(struct publish *p)
 {
-    struct connection *c = client_connection(p->client);
+    struct connection *c = client_connection(p->s.client);
 
     for (size_t i = 0; c != NULL && i < p->count; i++) {
         struct pending *m = &p->pending[i];
@@ -73,12 +62,13 @@ send_all(struct publish *p)
         if (m->packet != UNSENT)
             continue;
         p->sent = true;
-        client_blame_message(p->client, p->fruitless + 1 >= BLAME_AFTER);
-        err = connection_publish(
-            c, p->o->topics[0], span_of(m->bytes, m->len), p->o->qos, p->o->retain, &m->packet);
+        client_blame_message(p->s.client, p->fruitless + 1 >= BLAME_AFTER);
+        err = connection_publish(c, p->s.o->topics[0], span_of(m->bytes, m->len), p->s.o->qos,
+            p->s.o->retain, &m->packet);
         if (err == BM_ERR_ARG) {
-            fprintf(stderr, "birthmark device: '%s' is no topic to publish to\n", p->o->topics[0]);
-            end(p, EXIT_USAGE);
+            fprintf(
+                stderr, "birthmark device: '%s' is no topic to publish to\n", p->s.o->topics[0]);
+            device_session_end(&p->s, EXIT_USAGE);
             return;
         }
         if (err != BM_OK) {
@@ -103,7 +93,7 @@ take(struct publish *p, const uint8_t *bytes, size_t len)
 
     *m = (struct pending){ .bytes = malloc(len > 0 ? len : 1), .len = len, .packet = UNSENT };
     if (m->bytes == NULL) {
-        end(p, EXIT_FAILED);
+        device_session_end(&p->s, EXIT_FAILED);
         return;
     }
     if (len > 0)
@@ -123,7 +113,7 @@ take_lines(struct publish *p)
             break;
         if (len > MESSAGE_MAX) {
             fprintf(stderr, "birthmark device: a line is longer than %d bytes\n", MESSAGE_MAX);
-            end(p, EXIT_USAGE);
+            device_session_end(&p->s, EXIT_USAGE);
             return;
         }
         take(p, p->input.ptr, len);
@@ -137,13 +127,13 @@ static void on_input(void *arg, uint32_t events);
 static void
 mind_input(struct publish *p)
 {
-    bool wanted = p->o->lines && !p->input_over && p->count < WINDOW;
+    bool wanted = p->s.o->lines && !p->input_over && p->count < WINDOW;
 
     take_lines(p);
     if (wanted && p->watch == NULL)
-        p->watch = loop_add(p->loop, STDIN_FILENO, EPOLLIN, on_input, p);
+        p->watch = loop_add(p->s.loop, STDIN_FILENO, EPOLLIN, on_input, p);
     if (!wanted && p->watch != NULL) {
-        loop_remove(p->loop, p->watch);
+        loop_remove(p->s.loop, p->watch);
         p->watch = NULL;
     }
 }
@@ -178,7 +168,7 @@ on_connected(void *arg, bool session_present)
     struct publish *p = arg;
 
     (void)session_present;
-    p->teller.told = false;
+    p->s.teller.told = false;
     p->sent = false;
     for (size_t i = 0; i < p->count; i++)
         p->pending[i].packet = UNSENT;
@@ -197,7 +187,7 @@ on_acknowledged(void *arg, int packet, int reason)
     if (i == p->count)
         return;
     p->fruitless = 0;
-    client_blame_message(p->client, false);
+    client_blame_message(p->s.client, false);
     if (reason != 0) {
         const struct cause_info *info = cause_info(CAUSE_PUBLISH_DENIED);
 
@@ -206,7 +196,7 @@ on_acknowledged(void *arg, int packet, int reason)
             reason == 0x87 ? "no attached policy allows iot:Publish to this topic"
                            : "the server does not take the message",
             reason == 0x87 ? info->cure : "keep to the limits of size and topic");
-        end(p, DEVICE_EXIT_PUBLISH);
+        device_session_end(&p->s, DEVICE_EXIT_PUBLISH);
         return;
     }
     forget(p, i);
@@ -224,19 +214,11 @@ on_failed(void *arg, const struct client_event *e)
     if (p->sent)
         p->fruitless++;
     p->sent = false;
-    device_tell(&p->teller, e, p->client);
-    p->exit_code = info->exit_code;
+    device_tell(&p->s.teller, e, p->s.client);
+    p->s.exit_code = info->exit_code;
     /* to try again is pointless until a person has done something */
     if (e->wait_ms < 0 || info->retry == RETRY_REFUSED || e->outcome == OUTCOME_AT_PUBLISH)
-        end(p, info->exit_code);
-}
-
-static void
-on_note(void *arg, const char *text)
-{
-    struct publish *p = arg;
-
-    device_note(&p->teller, text);
+        device_session_end(&p->s, info->exit_code);
 }
 
 static void
@@ -245,8 +227,8 @@ on_timeout(void *arg)
     struct publish *p = arg;
 
     fprintf(stderr, "birthmark device: given up after %ld s; %llu messages were acknowledged\n",
-        p->o->timeout_s, (unsigned long long)p->acknowledged);
-    loop_stop(p->loop);
+        p->s.o->timeout_s, (unsigned long long)p->acknowledged);
+    loop_stop(p->s.loop);
 }
 
 /* The one message, or the start of the input. */
@@ -256,8 +238,8 @@ first_input(struct publish *p)
     struct bm_msg msg = { { 0 } };
     struct buf text = { 0 };
 
-    if (p->o->lines) {
-        struct loop_watch *w = loop_add(p->loop, STDIN_FILENO, EPOLLIN, on_input, p);
+    if (p->s.o->lines) {
+        struct loop_watch *w = loop_add(p->s.loop, STDIN_FILENO, EPOLLIN, on_input, p);
 
         if (w != NULL) {
             p->watch = w;
@@ -269,13 +251,13 @@ first_input(struct publish *p)
         return CMD_GO_ON;
     }
     p->input_over = true;
-    if (p->o->file != NULL && file_read(p->o->file, MESSAGE_MAX, &text, &msg) != BM_OK) {
+    if (p->s.o->file != NULL && file_read(p->s.o->file, MESSAGE_MAX, &text, &msg) != BM_OK) {
         fprintf(stderr, "birthmark device: %s\n", msg.text);
         buf_fini(&text);
         return EXIT_USAGE;
     }
-    if (p->o->message != NULL)
-        buf_add(&text, p->o->message, strlen(p->o->message));
+    if (p->s.o->message != NULL)
+        buf_add(&text, p->s.o->message, strlen(p->s.o->message));
     take(p, text.ptr, text.len);
     buf_fini(&text);
     return CMD_GO_ON;
@@ -284,11 +266,7 @@ first_input(struct publish *p)
 int
 device_publish(struct device_options *o)
 {
-    struct publish p = {
-        .o = o, .teller = { .quiet = o->quiet }, .exit_code = DEVICE_EXIT_NETWORK
-    };
-    struct bm_msg msg = { { 0 } };
-    struct loop_timer *deadline = NULL;
+    struct publish p = { .s = { .exit_code = DEVICE_EXIT_NETWORK } };
     int code;
 
     if (o->topic_count != 1)
@@ -297,27 +275,20 @@ device_publish(struct device_options *o)
         return cmd_misuse("device", "publish wants one of -m, -f, -n and -l");
     if (o->timeout_s < 0)
         o->timeout_s = TIMEOUT_S;
-    if (loop_new(&p.loop) != BM_OK)
+    if (!device_session_start(&p.s, o))
         return EXIT_FAILED;
-    o->client.loop = p.loop;
     o->client.connected = on_connected;
     o->client.acknowledged = on_acknowledged;
     o->client.failed = on_failed;
-    o->client.note = on_note;
-    o->client.arg = &p;
     code = first_input(&p);
-    if (code == CMD_GO_ON && client_open(&o->client, &p.client, &msg) != BM_OK) {
-        fprintf(stderr, "birthmark device: %s\n", msg.text);
+    if (code == CMD_GO_ON && !device_session_connect(&p.s, false))
         code = EXIT_FAILED;
-    }
     if (code == CMD_GO_ON) {
         if (o->timeout_s > 0)
-            deadline = loop_after(p.loop, o->timeout_s * 1000, on_timeout, &p);
-        code = loop_run(p.loop) == BM_OK ? p.exit_code : EXIT_FAILED;
+            (void)loop_after(p.s.loop, o->timeout_s * 1000, on_timeout, &p);
+        code = device_session_run(&p.s);
     }
-    client_close(p.client);
-    (void)deadline;
-    loop_free(p.loop);
+    device_session_fini(&p.s);
     while (p.count > 0)
         forget(&p, p.count - 1);
     buf_fini(&p.input);

@@ -47,10 +47,8 @@ struct input {
 };
 
 struct run {
-    struct device_options *o;
-    struct loop *loop;
-    struct client *client;
-    struct device_teller teller;
+    struct device_session s; /* first */
+    struct device_renewing renewing;
     struct queue *queue;
     struct input standard;
     struct input pipe;
@@ -71,22 +69,14 @@ struct run {
     bool told_full;
     unsigned long long stored; /* lines confirmed with --ack */
     unsigned long long taken;
-    int exit_code;
 };
-
-static void
-end(struct run *r, int code)
-{
-    r->exit_code = code;
-    loop_stop(r->loop);
-}
 
 /* The disk is the one thing without which this program is of no use. */
 static void
 queue_failed(struct run *r, const struct bm_msg *msg)
 {
     fprintf(stderr, "birthmark device: %s\n", msg->text);
-    end(r, EXIT_FAILED);
+    device_session_end(&r->s, EXIT_FAILED);
 }
 
 static void
@@ -94,12 +84,12 @@ finished(struct run *r)
 {
     struct queue_counts n;
     bool quiet_inputs =
-        (r->standard.fd < 0 || r->standard.over) && r->pipe.fd < 0 && r->o->every_s == 0;
+        (r->standard.fd < 0 || r->standard.over) && r->pipe.fd < 0 && r->s.o->every_s == 0;
 
-    if (!r->o->until_empty || !quiet_inputs)
+    if (!r->s.o->until_empty || !quiet_inputs)
         return;
     if (queue_count(r->queue, &n, NULL) == BM_OK && n.count == 0)
-        end(r, EXIT_DONE);
+        device_session_end(&r->s, EXIT_DONE);
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
@@ -108,7 +98,7 @@ static bool
 send_one(void *arg, const struct queue_message *m)
 {
     struct run *r = arg;
-    struct connection *c = client_connection(r->client);
+    struct connection *c = client_connection(r->s.client);
     struct flight *f = &r->flights[r->flight_count];
     struct bm_msg msg = { { 0 } };
     enum bm_err err;
@@ -122,7 +112,7 @@ send_one(void *arg, const struct queue_message *m)
         r->suspect = m->id;
         r->alone = 0;
     }
-    client_blame_message(r->client, r->fruitless + 1 >= BLAME_AFTER);
+    client_blame_message(r->s.client, r->fruitless + 1 >= BLAME_AFTER);
     r->sent = true;
     f->id = m->id;
     r->flight_count++;
@@ -145,27 +135,10 @@ send_more(struct run *r)
 {
     struct bm_msg msg = { { 0 } };
 
-    if (client_connection(r->client) == NULL || r->flight_count == WINDOW)
+    if (client_connection(r->s.client) == NULL || r->flight_count == WINDOW)
         return;
     if (queue_read(r->queue, r->sent_to, false, send_one, r, &msg) != BM_OK)
         queue_failed(r, &msg);
-}
-
-static void
-subscribe_more(struct run *r)
-{
-    struct connection *c = client_connection(r->client);
-
-    while (c != NULL && r->asked < r->o->filter_count) {
-        size_t n = r->o->filter_count - r->asked;
-        int packet;
-
-        if (n > CONNECTION_FILTERS_MAX)
-            n = CONNECTION_FILTERS_MAX;
-        if (connection_subscribe(c, &r->o->filters[r->asked], n, 1, &packet) != BM_OK)
-            return;
-        r->asked += n;
-    }
 }
 
 static void
@@ -174,16 +147,17 @@ on_connected(void *arg, bool session_present)
     struct run *r = arg;
 
     (void)session_present;
-    r->teller.told = false;
-    device_note(&r->teller, "connected");
+    r->s.teller.told = false;
+    device_note(&r->s.teller, "connected");
     notify_send("STATUS=connected");
     r->flight_count = 0;
     r->sent_to = 0;
     r->sent = false;
     r->asked = 0;
-    subscribe_more(r);
+    (void)!device_session_ask(&r->s, r->s.o->filters, r->s.o->filter_count, 1, &r->asked);
     send_more(r);
     finished(r);
+    device_renewing_look(&r->renewing);
 }
 
 static void
@@ -201,7 +175,7 @@ on_acknowledged(void *arg, int packet, int reason)
     r->fruitless = 0;
     r->sent = false;
     r->alone = 0;
-    client_blame_message(r->client, false);
+    client_blame_message(r->s.client, false);
     if (reason != 0) {
         fprintf(stderr,
             "birthmark device: message %lld is refused (PUBACK %d, %s); set aside, see `birthmark "
@@ -224,7 +198,7 @@ on_message(void *arg, const char *topic, struct span payload, bool retained)
 {
     struct run *r = arg;
 
-    device_print_message(r->o, topic, payload, retained);
+    device_print_message(r->s.o, topic, payload, retained);
 }
 
 static void
@@ -272,19 +246,12 @@ on_failed(void *arg, const struct client_event *e)
         set_suspect_aside(r);
     r->sent = false;
     r->flight_count = 0;
-    device_tell(&r->teller, e, r->client);
+    device_tell(&r->s.teller, e, r->s.client);
     (void)snprintf(status, sizeof status, "STATUS=not connected: %s, %u times", id, e->in_row);
     notify_send(status);
+    device_renewing_look(&r->renewing);
     if (e->wait_ms < 0)
-        end(r, outcome_info(e->outcome)->exit_code);
-}
-
-static void
-on_note(void *arg, const char *text)
-{
-    struct run *r = arg;
-
-    device_note(&r->teller, text);
+        device_session_end(&r->s, outcome_info(e->outcome)->exit_code);
 }
 
 /* --- in --------------------------------------------------------------------------------------- */
@@ -298,11 +265,11 @@ take_line(struct run *r, struct span line)
     struct queue_message m;
     struct bm_msg msg = { { 0 } };
     enum bm_err err =
-        queue_line(line, r->o->topic_count > 0 ? r->o->topics[0] : NULL, room, &m, &msg);
+        queue_line(line, r->s.o->topic_count > 0 ? r->s.o->topics[0] : NULL, room, &m, &msg);
 
     if (err == BM_OK) {
         m.time_ms = clock_wall_ms();
-        m.retain = r->o->retain;
+        m.retain = r->s.o->retain;
         err = queue_put(r->queue, &m, &msg);
     }
     if (err == BM_OK) {
@@ -341,7 +308,7 @@ static void
 input_over(struct input *in)
 {
     in->over = true;
-    loop_remove(in->run->loop, in->watch);
+    loop_remove(in->run->s.loop, in->watch);
     in->watch = NULL;
     take_lines(in);
 }
@@ -379,7 +346,7 @@ input_open(struct run *r, struct input *in, int fd)
     in->run = r;
     in->fd = fd;
     in->over = false;
-    in->watch = loop_add(r->loop, fd, EPOLLIN, on_input, in);
+    in->watch = loop_add(r->s.loop, fd, EPOLLIN, on_input, in);
     while (in->watch == NULL && !in->over) /* a file cannot be watched: it is read at once */
         (void)input_read(in);
     return true;
@@ -412,12 +379,12 @@ on_command_due(void *arg)
     struct run *r = arg;
     char shell[] = "/bin/sh";
     char dash_c[] = "-c";
-    char *line = strdup(r->o->command);
+    char *line = strdup(r->s.o->command);
     char *const argv[] = { shell, dash_c, line, NULL };
     posix_spawn_file_actions_t files;
     int ends[2];
 
-    r->command_timer = loop_after(r->loop, r->o->every_s * 1000, on_command_due, r);
+    r->command_timer = loop_after(r->s.loop, r->s.o->every_s * 1000, on_command_due, r);
     if (r->command_pid != 0 || line == NULL || pipe2(ends, O_CLOEXEC) != 0) {
         free(line); /* the last one still runs: it is not overtaken */
         return;
@@ -437,7 +404,7 @@ on_command_due(void *arg)
     r->command.run = r;
     r->command.fd = ends[0];
     r->command.over = false;
-    r->command.watch = loop_add(r->loop, ends[0], EPOLLIN, on_command_output, r);
+    r->command.watch = loop_add(r->s.loop, ends[0], EPOLLIN, on_command_output, r);
 }
 
 /* --- the round -------------------------------------------------------------------------------- */
@@ -455,7 +422,7 @@ on_settle(void *arg)
         queue_failed(r, &msg);
         return;
     }
-    if (r->o->ack && r->stored != r->taken) {
+    if (r->s.o->ack && r->stored != r->taken) {
         printf("stored %llu\n", r->taken);
         (void)fflush(stdout);
         r->stored = r->taken;
@@ -482,25 +449,27 @@ on_watchdog(void *arg)
     struct run *r = arg;
 
     notify_send("WATCHDOG=1");
-    (void)loop_after(r->loop, notify_watchdog_ms() / 3, on_watchdog, r);
+    (void)loop_after(r->s.loop, notify_watchdog_ms() / 3, on_watchdog, r);
 }
 
 static void
-on_signal(void *arg)
+on_hangup(void *arg)
 {
-    end(arg, EXIT_DONE);
+    struct run *r = arg;
+
+    client_restart(r->s.client);
 }
 
 static enum bm_err
 open_queue(struct run *r, struct bm_msg *msg)
 {
-    enum bm_err err = queue_open(&r->o->queue, &r->queue, msg);
+    enum bm_err err = queue_open(&r->s.o->queue, &r->queue, msg);
 
     if (err != BM_ERR_INPUT)
         return err;
     fprintf(stderr, "birthmark device: %s: moved away, going on with an empty one\n", msg->text);
-    err = queue_put_away(r->o->queue.dir, clock_wall_ms(), msg);
-    return err == BM_OK ? queue_open(&r->o->queue, &r->queue, msg) : err;
+    err = queue_put_away(r->s.o->queue.dir, clock_wall_ms(), msg);
+    return err == BM_OK ? queue_open(&r->s.o->queue, &r->queue, msg) : err;
 }
 
 static enum bm_err
@@ -508,52 +477,41 @@ open_inputs(struct run *r, struct bm_msg *msg)
 {
     int fd;
 
-    if (r->o->lines)
+    if (r->s.o->lines)
         (void)input_open(r, &r->standard, STDIN_FILENO);
-    if (r->o->input != NULL) {
+    if (r->s.o->input != NULL) {
         /* opened for writing, too, so that a pipe is not at its end between two writers */
-        fd = open(r->o->input, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        fd = open(r->s.o->input, O_RDWR | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0)
-            return bm_fail(msg, BM_ERR_IO, "--input %s: %s; make it with mkfifo", r->o->input,
+            return bm_fail(msg, BM_ERR_IO, "--input %s: %s; make it with mkfifo", r->s.o->input,
                 strerror(errno));
         (void)input_open(r, &r->pipe, fd);
     }
     r->notify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (r->notify_fd >= 0 &&
-        inotify_add_watch(r->notify_fd, r->o->queue.dir, IN_CLOSE_WRITE) >= 0)
-        (void)loop_add(r->loop, r->notify_fd, EPOLLIN, on_folder, r);
-    if (r->o->command != NULL)
-        r->command_timer = loop_after(r->loop, 0, on_command_due, r);
+        inotify_add_watch(r->notify_fd, r->s.o->queue.dir, IN_CLOSE_WRITE) >= 0)
+        (void)loop_add(r->s.loop, r->notify_fd, EPOLLIN, on_folder, r);
+    if (r->s.o->command != NULL)
+        r->command_timer = loop_after(r->s.loop, 0, on_command_due, r);
     return BM_OK;
 }
 
 static enum bm_err
-open_all(struct run *r, struct bm_msg *msg)
+open_rest(struct run *r, struct bm_msg *msg)
 {
-    enum bm_err err = open_queue(r, msg);
+    enum bm_err err = loop_settle(r->s.loop, on_settle, r);
 
     if (err == BM_OK)
-        err = loop_settle(r->loop, on_settle, r);
-    if (err == BM_OK)
-        err = loop_signal(r->loop, SIGTERM, on_signal, r);
-    if (err == BM_OK)
-        err = loop_signal(r->loop, SIGINT, on_signal, r);
-    if (err == BM_OK)
-        err = client_open(&r->o->client, &r->client, msg);
-    if (err == BM_OK)
-        err = open_inputs(r, msg);
-    return err;
+        err = loop_signal(r->s.loop, SIGHUP, on_hangup, r);
+    return err == BM_OK ? open_inputs(r, msg) : err;
 }
 
 int
 device_run(struct device_options *o)
 {
-    struct run r = { .o = o,
-        .teller = { .quiet = o->quiet },
-        .standard = { .fd = -1 },
-        .pipe = { .fd = -1 },
-        .command = { .fd = -1 },
-        .notify_fd = -1 };
+    struct run r = {
+        .standard = { .fd = -1 }, .pipe = { .fd = -1 }, .command = { .fd = -1 }, .notify_fd = -1
+    };
     struct bm_msg msg = { { 0 } };
     int code = EXIT_FAILED;
 
@@ -564,30 +522,34 @@ device_run(struct device_options *o)
         return cmd_misuse("device", "--command and --every go together");
     if (!device_state_needed(o))
         return EXIT_USAGE;
-    if (loop_new(&r.loop) != BM_OK)
+    if (!device_session_start(&r.s, o))
         return EXIT_FAILED;
-    o->client.loop = r.loop;
+    r.renewing.s = &r.s;
     o->client.connected = on_connected;
     o->client.acknowledged = on_acknowledged;
     o->client.subscribed = on_subscribed;
     o->client.message = on_message;
     o->client.failed = on_failed;
-    o->client.note = on_note;
-    o->client.arg = &r;
-    if (open_all(&r, &msg) != BM_OK) {
+    if (open_queue(&r, &msg) != BM_OK) {
         fprintf(stderr, "birthmark device: %s\n", msg.text);
-    } else {
-        notify_send("READY=1\nSTATUS=connecting");
-        if (notify_watchdog_ms() > 0)
-            on_watchdog(&r);
-        code = loop_run(r.loop) == BM_OK ? r.exit_code : EXIT_FAILED;
-        notify_send("STOPPING=1");
+    } else if (device_session_connect(&r.s, true)) {
+        if (open_rest(&r, &msg) != BM_OK) {
+            fprintf(stderr, "birthmark device: %s\n", msg.text);
+        } else {
+            notify_send("READY=1\nSTATUS=connecting");
+            if (notify_watchdog_ms() > 0)
+                on_watchdog(&r);
+            code = device_session_run(&r.s);
+            notify_send("STOPPING=1");
+        }
     }
-    client_close(r.client);
+    device_renewing_fini(&r.renewing);
+    client_close(r.s.client);
+    r.s.client = NULL;
     queue_close(r.queue);
     if (r.command_pid != 0)
         (void)kill(r.command_pid, SIGTERM);
-    loop_free(r.loop);
+    device_session_fini(&r.s);
     buf_fini(&r.standard.text);
     buf_fini(&r.pipe.text);
     buf_fini(&r.command.text);

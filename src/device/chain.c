@@ -53,9 +53,9 @@ chain_id(const X509 *x, char out[65])
         hex_encode(out, digest, 32);
 }
 
-/* Did `issuer` sign `x`? Names first: they are cheap and mostly differ. */
-static bool
-signed_by(X509 *x, X509 *issuer)
+/* Names first: they are cheap and mostly differ. */
+bool
+chain_signed_by(X509 *x, X509 *issuer)
 {
     EVP_PKEY *pub = X509_get0_pubkey(issuer);
     bool yes = X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(issuer)) == 0 &&
@@ -65,8 +65,8 @@ signed_by(X509 *x, X509 *issuer)
     return yes;
 }
 
-static bool
-is_for(X509 *x, EVP_PKEY *key)
+bool
+chain_is_for(X509 *x, EVP_PKEY *key)
 {
     EVP_PKEY *pub = X509_get0_pubkey(x);
     bool yes = pub != NULL && EVP_PKEY_eq(pub, key) == 1;
@@ -75,8 +75,17 @@ is_for(X509 *x, EVP_PKEY *key)
     return yes;
 }
 
+static bool
+is_older(const X509 *a, const X509 *b)
+{
+    int64_t from_a = chain_from_ms(a);
+    int64_t from_b = chain_from_ms(b);
+
+    return from_a != from_b ? from_a < from_b : chain_until_ms(a) < chain_until_ms(b);
+}
+
 static void
-add_leaf(struct chain *c, X509 *x)
+add_leaf(struct chain *c, X509 *x, size_t key)
 {
     size_t at = c->leaf_count;
 
@@ -86,11 +95,13 @@ add_leaf(struct chain *c, X509 *x)
     }
     if (at == CHAIN_LEAVES_MAX)
         return;
-    while (at > 0 && chain_from_ms(c->leaves[at - 1]) < chain_from_ms(x)) {
+    while (at > 0 && is_older(c->leaves[at - 1], x)) {
         c->leaves[at] = c->leaves[at - 1];
+        c->key_of[at] = c->key_of[at - 1];
         at--;
     }
     c->leaves[at] = x;
+    c->key_of[at] = key;
     c->leaf_count++;
 }
 
@@ -105,7 +116,8 @@ has(X509 *const *list, size_t count, const X509 *x)
 }
 
 void
-chain_build(STACK_OF(X509) * found, EVP_PKEY *key, size_t pick, struct chain *out)
+chain_build(
+    STACK_OF(X509) * found, EVP_PKEY *const *keys, size_t key_count, size_t pick, struct chain *out)
 {
     int n = sk_X509_num(found);
     int last = -1;
@@ -113,8 +125,10 @@ chain_build(STACK_OF(X509) * found, EVP_PKEY *key, size_t pick, struct chain *ou
 
     *out = (struct chain){ .in_order = true };
     for (int i = 0; i < n; i++) {
-        if (is_for(sk_X509_value(found, i), key))
-            add_leaf(out, sk_X509_value(found, i));
+        for (size_t k = 0; k < key_count; k++) {
+            if (chain_is_for(sk_X509_value(found, i), keys[k]))
+                add_leaf(out, sk_X509_value(found, i), k);
+        }
     }
     below = out->leaf_count > 0 ? out->leaves[pick < out->leaf_count ? pick : out->leaf_count - 1]
                                 : NULL;
@@ -125,14 +139,14 @@ chain_build(STACK_OF(X509) * found, EVP_PKEY *key, size_t pick, struct chain *ou
     while (below != NULL && out->issuer_count < CHAIN_ISSUERS_MAX) {
         X509 *next = NULL;
 
-        if (signed_by(below, below)) {
+        if (chain_signed_by(below, below)) {
             out->complete = true;
             break;
         }
         for (int i = 0; i < n && next == NULL; i++) {
             X509 *x = sk_X509_value(found, i);
 
-            if (signed_by(below, x) && !has(out->issuers, out->issuer_count, x)) {
+            if (chain_signed_by(below, x) && !has(out->issuers, out->issuer_count, x)) {
                 next = x;
                 out->in_order = out->in_order && i > last;
                 last = i;

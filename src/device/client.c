@@ -15,7 +15,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { TRIES_PER_LEAF = 3, ASK_TIMEOUT_MS = 5000, DETAIL_MAX = 1024 };
+enum { TRIES_PER_LEAF = 3, ASK_TIMEOUT_MS = 5000, DETAIL_MAX = 1024, NEWEST_AGAIN_MS = 3600000 };
 
 struct client {
     struct client_options o;
@@ -33,13 +33,15 @@ struct client {
     bool blame_message;
     unsigned address;
     struct loop_timer *timer;
-    int clock_fd; /* tells that the system's clock was set */
+    struct loop_timer *newest; /* when to try with the newest certificate again */
+    int clock_fd;              /* tells that the system's clock was set */
     struct loop_watch *clock_watch;
     char detail[DETAIL_MAX];
     char client_id[129]; /* in use */
 };
 
 static void attempt(void *arg);
+static void on_newest(void *arg);
 
 static void __attribute__((format(printf, 2, 3))) note(struct client *c, const char *fmt, ...)
 {
@@ -237,6 +239,8 @@ on_connected(void *arg, bool session_present)
     backoff_connected(&c->backoff);
     c->refused_in_row = 0;
     c->connected_at = clock_mono_ms();
+    if (c->pick != 0 && c->newest == NULL) /* it may have become ACTIVE meanwhile */
+        c->newest = loop_after(c->o.loop, NEWEST_AGAIN_MS, on_newest, c);
     remember(c);
     c->o.connected(c->o.arg, session_present);
 }
@@ -398,6 +402,7 @@ client_close(struct client *c)
     if (c == NULL)
         return;
     loop_cancel(c->o.loop, c->timer);
+    loop_cancel(c->o.loop, c->newest);
     loop_remove(c->o.loop, c->clock_watch);
     if (c->clock_fd >= 0)
         (void)close(c->clock_fd);
@@ -433,7 +438,7 @@ client_id(const struct client *c)
 int64_t
 client_now_ms(const struct client *c)
 {
-    return c->clock.now_ms;
+    return c->clock.source == CLOCK_AT_LEAST ? c->clock.now_ms : system_ms(c);
 }
 
 void
@@ -444,8 +449,20 @@ client_restart(struct client *c)
     c->identity = NULL;
     c->pick = 0;
     c->refused_in_row = 0;
+    loop_cancel(c->o.loop, c->newest);
+    c->newest = NULL;
     loop_cancel(c->o.loop, c->timer);
     c->timer = loop_after(c->o.loop, 0, attempt, c);
+}
+
+static void
+on_newest(void *arg)
+{
+    struct client *c = arg;
+
+    c->newest = NULL;
+    if (c->pick != 0)
+        client_restart(c);
 }
 
 void

@@ -55,7 +55,8 @@ const char *client_id(const struct client *c);                  /* in use; "" be
 size_t client_pick(const struct client *c);                     /* which of its leaves is in use */
 int64_t client_now_ms(const struct client *c);                  /* what it takes for the time */
 
-/* Read key and certificates anew and connect again, now. */
+/* Read key and certificates anew and connect again, now, with the newest one. A client that was let
+ * in with an older one only does so every hour. */
 void client_restart(struct client *c);
 /* The connection ended after this message was published; the next outcome says so. */
 void client_blame_message(struct client *c, bool blame);

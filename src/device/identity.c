@@ -2,7 +2,6 @@
 /* See identity.h. */
 #include "device/identity.h"
 
-#include "a71ch.h"
 #include "base/file.h"
 #include "wire/refkey.h"
 
@@ -123,7 +122,7 @@ decode_key(OSSL_LIB_CTX *lib, const char *type, struct span der)
 /* --- key and certificates in a chip ---------------------------------------------------------- */
 
 static enum bm_err
-key_of_point(
+add_key(
     struct identity *id, unsigned slot, const uint8_t point[A71CH_POINT_LEN], struct bm_msg *msg)
 {
     struct refkey ref = {
@@ -132,14 +131,17 @@ key_of_point(
     uint8_t der[REFKEY_DER_MAX];
     struct wr w = wr_of(der, sizeof der);
     char words[200];
+    EVP_PKEY *key = NULL;
 
     memcpy(ref.point, point, sizeof ref.point);
     if (refkey_build_sec1(&w, &ref) == BM_OK)
-        id->key = decode_key(id->lib, "EC", span_of(der, wr_len(&w)));
-    if (id->key == NULL)
+        key = decode_key(id->lib, "EC", span_of(der, wr_len(&w)));
+    if (key == NULL)
         return bm_fail(msg, BM_ERR_INTERNAL,
             "OpenSSL does not take the reference to key pair %u: %s", slot,
             openssl_words(words, sizeof words));
+    id->slots[id->key_count] = slot;
+    id->keys[id->key_count++] = key;
     return BM_OK;
 }
 
@@ -155,8 +157,8 @@ chip_failed(a71ch *chip, const char *address, a71ch_result r, struct bm_msg *msg
         a71ch_message(chip), a71ch_result_name(r));
 }
 
-static a71ch_result
-read_certificates(a71ch *chip, STACK_OF(X509) * found)
+a71ch_result
+identity_read_chip(a71ch *chip, STACK_OF(X509) * found, uint8_t index[], size_t cap)
 {
     a71ch_object list[OBJECTS_MAX];
     size_t count = 0;
@@ -170,7 +172,7 @@ read_certificates(a71ch *chip, STACK_OF(X509) * found)
         size_t len = sizeof der;
         X509 *x;
 
-        if (list[i].type != A71CH_CERTIFICATE)
+        if (list[i].type != A71CH_CERTIFICATE || (size_t)sk_X509_num(found) == cap)
             continue;
         r = a71ch_certificate_read(chip, list[i].index, der, &len);
         if (r == A71CH_ERR_RESPONSE || r == A71CH_ERR_SPACE) { /* no certificate in it */
@@ -178,9 +180,37 @@ read_certificates(a71ch *chip, STACK_OF(X509) * found)
             continue;
         }
         x = r == A71CH_OK ? d2i_X509(NULL, &at, (long)len) : NULL;
-        if (x != NULL && sk_X509_push(found, x) <= 0)
+        if (x != NULL && sk_X509_push(found, x) > 0)
+            index[sk_X509_num(found) - 1] = list[i].index;
+        else
             X509_free(x);
         ERR_clear_error();
+    }
+    return r;
+}
+
+struct chip_keys {
+    uint8_t points[CHAIN_KEYS_MAX][A71CH_POINT_LEN];
+    unsigned slots[CHAIN_KEYS_MAX];
+    size_t count;
+};
+
+/* The public keys of all slots that may be the device's; those that are empty are left out. */
+static a71ch_result
+read_points(a71ch *chip, const struct identity_options *o, struct chip_keys *out)
+{
+    a71ch_result r = A71CH_OK;
+
+    for (unsigned n = 0; r == A71CH_OK && n < CHAIN_KEYS_MAX; n++) {
+        unsigned slot = n == 0 ? o->slot : n <= o->slot ? n - 1 : n; /* `slot` first */
+
+        if (n > 0 && (o->more_slots & 1u << slot) == 0)
+            continue;
+        r = a71ch_pair_get_public(chip, slot, out->points[out->count]);
+        if (r == A71CH_OK)
+            out->slots[out->count++] = slot;
+        else if (r == A71CH_ERR_STATUS)
+            r = A71CH_OK;
     }
     return r;
 }
@@ -190,9 +220,9 @@ open_chip(
     struct identity *id, const struct identity_options *o, enum cause *cause, struct bm_msg *msg)
 {
     static const a71ch_options wait = { .connect_timeout_ms = 5000, .answer_timeout_ms = 10000 };
-    uint8_t point[A71CH_POINT_LEN];
+    struct chip_keys keys = { .count = 0 };
     uint8_t uid[A71CH_UID_LEN] = { 0 };
-    char uid_hex[2 * A71CH_UID_LEN + 1];
+    uint8_t index[OBJECTS_MAX];
     a71ch *chip = NULL;
     a71ch_result r = a71ch_open(o->address, &wait, &chip);
     enum bm_err err = BM_OK;
@@ -201,29 +231,45 @@ open_chip(
     if (r == A71CH_OK)
         r = a71ch_get_unique_id(chip, uid);
     if (r == A71CH_OK) {
-        hex_encode(uid_hex, uid, sizeof uid);
-        (void)snprintf(id->key_text, sizeof id->key_text, "key pair %u of the chip %s at %s",
-            o->slot, uid_hex, a71ch_address(chip));
-        r = a71ch_pair_get_public(chip, o->slot, point);
-        if (r == A71CH_ERR_STATUS) {
-            *cause = CAUSE_DEVICE_KEY;
-            err = bm_fail(msg, BM_ERR_NOT_FOUND,
-                "slot %u of the chip %s holds no key pair (%s); make one: a71chConfig %s gen pair "
-                "-x %u",
-                o->slot, uid_hex, a71ch_message(chip), a71ch_address(chip), o->slot);
-            r = A71CH_OK;
-        }
+        hex_encode(id->chip_id, uid, sizeof uid);
+        r = read_points(chip, o, &keys);
+    }
+    if (r == A71CH_OK && keys.count == 0) {
+        *cause = CAUSE_DEVICE_KEY;
+        err = bm_fail(msg, BM_ERR_NOT_FOUND,
+            "slot %u of the chip %s holds no key pair (%s); make one: a71chConfig %s gen pair "
+            "-x %u",
+            o->slot, id->chip_id, a71ch_message(chip), a71ch_address(chip), o->slot);
     }
     if (err == BM_OK && r == A71CH_OK && o->cert_file == NULL)
-        r = read_certificates(chip, id->found);
+        r = identity_read_chip(chip, id->found, index, OBJECTS_MAX);
     if (err == BM_OK && r != A71CH_OK)
         err = chip_failed(chip, o->address, r, msg);
+    if (err == BM_OK)
+        (void)snprintf(id->key_text, sizeof id->key_text, "%s", a71ch_address(chip));
     a71ch_close(chip);
     if (err == BM_OK)
         err = make_context(id, true, o->address, msg);
-    if (err == BM_OK)
-        err = key_of_point(id, o->slot, point, msg);
+    for (size_t i = 0; err == BM_OK && i < keys.count; i++)
+        err = add_key(id, keys.slots[i], keys.points[i], msg);
     return err;
+}
+
+/* The key of the leaf that was picked, and its name. */
+static void
+choose_key(struct identity *id, size_t pick)
+{
+    char address[sizeof id->key_text];
+    size_t k = 0;
+
+    if (id->chain.leaf_count > 0)
+        k = id->chain.key_of[pick < id->chain.leaf_count ? pick : id->chain.leaf_count - 1];
+    id->key = id->keys[k];
+    if (id->chip_id[0] == '\0')
+        return;
+    memcpy(address, id->key_text, sizeof address);
+    (void)snprintf(id->key_text, sizeof id->key_text, "key pair %u of the chip %s at %.120s",
+        id->slots[k], id->chip_id, address);
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -291,8 +337,9 @@ open_key_file(struct identity *id, const struct identity_options *o, struct bm_m
     if (err == BM_OK)
         err = make_context(id, refers, o->address, msg);
     if (err == BM_OK && bio != NULL && BIO_reset(bio) >= 0)
-        id->key = PEM_read_bio_PrivateKey_ex(bio, NULL, NULL, NULL, id->lib, NULL);
-    if (err == BM_OK && id->key == NULL)
+        id->keys[0] = PEM_read_bio_PrivateKey_ex(bio, NULL, NULL, NULL, id->lib, NULL);
+    id->key_count = id->keys[0] != NULL;
+    if (err == BM_OK && id->key_count == 0)
         err = bm_fail(msg, BM_ERR_INPUT, "%s holds no private key that OpenSSL reads: %s",
             o->key_file, openssl_words(words, sizeof words));
     (void)snprintf(id->key_text, sizeof id->key_text, "%s %s",
@@ -326,9 +373,11 @@ identity_open(const struct identity_options *o, size_t pick, struct identity **o
     *cause = CAUSE_DEVICE_KEY;
     if (o->cert_file != NULL)
         err = read_certificate_files(id, o->cert_file, msg);
+    if (err == BM_OK)
+        chain_build(id->found, id->keys, id->key_count, pick, &id->chain);
+    choose_key(id, pick);
     if (err != BM_OK)
         return err;
-    chain_build(id->found, id->key, pick, &id->chain);
     if (id->chain.leaf_count > 0)
         return BM_OK;
     if (sk_X509_num(id->found) == 0)
@@ -353,7 +402,8 @@ identity_free(struct identity *id)
 {
     if (id == NULL)
         return;
-    EVP_PKEY_free(id->key);
+    for (size_t i = 0; i < id->key_count; i++)
+        EVP_PKEY_free(id->keys[i]);
     sk_X509_pop_free(id->found, X509_free);
     OSSL_LIB_CTX_free(id->lib);
     free(id);

@@ -11,6 +11,7 @@
 #ifndef BM_DEVICE_IDENTITY_H
 #define BM_DEVICE_IDENTITY_H
 
+#include "a71ch.h"
 #include "device/chain.h"
 #include "timeline/timeline.h"
 
@@ -20,6 +21,7 @@ struct identity_options {
     bool chip;            /* key and certificates are in a chip */
     const char *address;  /* of the chip, as a71ch_open() takes it; NULL: from the environment */
     unsigned slot;        /* key pair 0..3 */
+    unsigned more_slots;  /* bit n: key pair n may be the device's, too; empty ones are left out */
     const char *key_file; /* PEM, when not `chip` */
     /* PEM, own certificate and issuers in any order; NULL with `chip`: those in the chip. FILE.new,
      * where a renewal puts the next one, is read, too. */
@@ -28,7 +30,11 @@ struct identity_options {
 
 struct identity {
     OSSL_LIB_CTX *lib;
-    EVP_PKEY *key; /* in `lib` */
+    EVP_PKEY *key;                  /* in `lib`, of the leaf that was picked; one of `keys` */
+    EVP_PKEY *keys[CHAIN_KEYS_MAX]; /* all that may be the device's */
+    unsigned slots[CHAIN_KEYS_MAX]; /* of a chip, where they are */
+    size_t key_count;
+    char chip_id[40]; /* unique id of the chip, hex; "": no chip */
     STACK_OF(X509) * found;
     struct chain chain;
     char key_text[200]; /* "key pair 0 of the chip 4f...", "key file device.key" */
@@ -46,5 +52,7 @@ void identity_free(struct identity *id); /* takes NULL */
 
 /* The leaf in use; NULL: none. */
 X509 *identity_leaf(const struct identity *id, size_t pick);
+/* Every certificate in the chip's storage, added to `found`, its index at the same place. */
+a71ch_result identity_read_chip(a71ch *chip, STACK_OF(X509) * found, uint8_t index[], size_t cap);
 
 #endif

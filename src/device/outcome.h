@@ -90,7 +90,8 @@ enum {
     DEVICE_EXIT_BUSY = 19,
     DEVICE_EXIT_LOST = 20,
     DEVICE_EXIT_PUBLISH = 21,
-    DEVICE_EXIT_FULL = 22, /* the queue; no outcome */
+    DEVICE_EXIT_FULL = 22,  /* the queue; no outcome */
+    DEVICE_EXIT_RENEW = 23, /* no new certificate; no outcome */
 };
 
 struct outcome_info {

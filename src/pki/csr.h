@@ -24,6 +24,10 @@ typedef enum bm_err (*pki_sign_fn)(void *arg, const uint8_t hash[PKI_HASH_LEN],
 enum bm_err pki_csr_make(const X509_NAME *subject, const uint8_t point[PKI_POINT_LEN],
     pki_sign_fn sign, void *arg, X509_REQ **out, struct bm_msg *msg);
 
+/* The one CSR in a PEM text, whose key is accepted (SPEC aws-iot 3.2) and whose signature verifies:
+ * BM_ERR_INPUT. Free with X509_REQ_free. */
+enum bm_err pki_csr_read(struct span csr_pem, X509_REQ **out, struct bm_msg *msg);
+
 /* A public key from its point; NULL: not on the curve, or out of memory. EVP_PKEY_free. */
 EVP_PKEY *pki_point_key(const uint8_t point[PKI_POINT_LEN]);
 

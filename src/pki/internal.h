@@ -3,6 +3,7 @@
 #ifndef BM_PKI_INTERNAL_H
 #define BM_PKI_INTERNAL_H
 
+#include "pki/csr.h"
 #include "pki/pki.h"
 
 #include <openssl/bio.h>
@@ -26,9 +27,6 @@ enum bm_err pki_key_acceptable(EVP_PKEY *key, const char *what, struct bm_msg *m
  */
 enum bm_err pki_pem_one(struct span pem, const char *const *kinds, const char *what, uint8_t **der,
     long *der_len, struct bm_msg *msg);
-
-/* A CSR whose key is accepted and whose signature verifies. Free with X509_REQ_free. */
-enum bm_err pki_csr_read(struct span csr_pem, X509_REQ **out, struct bm_msg *msg);
 
 /* A serial number of 16 random bytes, positive and of full length. */
 bool pki_set_serial(X509 *x);
