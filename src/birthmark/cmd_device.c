@@ -57,6 +57,7 @@ static const char usage[] =
     "  -W, --window S       end after S seconds\n"
     "  -v, --verbose        print topics, too\n"
     "\n"
+    "  --explain            print what an attempt sees at each layer, from the chip to CONNACK\n"
     "  --config FILE        options, one a line, without their dashes\n"
     "  --json, --quiet, --help, --version\n"
     "\n";
@@ -145,6 +146,7 @@ enum {
     OPT_RENEW_URL,
     OPT_NEW_KEY,
     OPT_FORCE,
+    OPT_EXPLAIN,
 };
 
 static const struct option options[] = {
@@ -195,6 +197,7 @@ static const struct option options[] = {
     { "renew-url", required_argument, NULL, OPT_RENEW_URL },
     { "new-key", no_argument, NULL, OPT_NEW_KEY },
     { "force", no_argument, NULL, OPT_FORCE },
+    { "explain", no_argument, NULL, OPT_EXPLAIN },
     { "refused", no_argument, NULL, OPT_REFUSED },
     { "retry-refused", no_argument, NULL, OPT_RETRY_REFUSED },
     { "help", no_argument, NULL, OPT_HELP },
@@ -376,6 +379,9 @@ take_message(struct device_options *o, int opt)
                                                             : wants("timeout", "seconds");
     case OPT_JSON:
         o->json = true;
+        return CMD_GO_ON;
+    case OPT_EXPLAIN:
+        o->explain = true;
         return CMD_GO_ON;
     case OPT_QUIET:
         o->quiet = true;

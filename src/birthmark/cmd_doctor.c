@@ -6,7 +6,6 @@
 #include "birthmark/device.h"
 
 #include "aws/aws.h"
-#include "device/check.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -43,12 +42,10 @@ tell(void *arg, const struct finding *f)
         (void)json_array_append_new(d->list, one);
         return;
     }
-    printf("%-4s  %-11s %s\n", words[f->level], f->layer, f->evidence);
-    if (info != NULL)
-        printf("      %s: %s\n      cure: %s\n", info->id, info->sentence, info->cure);
+    device_print_finding(stdout, f);
 }
 
-#define TELL(d, ...) check_tell(tell, (d), __VA_ARGS__)
+#define TELL(d, ...) finding_tell(tell, (d), __VA_ARGS__)
 
 static void
 ask_issuer(struct doctor *d, struct aws_client *aws, const struct identity *id)
@@ -124,6 +121,27 @@ ask_policy(struct doctor *d, struct aws_client *aws, const char *arn, const char
     json_decref(body);
 }
 
+/* Is any policy attached to it? False: that is what will keep it out. */
+static bool
+has_policy(struct doctor *d, struct aws_client *aws, const char *arn)
+{
+    struct aws_request rq = {
+        .service = "iot", .method = "POST", .path = { "attached-policies", arn }
+    };
+    struct bm_msg msg = { { 0 } };
+    json_t *answer = NULL;
+    bool none;
+
+    if (aws_send(aws, &rq, &answer, &msg) != BM_OK)
+        return true; /* not known; the questions that follow tell more */
+    none = json_array_size(json_object_get(answer, "policies")) == 0;
+    json_decref(answer);
+    if (none)
+        TELL(d, "policy", FINDING_FAIL, CAUSE_NO_POLICY, DEVICE_EXIT_DROPPED,
+            "no policy is attached to %s", arn);
+    return !none;
+}
+
 static void
 ask_cloud(struct doctor *d, const struct identity *id)
 {
@@ -171,7 +189,7 @@ ask_cloud(struct doctor *d, const struct identity *id)
             X509_get_subject_name(identity_leaf(id, 0)), NID_commonName, name, sizeof name);
         client = name;
     }
-    if (arn != NULL && client[0] != '\0') {
+    if (arn != NULL && client[0] != '\0' && has_policy(d, aws, arn)) {
         ask_policy(d, aws, arn, client, "CONNECT", "client", client);
         for (size_t i = 0; i < d->o->topic_count; i++)
             ask_policy(d, aws, arn, client, "PUBLISH", "topic", d->o->topics[i]);

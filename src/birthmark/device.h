@@ -8,8 +8,10 @@
 
 #include "birthmark/cmd.h"
 
-#include "device/client.h"
+#include "device/check.h"
 #include "device/queue.h"
+
+#include <stdio.h>
 
 enum { DEVICE_TOPICS_MAX = 50 };
 
@@ -26,6 +28,7 @@ struct device_options {
     bool retain;
     bool verbose;
     bool quiet;
+    bool explain;
     bool json;
     long timeout_s; /* -1: not given */
     long count;     /* -C, 0: no end */
@@ -70,6 +73,8 @@ struct device_teller {
     unsigned times;
 };
 void device_tell(struct device_teller *t, const struct client_event *e, const struct client *c);
+/* One line, and why and what to do when there is something to do. */
+void device_print_finding(FILE *to, const struct finding *f);
 void device_note(const struct device_teller *t, const char *text);
 
 /*

@@ -15,6 +15,13 @@ on_note(void *arg, const char *text)
 }
 
 static void
+on_finding(void *arg, const struct finding *f)
+{
+    (void)arg;
+    device_print_finding(stderr, f);
+}
+
+static void
 on_signal(void *arg)
 {
     device_session_end(arg, EXIT_DONE);
@@ -36,6 +43,7 @@ device_session_connect(struct device_session *s, bool signals)
 
     s->o->client.loop = s->loop;
     s->o->client.note = on_note;
+    s->o->client.explain = s->o->explain ? on_finding : NULL;
     s->o->client.arg = s;
     if (signals)
         err = loop_signal(s->loop, SIGTERM, on_signal, s);

@@ -54,6 +54,20 @@ device_tell(struct device_teller *t, const struct client_event *e, const struct 
 }
 
 void
+device_print_finding(FILE *to, const struct finding *f)
+{
+    static const char *const words[] = { "ok", "warn", "FAIL" };
+    const struct cause_info *info = f->cause != CAUSE_NONE ? cause_info(f->cause) : NULL;
+
+    fprintf(to, "%-4s  %-11s %s\n", words[f->level], f->layer, f->evidence);
+    if (info == NULL)
+        return;
+    fprintf(to, "      %s: %s\n", info->id, info->sentence);
+    if (info->cure[0] != '\0')
+        fprintf(to, "      cure: %s\n", info->cure);
+}
+
+void
 device_note(const struct device_teller *t, const char *text)
 {
     if (!t->quiet)

@@ -7,13 +7,12 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TIMEOUT_MS = 5000, SOON_DAYS = 30 };
+enum { TIMEOUT_MS = 5000, HTTPS_PORT = 443 };
 
 struct check {
     const struct client_options *o;
@@ -22,20 +21,7 @@ struct check {
     struct clock_verdict clock;
 };
 
-void
-check_tell(finding_fn fn, void *arg, const char *layer, enum finding_level level, enum cause cause,
-    int exit_code, const char *fmt, ...)
-{
-    struct finding f = { .layer = layer, .level = level, .cause = cause, .exit_code = exit_code };
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(f.evidence, sizeof f.evidence, fmt, ap);
-    va_end(ap);
-    fn(arg, &f);
-}
-
-#define TELL(c, ...) check_tell((c)->fn, (c)->arg, __VA_ARGS__)
+#define TELL(c, ...) finding_tell((c)->fn, (c)->arg, __VA_ARGS__)
 
 static void
 check_clock(struct check *c)
@@ -43,53 +29,12 @@ check_clock(struct check *c)
     struct clock_facts f = { .system_ms = clock_wall_ms() + c->o->clock_offset_ms,
         .passed_ms = clock_built_ms() };
     struct bm_msg why = { { 0 } };
-    char says[CLOCK_TEXT_LEN];
-    char takes[CLOCK_TEXT_LEN];
 
     if (c->o->time_from != NULL &&
         clock_ask(c->o->time_from, TIMEOUT_MS, &f.server_ms, &why) != BM_OK)
         TELL(c, "clock", FINDING_WARN, CAUSE_DEVICE_CLOCK, 0, "%s", why.text);
     c->clock = clock_judge(&f);
-    clock_text(says, f.system_ms);
-    clock_text(takes, c->clock.now_ms);
-    if (c->clock.system == CLOCK_PLAUSIBLE)
-        TELL(c, "clock", FINDING_OK, CAUSE_NONE, 0, "%s", says);
-    else
-        TELL(c, "clock", FINDING_WARN, CAUSE_DEVICE_CLOCK, DEVICE_EXIT_CLOCK,
-            "it says %s; `birthmark device` would go by %s", says, takes);
-}
-
-static void
-check_chain(struct check *c, const struct identity *id)
-{
-    X509 *leaf = identity_leaf(id, 0);
-    int64_t until = chain_until_ms(leaf);
-    char subject[200];
-    char issuer[200];
-    char hex[65];
-    char end[CLOCK_TEXT_LEN];
-    char start[CLOCK_TEXT_LEN];
-
-    chain_name(leaf, false, subject, sizeof subject);
-    chain_name(leaf, true, issuer, sizeof issuer);
-    chain_id(leaf, hex);
-    clock_text(end, until);
-    clock_text(start, chain_from_ms(leaf));
-    TELL(c, "certificate", FINDING_OK, CAUSE_NONE, 0, "%s, id %s", subject, hex);
-    if (until < c->clock.now_ms)
-        TELL(c, "dates", FINDING_FAIL, CAUSE_LEAF_EXPIRED, DEVICE_EXIT_KEY, "it ended %s", end);
-    else if (chain_from_ms(leaf) > c->clock.now_ms && c->clock.source != CLOCK_AT_LEAST)
-        TELL(c, "dates", FINDING_FAIL, CAUSE_LEAF_NOT_YET_VALID, DEVICE_EXIT_KEY, "it begins %s",
-            start);
-    else if (until < c->clock.now_ms + SOON_DAYS * 86400000LL)
-        TELL(c, "dates", FINDING_WARN, CAUSE_LEAF_EXPIRED, 0, "it ends %s", end);
-    else
-        TELL(c, "dates", FINDING_OK, CAUSE_NONE, 0, "valid until %s", end);
-    if (!id->chain.complete)
-        TELL(c, "chain", FINDING_WARN, CAUSE_DEVICE_CHAIN, 0, "issuer %s is not beside it", issuer);
-    else
-        TELL(c, "chain", FINDING_OK, CAUSE_NONE, 0, "%zu issuers%s", id->chain.issuer_count,
-            id->chain.in_order ? "" : ", stored in another order, which `birthmark device` mends");
+    finding_clock(&c->clock, f.system_ms, c->fn, c->arg);
 }
 
 /* A connected socket, or -1 with the failure told. */
@@ -161,6 +106,20 @@ shake_hands(SSL *ssl, int fd)
     }
 }
 
+/* SPEC aws-iot 6.1 */
+static void
+check_alpn(struct check *c, const struct tls_seen *seen)
+{
+    const char *wanted = c->o->tls.alpn;
+
+    if (wanted != NULL && seen->alpn[0] != '\0')
+        TELL(c, "alpn", FINDING_OK, CAUSE_NONE, 0, "the server took %s", seen->alpn);
+    else if (wanted != NULL)
+        TELL(c, "alpn", FINDING_WARN, CAUSE_DEVICE_ALPN, 0, "the server did not take %s", wanted);
+    else if (c->o->connection.port == HTTPS_PORT)
+        TELL(c, "alpn", FINDING_WARN, CAUSE_DEVICE_ALPN, 0, "port 443 without --alpn");
+}
+
 static void
 check_tls(struct check *c, const struct identity *id)
 {
@@ -188,6 +147,7 @@ check_tls(struct check *c, const struct identity *id)
         TELL(c, "tls", FINDING_OK, CAUSE_NONE, 0, "%s, %s; the server is %s, of %s%s", seen.version,
             seen.cipher, seen.subject, seen.issuer,
             seen.asked ? "" : "; it asks for no certificate, so it is no such endpoint");
+        check_alpn(c, &seen);
     } else {
         const struct outcome_info *info;
 
@@ -220,6 +180,6 @@ check_device(const struct client_options *o, finding_fn fn, void *arg, struct id
         return;
     }
     TELL(&c, "key", FINDING_OK, CAUSE_NONE, 0, "%s", (*id)->key_text);
-    check_chain(&c, *id);
+    finding_certificates(*id, 0, &c.clock, fn, arg);
     check_tls(&c, *id);
 }

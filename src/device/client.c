@@ -36,6 +36,7 @@ struct client {
     struct loop_timer *newest; /* when to try with the newest certificate again */
     int clock_fd;              /* tells that the system's clock was set */
     struct loop_watch *clock_watch;
+    enum outcome explained; /* the last one that was */
     char detail[DETAIL_MAX];
     char client_id[129]; /* in use */
 };
@@ -159,6 +160,26 @@ choose_leaf(struct client *c, enum outcome o)
     c->identity = NULL;
 }
 
+/* NULL: it was let in. */
+static void
+explain(struct client *c, const struct attempt *a, const char *detail)
+{
+    const struct explain_facts f = { .connection = &c->o.connection,
+        .tls = &c->o.tls,
+        .id = a->phase == PHASE_KEY ? NULL : c->identity,
+        .pick = c->pick,
+        .clock = &c->clock,
+        .system_ms = system_ms(c),
+        .seen = &c->seen,
+        .attempt = a,
+        .client_id = c->client_id,
+        .detail = detail };
+
+    if (c->o.explain != NULL && (detail == NULL || c->explained != outcome_of(a)))
+        explain_attempt(&f, c->o.explain, c->o.arg);
+    c->explained = detail == NULL ? OUTCOME_COUNT : outcome_of(a);
+}
+
 static void
 fail(struct client *c, const struct attempt *a, const char *detail)
 {
@@ -170,6 +191,7 @@ fail(struct client *c, const struct attempt *a, const char *detail)
         .wait_ms = c->o.once ? -1 : wait,
         .seen = &c->seen };
 
+    explain(c, a, detail);
     drop(c);
     if (o == OUTCOME_CHIP || o == OUTCOME_KEY) {
         identity_free(c->identity);
@@ -242,6 +264,7 @@ on_connected(void *arg, bool session_present)
     if (c->pick != 0 && c->newest == NULL) /* it may have become ACTIVE meanwhile */
         c->newest = loop_after(c->o.loop, NEWEST_AGAIN_MS, on_newest, c);
     remember(c);
+    explain(c, connection_attempt(c->connection), NULL);
     c->o.connected(c->o.arg, session_present);
 }
 
@@ -383,6 +406,7 @@ client_open(const struct client_options *o, struct client **out, struct bm_msg *
         return bm_fail(msg, BM_ERR_MEM, "out of memory for a device");
     c->o = *o;
     c->clock_fd = -1;
+    c->explained = OUTCOME_COUNT;
     if (c->o.tls.server_name == NULL)
         c->o.tls.server_name = o->connection.host;
     if (seed == 0 && getrandom(&seed, sizeof seed, 0) != sizeof seed)

@@ -10,7 +10,7 @@
 #define BM_DEVICE_CLIENT_H
 
 #include "device/backoff.h"
-#include "device/connection.h"
+#include "device/explain.h"
 #include "device/known.h"
 
 struct client;
@@ -41,6 +41,9 @@ struct client_options {
     void (*subscribed)(void *arg, int packet, const int *codes, size_t count);
     void (*message)(void *arg, const char *topic, struct span payload, bool retained);
     void (*failed)(void *arg, const struct client_event *event);
+    /* what an attempt saw, layer by layer, when it was let in or failed in another way than the
+     * last one; NULL: nobody wants to know */
+    finding_fn explain;
     void (*note)(void *arg, const char *text); /* what a person should know, but need not act on */
     void *arg;
 };

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "wire/mqtt.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -33,8 +34,7 @@ struct connection {
     struct buf out;
     struct sockaddr_storage address;
     socklen_t address_len;
-    unsigned addresses;
-    char peer[NI_MAXHOST + 16];
+    int64_t began_at;   /* monotonic */
     uint16_t packet;    /* the last number given out */
     unsigned unwritten; /* publishes of QoS 0 that may still be in `out` */
     int64_t keep_alive_ms;
@@ -45,6 +45,13 @@ struct connection {
     bool over;
     bool closed;
 };
+
+static void
+reach(struct connection *c, enum attempt_phase phase)
+{
+    c->attempt.phase = phase;
+    c->attempt.ms[phase] = (int)(clock_mono_ms() - c->began_at);
+}
 
 static uint8_t
 level(const struct connection *c)
@@ -228,7 +235,7 @@ take_connack(struct connection *c, const struct mqtt_packet *p)
         return BM_OK;
     }
     take_keep_alive(c, ack.properties);
-    c->attempt.phase = PHASE_CONNECTED;
+    reach(c, PHASE_CONNECTED);
     loop_cancel(c->o.loop, c->timer);
     c->timer = loop_after(c->o.loop, c->keep_alive_ms / 4, on_keep_alive, c);
     c->o.connected(c->o.arg, ack.session_present);
@@ -440,21 +447,21 @@ resolve(struct connection *c)
     struct addrinfo *list = NULL;
     struct addrinfo *at;
     char port[8];
-    char text[NI_MAXHOST];
+    char text[INET6_ADDRSTRLEN + 16]; /* with a scope */
 
     (void)snprintf(port, sizeof port, "%u", c->o.port);
     if (getaddrinfo(c->o.host, port, &hints, &list) != 0)
         return false;
-    for (at = list; at != NULL && c->addresses < ADDRESSES_MAX; at = at->ai_next)
-        c->addresses++;
+    for (at = list; at != NULL && c->attempt.addresses < ADDRESSES_MAX; at = at->ai_next)
+        c->attempt.addresses++;
     at = list;
-    for (unsigned i = 0; i < c->o.address % c->addresses; i++)
+    for (unsigned i = 0; i < c->o.address % c->attempt.addresses; i++)
         at = at->ai_next;
     memcpy(&c->address, at->ai_addr, at->ai_addrlen);
     c->address_len = at->ai_addrlen;
     if (getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
-        (void)snprintf(c->peer, sizeof c->peer, at->ai_family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-            text, c->o.port);
+        (void)snprintf(c->attempt.peer, sizeof c->attempt.peer,
+            at->ai_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, c->o.port);
     freeaddrinfo(list);
     return true;
 }
@@ -488,10 +495,11 @@ start(struct connection *c)
     int on = 1;
 
     *c->o.seen = (struct tls_seen){ 0 };
-    c->attempt.phase = PHASE_NAME;
+    c->began_at = clock_mono_ms();
+    reach(c, PHASE_NAME);
     if (!resolve(c))
         return false;
-    c->attempt.phase = PHASE_TCP;
+    reach(c, PHASE_TCP);
     c->fd = socket(c->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || !bind_source(c) ||
         (connect(c->fd, (struct sockaddr *)&c->address, c->address_len) != 0 &&
@@ -586,13 +594,13 @@ connection_up(const struct connection *c)
 const char *
 connection_peer(const struct connection *c)
 {
-    return c->peer;
+    return c->attempt.peer;
 }
 
-unsigned
-connection_addresses(const struct connection *c)
+const struct attempt *
+connection_attempt(const struct connection *c)
 {
-    return c->addresses;
+    return &c->attempt;
 }
 
 /* --- use -------------------------------------------------------------------------------------- */

@@ -59,8 +59,8 @@ void connection_close(struct connection *c);
 void connection_cut(struct connection *c);
 
 bool connection_up(const struct connection *c);
-const char *connection_peer(const struct connection *c);   /* "127.0.0.1:8883" */
-unsigned connection_addresses(const struct connection *c); /* how many the host has */
+const char *connection_peer(const struct connection *c);              /* "127.0.0.1:8883" */
+const struct attempt *connection_attempt(const struct connection *c); /* so far */
 
 /* *packet names it in `acknowledged`; 0 with QoS 0. BM_ERR_IO: not connected. BM_ERR_ARG: no topic
  * to publish to, or too long. */

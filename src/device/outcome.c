@@ -220,6 +220,8 @@ outcome_of(const struct attempt *a)
         return alert ? of_alert(a) : of_dropped(a);
     case PHASE_CONNECTED:
         return of_connected(a);
+    case PHASE_COUNT:
+        break;
     }
     return OUTCOME_LOST;
 }

@@ -20,6 +20,7 @@ enum attempt_phase {
     PHASE_TLS,       /* shaking hands */
     PHASE_CONNECT,   /* CONNECT sent, no CONNACK yet */
     PHASE_CONNECTED, /* CONNACK with success came; the connection ended later */
+    PHASE_COUNT
 };
 
 /* Zero-initialised: no fact at all. */
@@ -37,6 +38,10 @@ struct attempt {
     int disconnect;     /* reason of a DISCONNECT from the server (MQTT 5); 0: none */
     bool admitted_before; /* this certificate was let in by this server at some time */
     bool refuses_message; /* the connection ended again and again after the same publish */
+    /* for explanations only */
+    char peer[72];         /* "127.0.0.1:8883", once it is known */
+    unsigned addresses;    /* how many the host has */
+    int ms[PHASE_COUNT];   /* from the start until a phase was reached */
 };
 
 enum outcome {

@@ -63,7 +63,12 @@ on_info(const SSL *ssl, int where, int value)
     struct tls_seen *seen = t->seen;
 
     if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
+        const unsigned char *alpn = NULL;
+        unsigned alpn_len = 0;
+
         seen->done = true;
+        SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
+        (void)snprintf(seen->alpn, sizeof seen->alpn, "%.*s", (int)alpn_len, (const char *)alpn);
         (void)snprintf(seen->version, sizeof seen->version, "%s", SSL_get_version(ssl));
         (void)snprintf(seen->cipher, sizeof seen->cipher, "%s", SSL_get_cipher_name(ssl));
     }

@@ -38,6 +38,7 @@ struct tls_seen {
     char words[240];  /* OpenSSL's, of the failure */
     char version[16]; /* "TLSv1.3" */
     char cipher[64];
+    char alpn[64]; /* what the server took; "": nothing */
 };
 
 struct tls_options {

@@ -191,6 +191,10 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "store the issuer too: `a71chConfig ADDRESS wcrt -x 1 -p ca.pem`, or append it to the "
         "certificate file, the device's own first",
         CAUSE_REFUSE },
+    [CAUSE_DEVICE_ALPN] = { "device.alpn", "The server does not take this connection for MQTT.",
+        "AWS takes MQTT with a certificate on port 8883 without ALPN, and on port 443 with `--alpn "
+        "x-amzn-mqtt-ca`",
+        CAUSE_REFUSE },
     [CAUSE_DEVICE_CLOCK] = { "device.clock", "The clock of this machine cannot be right.",
         "set it (`timedatectl set-ntp true`, or `date -u -s`), or let the device ask: --time-from "
         "URL",

@@ -66,6 +66,7 @@ enum cause {
     CAUSE_DEVICE_CHIP,         /* the chip, or the key file, cannot be used */
     CAUSE_DEVICE_KEY,          /* no certificate fits the key */
     CAUSE_DEVICE_CHAIN,        /* the issuer is missing, or the order is wrong */
+    CAUSE_DEVICE_ALPN,         /* the server does not speak MQTT on this port without, or with it */
     CAUSE_DEVICE_CLOCK,        /* the clock cannot be right */
     CAUSE_DEVICE_NAME_UNKNOWN, /* no address for the host name */
     CAUSE_DEVICE_NO_NETWORK,   /* no way to the address, or no answer */

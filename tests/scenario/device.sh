@@ -36,6 +36,17 @@ check "a known device connects at once" device publish -t a/d1 -m again
 now=$("$bin/a71chd" --stats "tcp:$A71CH_ADDRESS" | sed 's/.*"signatures":\([0-9]*\).*/\1/')
 check "with one signature of the chip" test "$now" = $((signed + 1))
 
+# --explain: each layer, in order, as far as it came
+layers() { sed -n 's/^\(ok\|warn\|FAIL\) *\([a-z]*\) .*/\2/p' "$work/said" | tr '\n' ' '; }
+says 0 "explained, it is let in" '^ok +mqtt +CONNECT of client id d1, MQTT 5: CONNACK 0' device publish -t a/d1 -m x --explain --alpn x-amzn-mqtt-ca
+check "at each layer" test "$(layers)" = 'clock key certificate dates chain name tcp asked server tls alpn mqtt result '
+check "which name it asked for, and the protocol" grep -q '^ok *asked *server name (SNI) 127.0.0.1, ALPN x-amzn-mqtt-ca$' "$work/said"
+says 13 "explained, nobody listens" '^FAIL +tcp +Connection refused' "$bin/birthmark" device publish -h 127.0.0.1 -p 1 --cafile "$ca" -t a -m x --once --explain
+check "which is its last layer" test "$(layers)" = 'clock key certificate dates chain name tcp result '
+says 15 "explained, another root" '^FAIL +server .*issuer CN=Birthmark Root CA' \
+    "$bin/birthmark" device publish -h 127.0.0.1 -p "$port" --cafile "$work/factory.crt" -t a -m x --once --explain
+says 10 "explained, no chip" '^FAIL +key .*nobody listens' device publish --chip 127.0.0.1:1 -t a -m x --once --explain
+
 # messages both ways, with an unmodified client at the other end, at both protocol levels
 make_device d2 factory
 iot iot register-certificate --certificate-pem "file://$work/d2.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE >/dev/null

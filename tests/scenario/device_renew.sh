@@ -8,6 +8,7 @@
 
 state=$work/state
 sign="$bin/birthmark ca sign --dir $work/ca"
+# shellcheck disable=SC2120
 renew() { timeout 60 "$bin/birthmark" device renew --state "$state" --renew-command "$sign --renewals-only --days 60" "$@"; }
 leaves() { $tool --json info objects | grep -o '"type":"certificate"' | wc -l; }
 leaves_are() { [ "$(leaves)" = "$1" ]; }

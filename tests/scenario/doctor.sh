@@ -29,7 +29,7 @@ check_fails 254 "looking has registered nothing" iot iot describe-certificate --
 device publish -t a -m x --once >/dev/null 2>&1
 says 17 "a certificate that is pending" 'connect.pending' doctor --cloud "$api"
 iot iot update-certificate --certificate-id "$id" --new-status ACTIVE
-says 17 "no policy" 'connect.denied' doctor --cloud "$api"
+says 17 "no policy" 'connect.no_policy' doctor --cloud "$api"
 iot iot create-policy --policy-name narrow --policy-document "{\"Version\":\"2012-10-17\",\"Statement\":[
  {\"Effect\":\"Allow\",\"Action\":\"iot:Connect\",\"Resource\":\"$arn:client/d1\"},
  {\"Effect\":\"Allow\",\"Action\":\"iot:Publish\",\"Resource\":\"$arn:topic/mine\"}]}" >/dev/null
@@ -48,6 +48,8 @@ start_portal
 says 14 "something else answers" 'device.not_tls' "$bin/birthmark" doctor -h 127.0.0.1 -p "$portal" --cafile "$ca"
 stop portal
 says 15 "another root" 'device.server_untrusted' "$bin/birthmark" doctor -h 127.0.0.1 -p "$port" --cafile "$work/factory.crt"
+says 0 "the name for MQTT on port 443, which the server takes" '^ok +alpn .*took x-amzn-mqtt-ca' doctor --alpn x-amzn-mqtt-ca
+says 0 "one that it does not take is a warning" '^warn +alpn .*did not take h2' doctor --alpn h2
 says 15 "another name" 'device.server_name' doctor --server-name example.org
 says 0 "a clock in 1970 is a warning" '^warn +clock .*1970' doctor --clock 1970-01-01T00:00:00Z
 says 0 "one in 2100, too" '^warn +clock .*2100' doctor --clock 2100-01-01T00:00:00Z
