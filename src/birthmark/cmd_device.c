@@ -45,6 +45,7 @@ static const char usage[] =
     "  --key FILE, --cert FILE   PEM; the certificate file holds the issuers, too, in any order\n"
     "  -i, --id ID          MQTT client id (default: common name of the certificate)\n"
     "  -k, --keep-alive S   default 60\n"
+    "  --ack-timeout S      connect anew when no message is acknowledged for so long, default 60\n"
     "  --mqtt 5|3.1.1       default 5, which says more about refusals\n"
     "  -c, --keep-session   ask for a persistent session\n"
     "\n"
@@ -147,6 +148,7 @@ enum {
     OPT_NEW_KEY,
     OPT_FORCE,
     OPT_EXPLAIN,
+    OPT_ACK_TIMEOUT,
 };
 
 static const struct option options[] = {
@@ -197,6 +199,7 @@ static const struct option options[] = {
     { "renew-url", required_argument, NULL, OPT_RENEW_URL },
     { "new-key", no_argument, NULL, OPT_NEW_KEY },
     { "force", no_argument, NULL, OPT_FORCE },
+    { "ack-timeout", required_argument, NULL, OPT_ACK_TIMEOUT },
     { "explain", no_argument, NULL, OPT_EXPLAIN },
     { "refused", no_argument, NULL, OPT_REFUSED },
     { "retry-refused", no_argument, NULL, OPT_RETRY_REFUSED },
@@ -292,6 +295,11 @@ take_connection(struct device_options *o, int opt)
         if (!number(optarg, 5, 65535, &n))
             return wants("keep-alive", "5 to 65535 seconds");
         c->keep_alive_s = (unsigned)n;
+        return CMD_GO_ON;
+    case OPT_ACK_TIMEOUT:
+        if (!number(optarg, 1, 86400, &n))
+            return wants("ack-timeout", "seconds from 1 on");
+        c->ack_ms = (unsigned)n * 1000;
         return CMD_GO_ON;
     case 'c':
         c->keep_session = true;

@@ -307,7 +307,7 @@ on_ended(void *arg, const struct attempt *ended)
     a.clock_wrong = c->clock.system != CLOCK_PLAUSIBLE;
     /* the server hung up; a network that fails is not the message's fault */
     a.refuses_message =
-        c->blame_message && !a.timed_out && (a.sys_errno == 0 || a.sys_errno == ECONNRESET);
+        c->blame_message && !a.timed_out && !a.no_puback && (a.sys_errno == 0 || a.sys_errno == ECONNRESET);
     if (a.phase == PHASE_CONNECTED)
         backoff_ended(&c->backoff, clock_mono_ms() - c->connected_at);
     /* a name with several addresses: the next one may be reachable */

@@ -40,6 +40,8 @@ struct connection {
     int64_t keep_alive_ms;
     int64_t sent_at;   /* monotonic */
     int64_t pinged_at; /* 0: no answer is awaited */
+    unsigned unacked;  /* publishes of QoS 1 */
+    int64_t acked_at;  /* of the last PUBACK, or of the first publish that waits for one */
     bool want_out;     /* TLS waits for room */
     unsigned depth;    /* callbacks under way: nothing is freed */
     bool over;
@@ -195,6 +197,12 @@ on_keep_alive(void *arg)
     int64_t now = clock_mono_ms();
 
     c->timer = NULL;
+    if (c->unacked > 0 &&
+        now - c->acked_at >= (c->o.ack_ms != 0 ? (int64_t)c->o.ack_ms : CONNECTION_ACK_MS)) {
+        c->attempt.no_puback = true;
+        over(c, 0);
+        return;
+    }
     if (c->pinged_at != 0 && now - c->pinged_at >= c->keep_alive_ms / 2) {
         c->attempt.timed_out = true;
         over(c, ETIMEDOUT);
@@ -251,6 +259,9 @@ take_puback(struct connection *c, const struct mqtt_packet *p)
 
     if (r.failed)
         return BM_ERR_PROTO;
+    c->acked_at = clock_mono_ms();
+    if (c->unacked > 0)
+        c->unacked--;
     c->o.acknowledged(c->o.arg, packet, reason >= 0x80 ? reason : 0);
     return BM_OK;
 }
@@ -624,10 +635,13 @@ connection_publish(
         return BM_ERR_IO;
     if (!mqtt_topic_valid(m.topic) || payload.len > MQTT_PAYLOAD_MAX)
         return BM_ERR_ARG;
-    if (qos > 0)
-        m.packet_id = next_packet(c);
-    else
+    if (qos == 0) {
         c->unwritten++;
+    } else {
+        m.packet_id = next_packet(c);
+        if (c->unacked++ == 0)
+            c->acked_at = clock_mono_ms();
+    }
     *packet = m.packet_id;
     mqtt_build_publish(&c->out, level(c), &m);
     if (c->depth == 0)

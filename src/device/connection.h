@@ -19,7 +19,7 @@
 
 struct connection;
 
-enum { CONNECTION_TIMEOUT_MS = 20000, CONNECTION_FILTERS_MAX = 8 };
+enum { CONNECTION_TIMEOUT_MS = 20000, CONNECTION_ACK_MS = 60000, CONNECTION_FILTERS_MAX = 8 };
 
 struct connection_options {
     struct loop *loop;
@@ -32,6 +32,8 @@ struct connection_options {
     unsigned address;      /* which of the host's addresses, modulo their number */
     unsigned timeout_ms;   /* until CONNACK, 0: CONNECTION_TIMEOUT_MS */
     const char *from;      /* address to connect from, as a literal; NULL: the system's choice */
+    unsigned ack_ms;       /* without any of the PUBACKs that are due, 0: CONNECTION_ACK_MS; told up
+                              to a quarter of the keep-alive later */
     SSL_CTX *tls;
     struct tls_seen *seen; /* the one of `tls` */
     /* PHASE_TLS, PHASE_CONNECT: the attempt has come so far. May be NULL. Nothing is closed here */

@@ -37,17 +37,19 @@ struct attempt {
     int connack;        /* code of a CONNACK that refuses; 0: none came */
     int disconnect;     /* reason of a DISCONNECT from the server (MQTT 5); 0: none */
     bool admitted_before; /* this certificate was let in by this server at some time */
+    bool no_puback;       /* connected, published, and no PUBACK came in time */
     bool refuses_message; /* the connection ended again and again after the same publish */
     /* for explanations only */
-    char peer[72];         /* "127.0.0.1:8883", once it is known */
-    unsigned addresses;    /* how many the host has */
-    int ms[PHASE_COUNT];   /* from the start until a phase was reached */
+    char peer[72];       /* "127.0.0.1:8883", once it is known */
+    unsigned addresses;  /* how many the host has */
+    int ms[PHASE_COUNT]; /* from the start until a phase was reached */
 };
 
 enum outcome {
     OUTCOME_LOST, /* it was connected, and the connection ended */
     OUTCOME_TAKEN_OVER,
     OUTCOME_AT_PUBLISH,
+    OUTCOME_NO_PUBACK,
     OUTCOME_DROPPED,
     OUTCOME_SHUT_OUT,
     OUTCOME_NOT_ALLOWED,

@@ -245,6 +245,10 @@ static const struct cause_info causes[CAUSE_COUNT] = {
     [CAUSE_DEVICE_NO_CONNACK] = { "device.no_connack",
         "The server took the CONNECT and then said nothing.",
         "see the server's log; the broker behind it may hang", CAUSE_REFUSE },
+    [CAUSE_DEVICE_NO_PUBACK] = { "device.no_puback",
+        "The server took a message and does not acknowledge it.",
+        "on the server's side: does its broker run? The message is kept and sent again",
+        CAUSE_END },
     [CAUSE_DEVICE_DROPPED] = { "device.dropped",
         "Dropped at CONNECT: a newcomer that has just been registered, or a certificate, CA or "
         "policy that does not let it in.",

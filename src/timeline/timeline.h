@@ -78,6 +78,7 @@ enum cause {
     CAUSE_DEVICE_TLS_REFUSED,  /* the server ended TLS with an alert about our certificate */
     CAUSE_DEVICE_TLS_FAILED,   /* the handshake failed otherwise */
     CAUSE_DEVICE_NO_CONNACK,   /* connected, CONNECT sent, silence */
+    CAUSE_DEVICE_NO_PUBACK,    /* connected, published, silence */
     CAUSE_DEVICE_DROPPED,      /* closed at CONNECT; never let in so far */
     CAUSE_DEVICE_SHUT_OUT,     /* closed at CONNECT; was let in before */
     CAUSE_DEVICE_NOT_ALLOWED,  /* CONNACK: not authorised */

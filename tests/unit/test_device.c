@@ -101,6 +101,8 @@ refusals_are_told_apart_by_alert_connack_and_history(void **state)
     assert_int_equal(OUTCOME(.phase = PHASE_CONNECTED, .disconnect = 0x8e), OUTCOME_TAKEN_OVER);
     assert_int_equal(
         OUTCOME(.phase = PHASE_CONNECTED, .refuses_message = true), OUTCOME_AT_PUBLISH);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECTED, .no_puback = true, .refuses_message = true),
+        OUTCOME_NO_PUBACK);
 }
 
 static void
