@@ -53,6 +53,8 @@ reach(struct connection *c, enum attempt_phase phase)
 {
     c->attempt.phase = phase;
     c->attempt.ms[phase] = (int)(clock_mono_ms() - c->began_at);
+    if (c->o.reached != NULL && (phase == PHASE_TLS || phase == PHASE_CONNECT))
+        c->o.reached(c->o.arg, phase);
 }
 
 static uint8_t
@@ -366,14 +368,6 @@ receive(struct connection *c)
 }
 
 /* --- the attempt ------------------------------------------------------------------------------ */
-
-static void
-reach(struct connection *c, enum attempt_phase phase)
-{
-    c->attempt.phase = phase;
-    if (c->o.reached != NULL)
-        c->o.reached(c->o.arg, phase);
-}
 
 static bool
 tcp_is_up(struct connection *c)
