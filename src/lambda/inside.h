@@ -12,6 +12,8 @@
  *   upload.c   packages that are being checked and stored   code.c     the code store
  *   package.c  zips                                         config.c   configuration
  *   process.c  child processes                              sandbox.c  where and as whom they run
+ *   excess.c   who takes too much is killed
+ *   tasks.c    processes in /proc                           mounts.c   which files they see
  *   job.c      slow work in a child process                 permission.c  names, ARNs, policies
  */
 #ifndef BM_LAMBDA_INSIDE_H
@@ -32,7 +34,8 @@ enum {
     ASYNC_ATTEMPTS = 3,
     END_GRACE_MS = 1000, /* between SIGTERM and SIGKILL */
     REQUEST_ID_LEN = 36,
-    MEASURE_MS = 1000, /* between looks at scratch folders */
+    LOOK_MS = 250,  /* between looks at what processes take */
+    LOOKS_REST = 4, /* of so many, one is at folders */
 };
 
 struct invocation {
@@ -109,7 +112,8 @@ struct lambda {
     struct loop_timer *kick;
     struct loop_timer *scan;
     int64_t scan_at_ms; /* monotonic */
-    struct loop_timer *measure;
+    struct loop_timer *look;
+    unsigned looks;
     size_t async_bytes;
     int64_t first_uncommitted; /* row id; INT64_MAX when all rows are durable */
 };
@@ -127,6 +131,9 @@ bool worker_is_idle(const struct worker *w);  /* has asked for an event and has 
 void worker_on_request(void *arg, struct http_request *rq); /* of the Runtime API */
 void worker_on_exited(void *arg, int wait_status);
 void removals_end(struct lambda *l);
+
+/* excess.c */
+void excess_watch(struct lambda *l); /* while there are processes */
 
 /* pool.c */
 void pool_kick(struct lambda *l); /* look at all functions from the loop, soon */

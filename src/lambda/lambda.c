@@ -312,7 +312,7 @@ lambda_close(struct lambda *l)
     removals_end(l);
     pool_end(l);
     sandbox_close(&l->sandbox);
-    loop_cancel(l->options.loop, l->measure);
+    loop_cancel(l->options.loop, l->look);
     loop_cancel(l->options.loop, l->scan);
     free(l->endpoint);
     free_text(l->options.dir);

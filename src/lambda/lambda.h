@@ -13,9 +13,10 @@
  * with the service's two retries, and what is given up becomes a dead letter. Output goes to
  * DIR/functions/log/<name>.log. One thread: the control loop's.
  *
- * A function's process has no descriptor of ours, no new privileges, a scratch folder and, when the
- * cloud is root, a user id of its own (sandbox.h), and limits: data (MemorySize and what the
- * runtime itself takes), processes, 512 MB of scratch, 1024 descriptors.
+ * A function's process has no descriptor of ours, no new privileges, a scratch folder that is its
+ * /tmp and all it may write to (mounts.h), when the cloud is root a user id of its own (sandbox.h),
+ * and limits: memory (MemorySize and what the runtime itself takes, for all that it starts
+ * together), processes, 512 MB of scratch, 1024 descriptors.
  *
  * Not built: versions and aliases, layers, images.
  */

@@ -100,14 +100,15 @@ child_limits(const struct process_options *o)
 _Noreturn static void
 child_main(const struct process_options *o, pid_t parent, int out, int exec_fd)
 {
-    bool good = true;
+    bool good;
     int cause;
 
-    (void)setpgid(0, 0);
+    (void)setsid(); /* and with it a group */
     child_signals();
     child_goes_first();
     child_limits(o);
-    if (o->uid != 0)
+    good = mounts_enter(o->mounts, o->scratch);
+    if (good && o->uid != 0)
         good = setgroups(0, NULL) == 0 && setresgid(o->gid, o->gid, o->gid) == 0 &&
                setresuid(o->uid, o->uid, o->uid) == 0;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user would take it back */
@@ -271,6 +272,12 @@ on_exit_event(void *arg, uint32_t events)
     p->pid_watch = NULL;
     drain(p);
     p->exited(p->arg, status); /* may free p */
+}
+
+pid_t
+process_id(const struct process *p)
+{
+    return p->pid;
 }
 
 void

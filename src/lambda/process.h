@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One child process with its output caught: a group of its own that dies with this process, a clean
- * environment, no descriptor of ours, no new privileges, limited resources, stdout and stderr in a
- * bounded log file and a short tail.
+ * One child process with its output caught: a session of its own that dies with this process, a
+ * clean environment, no descriptor of ours, no new privileges, limited resources, stdout and stderr
+ * in a bounded log file and a short tail.
  */
 #ifndef BM_LAMBDA_PROCESS_H
 #define BM_LAMBDA_PROCESS_H
 
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "lambda/mounts.h"
 
 #include <sys/types.h>
 
@@ -25,6 +26,8 @@ struct process_options {
     unsigned tasks_max; /* processes and threads of its user; 0: no limit */
     uid_t uid;          /* 0: as this process; else also its only group is `gid` */
     gid_t gid;
+    enum mounts mounts; /* which files it sees; `scratch` is its folder */
+    const char *scratch;
     const char *log_path; /* appended to; at PROCESS_LOG_MAX it becomes log_path.1 */
     /* The process has ended and is reaped, all its output is read. process_free is allowed here. */
     void (*exited)(void *arg, int wait_status);
@@ -38,6 +41,7 @@ enum bm_err process_start(
 /* Kills what still runs and waits for it; `exited` is not called. Takes NULL. */
 void process_free(struct process *p);
 
+pid_t process_id(const struct process *p);                /* also of its group and session */
 void process_signal(const struct process *p, int signo);  /* to the whole group */
 bool process_wait(struct process *p, int64_t timeout_ms); /* true: it ended; does not reap */
 

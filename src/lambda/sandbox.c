@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "lambda/tasks.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -167,6 +168,12 @@ sandbox_open(enum lambda_sandbox kind, const char *dir, const char *runtime_dir,
         err = dir_remove(path, msg);
     if (err == BM_OK && (mkdir(path, 0711) != 0 || chmod(path, 0711) != 0))
         err = bm_fail(msg, BM_ERR_IO, "cannot make folder %s: %s", path, strerror(errno));
+    if (err == BM_OK && s->kind == LAMBDA_SANDBOX_USERS) {
+        s->mounts = mounts_probe(path);
+        if (s->mounts == MOUNTS_SHARED)
+            log_info("functions see the machine's files as they are, /tmp too: mount namespaces "
+                     "are not allowed here");
+    }
     return err;
 }
 
@@ -219,28 +226,6 @@ claim_user(uid_t uid)
     return fd;
 }
 
-/* Processes and threads that this user has now: RLIMIT_NPROC counts them all. */
-static unsigned
-tasks_of(uid_t uid)
-{
-    DIR *d = opendir("/proc");
-    unsigned count = 0;
-
-    for (const struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
-        char path[300];
-        struct stat st;
-
-        if (e->d_name[0] < '1' || e->d_name[0] > '9')
-            continue;
-        (void)snprintf(path, sizeof path, "%s/task", e->d_name);
-        if (fstatat(dirfd(d), path, &st, 0) == 0 && st.st_uid == uid && st.st_nlink > 2)
-            count += (unsigned)st.st_nlink - 2;
-    }
-    if (d != NULL)
-        (void)closedir(d);
-    return count;
-}
-
 static enum bm_err
 take_user(struct seat *seat, struct bm_msg *msg)
 {
@@ -249,7 +234,7 @@ take_user(struct seat *seat, struct bm_msg *msg)
         if (seat->claim < 0)
             continue;
         kill_user(uid); /* what a cloud that died has left */
-        if (tasks_of(uid) == 0) {
+        if (tasks_of_user(uid) == 0) {
             seat->uid = uid;
             return BM_OK;
         }
@@ -272,7 +257,8 @@ seat_take(struct sandbox *s, struct seat *seat, struct bm_msg *msg)
     if (s->own_users)
         err = take_user(seat, msg);
     else if (geteuid() != 0)
-        seat->tasks_max += tasks_of(geteuid()) + SANDBOX_TASKS_MAX; /* the others come and go */
+        seat->tasks_max +=
+            tasks_of_user(geteuid()) + SANDBOX_TASKS_MAX; /* the others come and go */
     if (err == BM_OK && snprintf(seat->scratch, sizeof seat->scratch, "%s/scratch/%u", s->place,
                             s->count++) >= (int)sizeof seat->scratch)
         err = bm_fail(msg, BM_ERR_ARG, "path too long: %s", s->place);
@@ -291,8 +277,11 @@ seat_leave(struct seat *seat)
     if (seat->uid != 0) {
         kill_user(seat->uid);
         (void)close(seat->claim);
+    } else if (seat->leader > 0) {
+        tasks_kill(&(struct task_group){ .session = seat->leader, .scratch = seat->scratch });
     }
     seat->uid = 0;
+    seat->leader = 0;
 }
 
 struct measure {

@@ -3,21 +3,24 @@
  * Where functions run, and as whom.
  *
  * Every process has a scratch folder of its own (HOME, TMPDIR), measured while it runs and removed
- * after it. When the cloud is root, each process gets a user id of its own besides, from a range
- * that no distribution hands out: so the kernel can count its processes (RLIMIT_NPROC says nothing
- * of root), end whatever it left behind in one stroke, and keep it from files of others. An id is
- * claimed by an abstract socket of its name, so several clouds on one machine share the range. Code
- * and scratch folders then lie below /var/tmp, because such a user could not reach the state folder
- * of root. Bubblewrap, when asked for, adds: the system read-only, nothing of any home, a process
- * namespace.
+ * after it; where the kernel allows it, it is /tmp and all else is read-only (mounts.h). The memory
+ * of a process and of all that it starts is summed while it runs (tasks.h). When the cloud is root,
+ * each process gets a user id of its own besides, from a range that no distribution hands out: so
+ * the kernel can count its processes (RLIMIT_NPROC says nothing of root), end whatever it left
+ * behind in one stroke, and keep it from files of others. An id is claimed by an abstract socket of
+ * its name, so several clouds on one machine share the range. Code and scratch folders then lie
+ * below /var/tmp, because such a user could not reach the state folder of root. Bubblewrap, when
+ * asked for, adds: the system read-only, nothing of any home, a process namespace.
  *
  * Control groups are not used: they are rarely writable where a cloud like this runs (containers,
- * an ordinary user's session), and the user id does the same work everywhere.
+ * an ordinary user's session), and looking at the processes works everywhere. A look comes four
+ * times a second: what grows faster than that is bounded for each process by RLIMIT_DATA.
  */
 #ifndef BM_LAMBDA_SANDBOX_H
 #define BM_LAMBDA_SANDBOX_H
 
 #include "lambda/lambda.h"
+#include "lambda/mounts.h"
 
 #include <limits.h>
 #include <sys/types.h>
@@ -34,6 +37,7 @@ enum {
 struct sandbox {
     enum lambda_sandbox kind; /* never AUTO */
     bool own_users;
+    enum mounts mounts;
     bool own_place;          /* `place` is below /var/tmp and goes at the end */
     int lock;                /* of it */
     char place[PATH_MAX];    /* code folders, scratch/ */
@@ -51,12 +55,15 @@ struct seat {
     uid_t uid; /* 0: no change */
     int claim;
     unsigned tasks_max;
+    unsigned memory_mb; /* of all its processes together */
+    pid_t leader;       /* the function's process; 0: not started */
     char scratch[PATH_MAX];
 };
 /* BM_ERR_LIMIT: no user id is free. */
 enum bm_err seat_take(struct sandbox *s, struct seat *seat, struct bm_msg *msg);
 /*
- * Kill what is left of its processes, give the user id back. The scratch folder stays, for a job to
+ * Kill what is left of its processes, those that went into the background included, and give the
+ * user id back. The scratch folder stays, for a job to
  * remove. Takes a zeroed one.
  */
 void seat_leave(struct seat *seat);

@@ -134,6 +134,8 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
         .tasks_max = w->seat.tasks_max,
         .uid = w->seat.uid,
         .gid = SANDBOX_UID_FIRST,
+        .mounts = sandbox->mounts,
+        .scratch = w->seat.scratch,
         .log_path = log_path,
         .exited = worker_on_exited,
         .arg = w };
@@ -158,6 +160,7 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
         break;
     }
     po.memory_mb = w->config.memory_mb + (w->config.runtime == RUNTIME_NODE ? NODE_OWN_MB : OWN_MB);
+    w->seat.memory_mb = po.memory_mb;
     env_of_user(&env, &w->config); /* these may replace PATH or LANG; reserved names are refused */
     env_of_service(&env, w, task_root);
     env_drop_doubles(&env);
@@ -166,6 +169,8 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
               ? process_start(&po, &w->process, msg)
               : bm_fail(msg, BM_ERR_LIMIT, "the environment of function %s is too large", w->name);
     env_fini(&env);
+    if (err == BM_OK)
+        w->seat.leader = process_id(w->process);
     return err;
 }
 

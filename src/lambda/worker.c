@@ -422,44 +422,6 @@ removals_end(struct lambda *l)
     }
 }
 
-/* What a process left in its folder is bounded by looking at it from time to time. */
-static void
-measure(struct worker *w)
-{
-    struct function *f = w->function;
-    struct invocation *inv = w->now;
-    char why[128];
-
-    if (seat_excess(&w->seat, why) == NULL)
-        return;
-    process_note(w->process, "%s\n", why);
-    log_warn("function is killed function=%s cause=\"%s\"", w->name, why);
-    if (w->phase == PHASE_STARTING)
-        inv = function_take(f);
-    w->now = NULL;
-    worker_end(w, SIGKILL);
-    if (inv != NULL)
-        function_failed(w->lambda, inv, process_tail(w->process), "Sandbox.DiskFull",
-            "the process was killed: %s", why);
-}
-
-static void
-on_measure(void *arg)
-{
-    struct lambda *l = arg;
-
-    l->measure = NULL;
-    for (struct function *f = l->functions; f != NULL; f = f->next) {
-        for (struct worker *w = f->workers, *next; w != NULL; w = next) {
-            next = w->next;
-            measure(w);
-        }
-    }
-    if (l->worker_count > 0)
-        l->measure = loop_after(l->options.loop, MEASURE_MS, on_measure, l);
-    pool_kick(l);
-}
-
 void
 worker_free(struct worker *w)
 {
@@ -503,7 +465,6 @@ worker_start(struct function *f, struct bm_msg *msg)
         return err;
     }
     set_deadline(w, l->options.init_ms);
-    if (l->measure == NULL)
-        l->measure = loop_after(l->options.loop, MEASURE_MS, on_measure, l);
+    excess_watch(l);
     return BM_OK;
 }

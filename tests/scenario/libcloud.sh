@@ -2,7 +2,7 @@
 # For scenarios that need the cloud: sourced after lib.sh. Sets api (URL), port (MQTT), ca (root CA file of the endpoint).
 #
 #   start_cloud [DIR]      birthmark cloud on free ports, state in $work/cloud or DIR; log in $work/cloud.log; more options
-#                          in CLOUD_OPTIONS
+#                          in CLOUD_OPTIONS, a program to run it with in CLOUD_AS
 #   iot ARGS...            the distribution's aws CLI against it
 #   text ARGS...           the same with --output text
 #   make_ca NAME           demo CA NAME.key, NAME.crt in $work with the note's commands
@@ -23,7 +23,7 @@ fi
 
 start_cloud()
 {
-    start cloud "$bin/birthmark" cloud --dir "${1:-$work/cloud}" --api 127.0.0.1:0 --mqtt "127.0.0.1:${MQTT_PORT:-0}" --workers "${WORKERS:-2}" ${CLOUD_OPTIONS:-}
+    start cloud ${CLOUD_AS:-} "$bin/birthmark" cloud --dir "${1:-$work/cloud}" --api 127.0.0.1:0 --mqtt "127.0.0.1:${MQTT_PORT:-0}" --workers "${WORKERS:-2}" ${CLOUD_OPTIONS:-}
     wait_for "${START_S:-20}" grep -q '^ready$' "$work/cloud.log" || {
         not_ok "the cloud starts" "$work/cloud.log"
         done_testing

@@ -14,8 +14,11 @@
 #include "lambda/lambda.h"
 #include "registry/registry.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -389,5 +392,57 @@ records(struct world *w, enum cause cause)
     assert_true(err == BM_OK || err == BM_ERR_NOT_FOUND);
     return c;
 }
+
+/* ---- runtimes, and what several files look at ---- */
+
+#define PROVIDED "{\"Runtime\":\"provided.al2\",\"Handler\":\"x\"}"
+#define PYTHON "{\"Runtime\":\"python3.11\",\"Handler\":\"f.handler\"}"
+
+/* A shell runtime: the loop, with `work` run for each event, its output being the answer. */
+#define SHELL_RUNTIME(work)                                                                        \
+    "#!/bin/sh\n"                                                                                  \
+    "api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime\n"                                      \
+    "while event=$(curl -sS -D \"$HOME/$$.h\" \"$api/invocation/next\"); do\n"                     \
+    "  id=$(sed -n 's/^lambda-runtime-aws-request-id: *\\([0-9a-f-]*\\).*/\\1/Ip' "                \
+    "\"$HOME/$$.h\")\n"                                                                            \
+    "  { " work "\n  } >\"$HOME/$$.o\"\n"                                                          \
+    "  curl -sS -o /dev/null --data-binary @\"$HOME/$$.o\" \"$api/invocation/$id/response\"\n"     \
+    "done\n"
+
+[[maybe_unused]] static size_t
+count_files(const char *dir)
+{
+    DIR *d = opendir(dir);
+    size_t n = 0;
+
+    assert_non_null(d);
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    (void)closedir(d);
+    return n;
+}
+
+[[maybe_unused]] static bool
+is_gone(pid_t pid)
+{
+    return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+[[maybe_unused]] static bool
+extra_pid_is_gone(struct world *w)
+{
+    return is_gone(*(pid_t *)w->extra);
+}
+
+[[maybe_unused]] static void
+restart_with(struct world *w, unsigned processes, enum lambda_sandbox sandbox)
+{
+    world_down(w);
+    w->options.processes = processes;
+    w->options.sandbox = sandbox;
+    world_up(w);
+}
+
+#define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
 
 #endif
