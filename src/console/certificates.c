@@ -393,18 +393,42 @@ add_ca(void *arg, const struct registry_ca *narrow)
     registry_ca_fini(&ca);
 }
 
-/* ?limit= ?marker= {cas, nextMarker} */
+/* One CA with its names is a list of one. */
+static void
+view_ca(struct site *c, struct http_request *rq, const char *text)
+{
+    struct listing l = { .site = c, .items = json_array() };
+    struct registry_ca ca = { 0 };
+
+    if (hex_decode(ca.id, sizeof ca.id, span_str(text)) != BM_OK) {
+        refuse(rq, 400, "A CA's id is 64 hex digits.");
+    } else {
+        add_ca(&l, &ca);
+        reply_json(rq, 200, json_pack("{s:O,s:s}", "cas", l.items, "nextMarker", ""));
+    }
+    json_decref(l.items);
+}
+
+/* ?id= or ?limit= ?marker= {cas, nextMarker} */
 void
 view_cas(struct site *c, struct http_request *rq)
 {
-    struct listing l = { .site = c, .items = json_array() };
+    struct listing l = { .site = c, .items = NULL };
     struct buf room = { 0 };
-    const char *marker = query_text(rq, "marker", &room);
-    struct registry_page page = { .marker = marker != NULL ? marker : "",
-        .limit = query_number(rq, "limit", PAGE, PAGE_MAX) };
+    const char *text = query_text(rq, "id", &room);
+    struct registry_page page = { .limit = query_number(rq, "limit", PAGE, PAGE_MAX) };
     struct bm_msg msg;
-    enum bm_err err = registry_ca_list(c->registry, &page, add_ca, &l, &msg);
+    enum bm_err err;
 
+    if (text != NULL) {
+        view_ca(c, rq, text);
+        buf_fini(&room);
+        return;
+    }
+    text = query_text(rq, "marker", &room);
+    page.marker = text != NULL ? text : "";
+    l.items = json_array();
+    err = registry_ca_list(c->registry, &page, add_ca, &l, &msg);
     if (err == BM_OK)
         reply_json(rq, 200, json_pack("{s:O,s:s}", "cas", l.items, "nextMarker", page.next_marker));
     else

@@ -28,6 +28,7 @@ struct session {
     char token[SESSION_TEXT];
     int64_t begun_ms;
     int64_t seen_ms;
+    bool cut; /* a stream of it was dropped because it was read too slowly */
 };
 
 struct sessions {

@@ -9,7 +9,7 @@
  *
  * Bounds: STREAMS_MAX streams; at most BURST records at a time (of more, the newest, and an event
  * `gap` that says how many are missing); a reader that lets WAITING_MAX bytes pile up is dropped,
- * and its browser comes back by itself.
+ * its browser comes back by itself, and the `hello` it then gets says why it was gone.
  */
 #include "console/inside.h"
 
@@ -114,6 +114,7 @@ send_text(struct stream *s, struct span text)
     if (http_stream_waiting(s->http) <= WAITING_MAX)
         return;
     log_warn("console: a browser that reads too slowly is cut off");
+    s->session->cut |= session_holds(s);
     http_stream_end(s->http, true);
     drop(s);
 }
@@ -276,13 +277,15 @@ stream_open(struct site *c, struct http_request *rq, struct session *session)
     hex_encode(s->id, id, sizeof id);
     first_row(c);
     catch_up(s, rq, &b);
-    add_json(&b.text, "hello", b.last, json_pack("{s:s}", "stream", s->id));
+    add_json(
+        &b.text, "hello", b.last, json_pack("{s:s,s:b}", "stream", s->id, "cut", session->cut));
     s->http = http_stream_begin(rq, "text/event-stream", on_gone, s);
     if (s->http == NULL) {
         free(s);
         buf_fini(&b.text);
         return;
     }
+    session->cut = false;
     s->next = c->streams;
     c->streams = s;
     c->stream_count++;

@@ -44,9 +44,9 @@ function setFrame(visible) {
   document.body.classList.toggle("framed", visible);
 }
 
-function setLive(state) {
+function setLive(state, why) {
   const live = document.getElementById("live");
-  live.textContent = state === "live" ? "live" : "connecting";
+  live.textContent = state === "refused" ? "not live: " + why : state;
   live.dataset.state = state;
 }
 

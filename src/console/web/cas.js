@@ -66,7 +66,7 @@ export async function showCa(page) {
   }
   async function load() {
     const d = (await call("GET", path)).certificateDescription;
-    const names = (await view("cas", { limit: 100 })).cas.find((c) => c.certificateId === id) || {};
+    const names = (await view("cas", { id })).cas[0] || {};
     if (page.gone) return;
     const active = d.status === "ACTIVE";
     const auto = d.autoRegistrationStatus === "ENABLE";

@@ -42,12 +42,13 @@ export async function showCertificate(page) {
 
   function policiesCard(c, all) {
     const target = arn("cert", id);
-    const choice = el("select", { "aria-label": "Policy to attach" }, all.filter((p) => !c.policies.includes(p.policyName)).map((p) => el("option", null, p.policyName)));
+    const names = el("datalist", { id: "policy-names" }, all.filter((p) => !c.policies.includes(p.policyName)).map((p) => el("option", { value: p.policyName })));
+    const choice = el("input", { list: "policy-names", placeholder: "policy", spellcheck: "false", "aria-label": "Policy to attach" });
     return el("div", { class: "policies" },
       c.policies.length ? c.policies.map((p) => el("span", { class: "tag" }, el("a", { href: "#/policies/" + label(p) }, p), " ",
         button("✕", async () => { await call("POST", "/target-policies/" + label(p), { body: { target } }); await load(); }, "small quiet"))) : el("span", { class: "muted" }, "none attached "),
       c.effectivePolicies.filter((p) => !c.policies.includes(p)).map((p) => el("span", { class: "tag" }, el("a", { href: "#/policies/" + label(p) }, p), " by group")),
-      choice.options.length ? [choice, button("Attach", async () => { await call("PUT", "/target-policies/" + label(choice.value), { body: { target } }); await load(); }, "small")] : null);
+      names.children.length ? [names, choice, button("Attach", async () => { await call("PUT", "/target-policies/" + label(choice.value), { body: { target } }); await load(); }, "small")] : null);
   }
 
   function draw() {

@@ -83,6 +83,22 @@ export function row(columns, cells) {
   return el("tr", null, cells.map((c, i) => el("td", { "data-label": columns[i] }, c)));
 }
 
+// A table that is read page by page: `read(marker)` resolves to {rows, next}; `none` is said when there is nothing.
+export async function pagedTable(columns, none, read) {
+  const body = table(columns, []);
+  const rows = body.querySelector("tbody");
+  const more = button("Show more", async () => load(), "more");
+  let marker;
+  async function load() {
+    const part = await read(marker);
+    marker = part.next;
+    rows.append(...part.rows.map((r) => row(columns, r)));
+    more.hidden = !marker;
+  }
+  await load();
+  return rows.children.length ? el("div", null, body, more) : el("p", { class: "muted" }, none);
+}
+
 export function facts(pairs) {
   return el("dl", { class: "facts" }, pairs.filter((p) => p).map(([k, ...v]) => el("div", null, el("dt", null, k), el("dd", null, v))));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions: list, invoke with an event of one's own, logs as they are written.
-import { el, when, table, button, field, facts, toast, confirmed, notice, busy } from "./dom.js";
+import { el, when, pagedTable, button, field, facts, toast, confirmed, notice, busy } from "./dom.js";
 import { view, call, callWithHeaders, label } from "./api.js";
 
 const FUNCTIONS = "/2015-03-31/functions";
@@ -19,7 +19,11 @@ async function base64(file) {
 
 export async function showFunctions(page) {
   page.title("Functions");
-  const { Functions: list } = await call("GET", FUNCTIONS + "/");
+  const list = await pagedTable(["Name", "Runtime", "Handler", "Code", "Modified"], "There is no function yet.", async (marker) => {
+    const answer = await call("GET", FUNCTIONS + "/", { params: { Marker: marker } });
+    return { next: answer.NextMarker, rows: answer.Functions.map((f) => [el("a", { href: "#/functions/" + label(f.FunctionName) }, f.FunctionName), f.Runtime,
+      el("code", null, f.Handler), size(f.CodeSize), f.LastModified.slice(0, 19).replace("T", " ")]) };
+  });
   if (page.gone) return;
   const name = el("input", { required: true, pattern: "[\\w\\-]+", spellcheck: "false" });
   const runtime = el("select", null, RUNTIMES.map((r) => el("option", null, r)));
@@ -35,10 +39,7 @@ export async function showFunctions(page) {
       location.hash = "#/functions/" + label(name.value);
     } catch (error) { result.replaceChildren(notice("bad", error.name || "Refused", error.message)); }
   }
-  page.root.append(list.length ? table(["Name", "Runtime", "Handler", "Code", "Modified"], list.map((f) => [
-    el("a", { href: "#/functions/" + label(f.FunctionName) }, f.FunctionName), f.Runtime, el("code", null, f.Handler), size(f.CodeSize), f.LastModified.slice(0, 19).replace("T", " ")]))
-    : el("p", { class: "muted" }, "There is no function yet."),
-  el("details", { class: "card" }, el("summary", null, "Create a function"),
+  page.root.append(list, el("details", { class: "card" }, el("summary", null, "Create a function"),
     el("form", { on: { submit: (e) => { e.preventDefault(); busy(submit, create); } } }, field("Name", name), field("Runtime", runtime), field("Handler", handler),
       field("Package", zip, "a zip of at most 5 MB; larger ones with aws lambda create-function"), result, submit)));
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Policies: list, editor with versions, and a test box that says which statement decided.
-import { el, when, table, button, field, toast, confirmed, notice, shortId } from "./dom.js";
+import { el, when, table, pagedTable, button, field, toast, confirmed, notice, shortId } from "./dom.js";
 import { call, post, label, arn } from "./api.js";
 
 const template = () => JSON.stringify({ Version: "2012-10-17", Statement: [
   { Effect: "Allow", Action: "iot:Connect", Resource: arn("client", "${iot:ClientId}") },
   { Effect: "Allow", Action: ["iot:Publish", "iot:Receive"], Resource: arn("topic", "${iot:ClientId}/*") },
   { Effect: "Allow", Action: "iot:Subscribe", Resource: arn("topicfilter", "${iot:ClientId}/*") }] }, null, 2);
+const PAGE = 50;
 const RESOURCES = { "iot:Connect": "client id", "iot:Publish": "topic", "iot:RetainPublish": "topic", "iot:Subscribe": "topic filter", "iot:Receive": "topic" };
 
 function pretty(text) {
@@ -17,15 +18,19 @@ const editor = (text) => el("textarea", { class: "editor", rows: 18, spellcheck:
 
 export async function showPolicies(page) {
   page.title("Policies");
-  const { policies } = await call("GET", "/policies", { params: { pageSize: 250 } });
+  let any = false;
+  const list = await pagedTable(["Name", "ARN"], "There is no policy yet. Without one a certificate may do nothing, not even connect.", async (marker) => {
+    const { policies, nextMarker } = await call("GET", "/policies", { params: { pageSize: PAGE, marker } });
+    any ||= policies.length > 0;
+    return { rows: policies.map((p) => [el("a", { href: "#/policies/" + label(p.policyName) }, p.policyName), el("code", null, p.policyArn)]), next: nextMarker };
+  });
   if (page.gone) return;
   const name = el("input", { required: true, pattern: "[\\w+=,.@\\-]+", spellcheck: "false" });
   const document = editor(template());
   const result = el("div");
   page.root.append(
-    policies.length ? table(["Name", "ARN"], policies.map((p) => [el("a", { href: "#/policies/" + label(p.policyName) }, p.policyName), el("code", null, p.policyArn)]))
-      : el("p", { class: "muted" }, "There is no policy yet. Without one a certificate may do nothing, not even connect."),
-    el("details", { class: "card", open: !policies.length }, el("summary", null, "Create a policy"),
+    list,
+    el("details", { class: "card", open: !any }, el("summary", null, "Create a policy"),
       el("form", { on: { submit: async (e) => {
         e.preventDefault();
         try {

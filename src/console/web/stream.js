@@ -2,6 +2,8 @@
 // The one stream of events of this page. A browser has six connections to a host for all its tabs, so a tab that
 // nobody sees lets go of its own, unless its MQTT test client listens, and goes on later where it stopped.
 
+import { toast } from "./dom.js";
+
 const handlers = new Map();
 let source = null;
 let last = "";
@@ -23,8 +25,10 @@ function open() {
   source = new EventSource("/events" + (last ? "?after=" + last : ""));
   source.addEventListener("hello", (e) => {
     last = e.lastEventId;
-    stream.id = JSON.parse(e.data).stream;
+    const { stream: id, cut } = JSON.parse(e.data);
+    stream.id = id;
     state("live");
+    if (cut) toast("This page took in too little of what happened and was cut off; it goes on from there.", "bad");
     tell("hello");
   });
   for (const name of ["record", "numbers", "mqtt", "gap"])
@@ -36,9 +40,19 @@ function open() {
     state("connecting");
     if (source && source.readyState === EventSource.CLOSED) { // refused: not tried again by itself
       close();
+      sayWhy();
       setTimeout(() => wanted && open(), 3000);
     }
   };
+}
+
+// An EventSource does not tell what it was answered.
+async function sayWhy() {
+  const end = new AbortController();
+  const answer = await fetch("/events", { signal: end.signal }).catch(() => null);
+  const why = answer && !answer.ok ? (await answer.json().catch(() => ({}))).message : "";
+  end.abort();
+  if (wanted && !source && why) state("refused", why);
 }
 
 function close() {
