@@ -80,7 +80,7 @@ streams_end(struct site *c, const struct session *session)
     for (struct stream *s = c->streams; s != NULL; s = next) {
         next = s->next;
         if (session == NULL || s->session == session) {
-            http_stream_end(s->http, true);
+            http_stream_end(s->http, false);
             drop(s);
         }
     }

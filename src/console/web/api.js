@@ -4,6 +4,7 @@
 export const session = { token: "login", region: "", account: "", mqtt: "", accessKey: "" };
 const listeners = new Set();
 export const onLoggedOut = (fn) => listeners.add(fn);
+export const loggedOut = () => listeners.forEach((fn) => fn());
 
 class Refused extends Error {
   constructor(status, name, message) {
@@ -23,7 +24,7 @@ async function ask(method, path, body, headers) {
   const text = await answer.text();
   let value = null;
   try { value = text ? JSON.parse(text) : null; } catch { value = text; }
-  if (answer.status === 401 && path !== "/session") listeners.forEach((fn) => fn());
+  if (answer.status === 401 && path !== "/session") loggedOut();
   if (!answer.ok)
     throw new Refused(answer.status, answer.headers.get("x-amzn-ErrorType") || "", (value && (value.message || value.Message)) || answer.statusText);
   return { value, headers: answer.headers };

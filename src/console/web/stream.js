@@ -3,6 +3,7 @@
 // nobody sees lets go of its own, unless its MQTT test client listens, and goes on later where it stopped.
 
 import { toast } from "./dom.js";
+import { loggedOut } from "./api.js";
 
 const handlers = new Map();
 let source = null;
@@ -52,7 +53,8 @@ async function sayWhy() {
   const answer = await fetch("/events", { signal: end.signal }).catch(() => null);
   const why = answer && !answer.ok ? (await answer.json().catch(() => ({}))).message : "";
   end.abort();
-  if (wanted && !source && why) state("refused", why);
+  if (wanted && answer?.status === 401) loggedOut();
+  else if (wanted && !source && why) state("refused", why);
 }
 
 function close() {

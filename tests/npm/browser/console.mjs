@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The console's tasks in a real browser, by clicking and typing; devices are mosquitto_pub. tests/scenario/console.sh runs it.
-// usage: node console.mjs CONSOLE-URL WORK-FOLDER ROOT-CA MQTT-PORT [SCREENSHOT-FOLDER]
+// usage: node console.mjs CONSOLE-URL WORK-FOLDER ROOT-CA MQTT-PORT KEYS-OF-ANOTHER-ACCOUNT [SCREENSHOT-FOLDER]
 import { chromium } from "playwright-core";
 import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 
-const [url, work, ca, port, pictures] = process.argv.slice(2);
+const [url, work, ca, port, other, pictures] = process.argv.slice(2);
 const DEADLINE = 40000; // only a hang takes so long; with sanitizers on a busy machine nearly so
 const HOSTILE = "<img src=x onerror=alert(1)>";
 
@@ -39,17 +40,18 @@ async function shot(page, name) {
   await page.screenshot({ path: `${pictures}/${name}.jpg`, type: "jpeg", quality: 72 });
 }
 
-async function logIn(page, secret = "test") {
-  await page.getByLabel("Access key").fill("test");
-  await page.getByLabel("Secret key").fill(secret);
+const [access, secret] = [process.env.AWS_ACCESS_KEY_ID, process.env.AWS_SECRET_ACCESS_KEY];
+async function logIn(page, secretKey = secret, accessKey = access) {
+  await page.getByLabel("Access key").fill(accessKey);
+  await page.getByLabel("Secret key").fill(secretKey);
   await page.getByRole("button", { name: "Log in" }).click();
 }
 const menu = (page, name) => page.getByRole("navigation").getByRole("link", { name, exact: true }).click();
 const heading = (page, name) => page.getByRole("heading", { level: 1, name }).waitFor();
 
 // A device: 0 when the message was taken.
-const publish = (device, client = device) => spawnSync("mosquitto_pub", ["--cafile", ca, "--cert", `${work}/${device}.pem`, "--key", `${work}/${device}.key`,
-  "-h", "127.0.0.1", "-p", port, "-i", client, "-t", "foo/bar", "-m", "x", "-q", "1"], { timeout: DEADLINE }).status;
+const publish = (device, client = device, message = ["-m", "x"]) => spawnSync("mosquitto_pub", ["--cafile", ca, "--cert", `${work}/${device}.pem`, "--key", `${work}/${device}.key`,
+  "-h", "127.0.0.1", "-p", port, "-i", client, "-t", "foo/bar", ...message, "-q", "1"], { timeout: DEADLINE }).status;
 
 const page = await open();
 
@@ -63,19 +65,33 @@ await claim("the right keys open the overview, which is live", async () => {
   await page.locator("#live[data-state=live]").waitFor();
 });
 
-await claim("a CA is registered by the wizard: code, verification certificate pasted, CA file dropped or chosen", async () => {
+const read = (file) => readFileSync(`${work}/${file}`, "utf8");
+// A file from the desktop, let fall on the box of that name.
+async function drop(page, name, file) {
+  const data = await page.evaluateHandle(([text, as]) => {
+    const all = new DataTransfer();
+    all.items.add(new File([text], as));
+    return all;
+  }, [read(file), file]);
+  const box = page.locator(".drop").filter({ has: page.getByRole("textbox", { name }) });
+  for (const event of ["dragenter", "dragover", "drop"]) await box.dispatchEvent(event, { dataTransfer: data });
+  await page.waitForFunction(([n, text]) => document.querySelector(`textarea[aria-label="${n}"]`).value === text, [name, read(file)]);
+}
+await claim("a CA is registered by the wizard: code, files chosen, pasted and dropped, what is wrong with them said", async () => {
   await page.getByRole("link", { name: "Register a CA" }).click();
   const code = (await page.locator("#code").textContent()).trim();
   must(/^[0-9a-f]{64}$/.test(code), "no registration code: " + code);
   await shot(page, "register-ca");
   execFileSync("sh", ["-c", `cd "$1" && openssl ecparam -genkey -name prime256v1 -out v.key && openssl req -new -key v.key -subj "/CN=$2" -out v.csr &&
     openssl x509 -req -in v.csr -CA factory.crt -CAkey factory.key -CAcreateserial -out v.crt -days 30 -sha256`, "sh", work, code], { stdio: "ignore" });
-  const fs = await import("node:fs");
-  await page.getByRole("textbox", { name: "verification certificate" }).fill(fs.readFileSync(`${work}/factory.crt`, "utf8"));
-  await page.getByLabel("Choose the file of the CA certificate").setInputFiles(`${work}/factory.crt`);
+  await page.getByRole("textbox", { name: "verification certificate" }).fill(read("factory.crt"));
+  await page.getByLabel("Choose the file of the CA certificate").setInputFiles(`${work}/hostile.csr`);
+  await page.getByRole("button", { name: "Register CA certificate" }).click();
+  await page.getByRole("alert").filter({ hasText: "The CA was not registered" }).waitFor(); // no certificate
+  await drop(page, "CA certificate", "factory.crt");
   await page.getByRole("button", { name: "Register CA certificate" }).click();
   await page.getByRole("alert").filter({ hasText: "The CA was not registered" }).waitFor(); // the wrong certificate
-  await page.getByRole("textbox", { name: "verification certificate" }).fill(fs.readFileSync(`${work}/v.crt`, "utf8"));
+  await drop(page, "verification certificate", "v.crt");
   await page.getByRole("button", { name: "Register CA certificate" }).click();
   await heading(page, "Demo CA factory");
 });
@@ -196,9 +212,46 @@ await claim("a policy is written, tested with the deciding statement named, save
   await page.getByText("the policy document is no JSON").waitFor();
   await menu(page, "Certificates");
   await page.getByRole("link", { name: "sensor-7" }).click();
-  await page.getByRole("combobox", { name: "Policy to attach" }).selectOption("own-topics");
+  await page.getByRole("combobox", { name: "Policy to attach" }).fill("own-topics");
   await page.getByRole("button", { name: "Attach" }).click();
-  await page.locator(".policies").getByRole("link", { name: "own-topics" }).waitFor();
+  const attached = page.locator(".policies .tag").filter({ hasText: "own-topics" });
+  await attached.getByRole("button").click(); // detached
+  await attached.waitFor({ state: "detached" });
+});
+await claim("events are filtered, and held while one reads", async () => {
+  await second.getByRole("searchbox", { name: "Filter events" }).fill("policy.attached");
+  await second.locator(".record").first().waitFor();
+  must((await second.locator(".record:not([data-cause='policy.attached'])").count()) === 0, "others are shown, too");
+  await second.getByRole("searchbox", { name: "Filter events" }).fill("");
+  await second.getByRole("combobox", { name: "Kind" }).selectOption("refused");
+  await second.locator(".record.refused").first().waitFor();
+  must((await second.locator(".record:not(.refused)").count()) === 0, "others are shown, too");
+  await second.getByRole("combobox", { name: "Kind" }).selectOption("");
+  await second.getByRole("button", { name: "Pause" }).click();
+  const top = await second.locator(".record").first().textContent();
+  must(publish("sensor-7") === 0, "the device was refused");
+  await second.getByText(/^paused, [1-9]/).waitFor();
+  must((await second.locator(".record").first().textContent()) === top, "the list moves on");
+  await second.getByRole("button", { name: "Go on" }).click();
+  await second.locator(".record[data-cause^='disconnect']").first().waitFor();
+});
+await claim("a rule is switched off, and a newcomer then waits for a person, who activates it", async () => {
+  await menu(page, "Rules");
+  await page.getByRole("link", { name: "onboard" }).click();
+  await page.getByRole("button", { name: "Disable" }).click();
+  await page.getByRole("button", { name: "Enable" }).waitFor();
+  must(publish("sensor-8") !== 0, "a newcomer was let in");
+  await menu(page, "Certificates");
+  await page.getByRole("combobox", { name: "State" }).selectOption("PENDING_ACTIVATION");
+  await page.getByRole("link", { name: "sensor-8" }).click();
+  await page.locator(".head .pill[data-status=PENDING_ACTIVATION]").waitFor();
+  await page.getByRole("combobox", { name: "Policy to attach" }).fill("jitr-device");
+  await page.getByRole("button", { name: "Attach" }).click();
+  await page.locator(".policies").getByRole("link", { name: "jitr-device" }).waitFor();
+  await page.getByRole("button", { name: "Activate", exact: true }).click();
+  await page.locator(".head .pill[data-status=ACTIVE]").waitFor();
+  must(publish("sensor-8") === 0, "the activated device was refused");
+  await page.locator(".step text", { hasText: "CONNACK: admitted" }).first().waitFor();
 });
 await claim("the rule's page has its last matches, the function's page its log and an answer", async () => {
   await menu(page, "Rules");
@@ -222,6 +275,26 @@ await claim("the MQTT test client gets what it publishes, and what is markup sta
   }
   await page.locator(".message", { hasText: "<script>alert(2)</script>" }).first().waitFor();
 });
+await claim("it shows what devices send, bytes that are no text too, and stops when it is told", async () => {
+  await page.getByLabel("Topic filter").fill("foo/+");
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  const tag = page.locator(".tags .tag", { hasText: "foo/+" });
+  await tag.waitFor();
+  execFileSync("sh", ["-c", 'printf "\\377\\000" >"$1/bytes"', "sh", work]);
+  for (let tries = 0; tries < 20 && (await page.locator(".message", { hasText: "base64: /wA=" }).count()) === 0; tries++) {
+    must(publish("sensor-7", "sensor-7", ["-f", `${work}/bytes`]) === 0, "the device was refused");
+    await page.locator(".message", { hasText: "base64: /wA=" }).first().waitFor({ timeout: 2000 }).catch(() => {});
+  }
+  await shot(page, "mqtt");
+  await tag.getByRole("button").click();
+  await tag.waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.getByLabel("Payload").fill("the last one");
+  must(publish("sensor-7") === 0, "the device was refused");
+  await page.getByRole("button", { name: "Publish" }).click(); // hello/#, which came later, is there
+  await page.locator(".message", { hasText: "the last one" }).waitFor();
+  must((await page.locator(".message", { hasText: "foo/bar" }).count()) === 0, "it still listens");
+});
 await claim("a filter that is none is refused with words", async () => {
   await page.getByLabel("Topic filter").fill("a/#/b");
   await page.getByRole("button", { name: "Subscribe" }).click();
@@ -232,9 +305,9 @@ await claim("everything can be done with the keyboard: log in, go to a page, sea
   const third = await open();
   const key = (k) => third.keyboard.press(k);
   await third.getByLabel("Access key").waitFor();
-  await third.keyboard.type("test");
+  await third.keyboard.type(access);
   await key("Tab");
-  await third.keyboard.type("test");
+  await third.keyboard.type(secret);
   await key("Enter");
   await heading(third, "Overview");
   for (let i = 0; i < 30; i++) {
@@ -245,7 +318,7 @@ await claim("everything can be done with the keyboard: log in, go to a page, sea
   await heading(third, "Certificates");
   await third.getByRole("link", { name: "sensor-7" }).waitFor();
   await key("/");
-  await third.keyboard.type("sensor");
+  await third.keyboard.type("sensor-7");
   await third.getByText("1 shown").waitFor();
   for (let i = 0; i < 10; i++) {
     await key("Tab");
@@ -284,14 +357,79 @@ await claim("dark and light differ, and a choice stays", async () => {
   await second.getByRole("button", { name: "Theme: light" }).waitFor();
   must((await shade(second)) === (await shade(page)), "the choice is forgotten");
 });
+await claim("keys of another account show that account, and nothing of this one", async () => {
+  const theirs = await open();
+  const [otherAccess, otherSecret] = other.split(":");
+  await logIn(theirs, otherSecret, otherAccess);
+  await theirs.getByText("No CA is registered yet").waitFor();
+  await theirs.getByRole("heading", { name: "0 certificates" }).waitFor();
+  await menu(theirs, "Certificates");
+  await theirs.getByText("there is none").waitFor();
+  await menu(theirs, "Policies");
+  await theirs.getByText("There is no policy yet.").waitFor();
+  await menu(theirs, "Events");
+  await theirs.getByText("0 of the newest 0").waitFor();
+  await theirs.goto(page.url().replace(/#.*/, "#/functions/jitr"));
+  await theirs.getByRole("alert").filter({ hasText: "This page could not be shown" }).waitFor();
+  await theirs.context().close();
+});
 await claim("the overview has counts and plots", async () => {
   await menu(page, "Overview");
-  await page.getByRole("heading", { name: "2 certificates" }).waitFor();
-  await page.locator(".legend").getByRole("link", { name: "active 1" }).first().waitFor();
+  await page.getByRole("heading", { name: "3 certificates" }).waitFor();
+  await page.locator(".legend").getByRole("link", { name: "active 2" }).first().waitFor();
   await page.locator(".legend").getByRole("link", { name: "revoked 1" }).waitFor();
-  must((await page.locator(".plot").count()) === 3, "plots are missing");
+  must((await page.locator(".plot polyline").count()) === 5, "plots are missing"); // open; admitted, refused; in, out
+  await page.getByText(/highest in ten minutes: [1-9]|highest in ten minutes: 0\.[1-9]/).first().waitFor();
   await page.locator(".record.refused").first().waitFor();
   await shot(page, "overview");
+});
+await claim("long lists come page by page", async () => {
+  execFileSync("sh", ["-c", `cd "$1" && for i in $(seq 30); do openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \
+    -subj "/CN=many-$i" -days 9 -out many-$i.crt 2>/dev/null; done`, "sh", work]);
+  await page.evaluate(async (pems) => { // by its own module, as the token has to go with it
+    const { call } = await import("/api.js");
+    for (const certificatePem of pems) await call("POST", "/certificate/register-no-ca", { body: { certificatePem, status: "INACTIVE" } });
+    for (let i = 0; i < 55; i++) await call("POST", "/policies/many-" + i, { body: { policyDocument: '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}' } });
+  }, Array.from({ length: 30 }, (_, i) => read(`many-${i + 1}.crt`)));
+  await menu(page, "Certificates");
+  await page.getByText("25 shown").waitFor();
+  await page.getByRole("button", { name: "Show more" }).click();
+  await page.getByText("33 shown, that is all").waitFor();
+  await page.getByRole("combobox", { name: "State" }).selectOption("ACTIVE");
+  await page.getByText("2 shown").waitFor();
+  await page.getByRole("searchbox").fill("MANY-3");
+  await page.getByRole("combobox", { name: "State" }).selectOption("INACTIVE");
+  await page.getByText("2 shown").waitFor(); // many-3 and many-30
+  await menu(page, "Policies");
+  await page.locator("tbody tr").nth(49).waitFor();
+  await page.getByRole("button", { name: "Show more" }).click();
+  await page.locator("tbody tr").nth(56).waitFor();
+});
+await claim("a rule and a function are deleted after a question, which may be answered with no", async () => {
+  for (const [list, name] of [["Rules", "onboard"], ["Functions", "jitr"]]) {
+    await menu(page, list);
+    await page.getByRole("link", { name }).click();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    await heading(page, name);
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await heading(page, list);
+    await page.getByText(/There is no (rule|function) yet/).waitFor();
+  }
+});
+await claim("a session that has ended elsewhere says so and asks for the keys", async () => {
+  const tab = await second.context().newPage();
+  await tab.goto(url);
+  await heading(tab, "Overview");
+  await tab.getByRole("button", { name: "Log out" }).click();
+  await tab.getByRole("heading", { name: "Birthmark console" }).waitFor();
+  await tab.close();
+  await second.getByText("The session has ended; log in again.").waitFor();
+  await logIn(second);
+  await second.locator("#live[data-state=live]").waitFor();
+  await menu(second, "Events");
+  await heading(second, "Events");
 });
 await claim("logging out ends the session here and only here", async () => {
   await page.getByRole("button", { name: "Log out" }).click();
