@@ -6,6 +6,7 @@
  */
 #include "lambda/inside.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "lambda/tasks.h"
 
@@ -97,18 +98,25 @@ any_is_busy(const struct lambda *l)
     return false;
 }
 
-/* Folders, and processes while nothing is asked of them, every LOOKS_REST-th time. */
+/*
+ * Folders, and processes while nothing is asked of them, every LOOKS_REST-th time. To look takes at
+ * most one part in LOOK_SHARE of the time, even among the processes of a fork bomb.
+ */
 static void
 on_look(void *arg)
 {
     struct lambda *l = arg;
     bool rest = ++l->looks % LOOKS_REST == 0;
+    int64_t begun = clock_mono_ms();
+    int64_t pause;
 
     l->look = NULL;
     if (l->worker_count > 0 && (rest || any_is_busy(l)))
         look_at_all(l, rest);
+    pause = (clock_mono_ms() - begun) * LOOK_SHARE;
+    pause = pause < LOOK_MS ? LOOK_MS : pause > LOOK_MAX_MS ? LOOK_MAX_MS : pause;
     if (l->worker_count > 0)
-        l->look = loop_after(l->options.loop, LOOK_MS, on_look, l);
+        l->look = loop_after(l->options.loop, pause, on_look, l);
     pool_kick(l);
 }
 

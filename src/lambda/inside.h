@@ -34,7 +34,9 @@ enum {
     ASYNC_ATTEMPTS = 3,
     END_GRACE_MS = 1000, /* between SIGTERM and SIGKILL */
     REQUEST_ID_LEN = 36,
-    LOOK_MS = 250,  /* between looks at what processes take */
+    LOOK_MS = 250, /* between looks at what processes take */
+    LOOK_MAX_MS = 2000,
+    LOOK_SHARE = 20,
     LOOKS_REST = 4, /* of so many, one is at folders */
 };
 

@@ -15,13 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STATUS_MAX = 4096, ENVIRONMENT_MAX = 128 * 1024, LOOKS = 20 };
+enum { STATUS_MAX = 4096, ENVIRONMENT_MAX = 128 * 1024, LOOKS = 20, SIGKILL_BIT = 1 << (9 - 1) };
 
 struct task {
     pid_t pid;
     uid_t uid;
     pid_t session;
     uint64_t bytes;
+    bool dying; /* SIGKILL has reached it; on a busy machine it may take long to end */
 };
 
 typedef void (*task_fn)(void *arg, int proc, const struct task *task);
@@ -60,14 +61,17 @@ static bool
 read_task(int proc, pid_t pid, struct task *out)
 {
     char text[STATUS_MAX];
+    const char *pending;
     size_t len;
 
     if (!read_file(proc, pid, "status", text, sizeof text, &len) ||
         strstr(text, "\nState:\tZ") != NULL) /* it only waits to be reaped */
         return false;
+    pending = strstr(text, "\nSigPnd:");
     *out = (struct task){ .pid = pid,
         .uid = (uid_t)number_of(text, "\nUid:"),
         .session = (pid_t)number_of(text, "\nNSsid:"),
+        .dying = pending != NULL && (strtoull(pending + 8, NULL, 16) & SIGKILL_BIT) != 0,
         .bytes = 1024 * (number_of(text, "\nRssAnon:") + number_of(text, "\nRssShmem:") +
                             number_of(text, "\nVmSwap:")) };
     return true;
@@ -198,7 +202,7 @@ kill_task(void *arg, int proc, const struct task *task)
     struct task now;
     int fd;
 
-    if (group_of(&k->group, 1, proc, task) == NULL)
+    if (task->dying || group_of(&k->group, 1, proc, task) == NULL)
         return;
     fd = pidfd_open(task->pid, 0);
     if (fd >= 0 && read_task(proc, task->pid, &now) && group_of(&k->group, 1, proc, &now) != NULL &&

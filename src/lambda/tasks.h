@@ -32,7 +32,7 @@ unsigned tasks_of_user(uid_t uid);
 void tasks_measure(struct task_group *groups, size_t count);
 uint64_t tasks_exact(const struct task_group *group);
 
-/* SIGKILL to all, until none is found (a few looks). For groups without a user of their own. */
+/* SIGKILL to all, until each has got it (a few looks). For groups without a user of their own. */
 void tasks_kill(const struct task_group *group);
 
 #endif
