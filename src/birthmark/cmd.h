@@ -47,6 +47,11 @@ int cmd_watch(int argc, char **argv);
  * ~/.local/state/birthmark. False when none of them is set.
  */
 bool cmd_default_dir(char *out, size_t cap);
+/*
+ * What is installed with the program: BIRTHMARK_SHARE/what, else ../share/birthmark/what beside the
+ * folder that the program is in. False when it does not fit.
+ */
+bool cmd_share(const char *what, char *out, size_t cap);
 
 /* What the sub-commands that read a state folder have in common. */
 struct cmd_common {

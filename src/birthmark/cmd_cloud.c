@@ -160,26 +160,6 @@ new_credentials(const char *dir, const char *path, const char *account)
     return err == BM_OK ? EXIT_DONE : EXIT_FAILED;
 }
 
-/* Our runtime clients are in share/birthmark/runtimes beside the folder that this program is in. */
-static bool
-find_runtime_dir(char *out, size_t cap)
-{
-    const char *from_env = getenv("BIRTHMARK_SHARE");
-    char exe[PATH_MAX];
-    ssize_t n;
-    char *slash;
-
-    if (from_env != NULL)
-        return snprintf(out, cap, "%s/runtimes", from_env) < (int)cap;
-    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n < 0)
-        return false;
-    exe[n] = '\0';
-    slash = strrchr(exe, '/');
-    *slash = '\0';
-    return snprintf(out, cap, "%s/../share/birthmark/runtimes", exe) < (int)cap;
-}
-
 struct coverage {
     unsigned built;
     unsigned all;
@@ -499,7 +479,7 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
         o.server_cert = t->cert;
         o.server_key = t->key;
     }
-    if (err == BM_OK && !find_runtime_dir(t->runtime_dir, sizeof t->runtime_dir))
+    if (err == BM_OK && !cmd_share("runtimes", t->runtime_dir, sizeof t->runtime_dir))
         err = bm_fail(msg, BM_ERR_NOT_FOUND,
             "cannot find share/birthmark/runtimes beside this program; set BIRTHMARK_SHARE");
     memcpy(o.control.names, a->names, sizeof a->names);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: birthmark explain [OPTION...] [CERTIFICATE_ID | CLIENT_ID | ADDRESS | last]\n"
@@ -178,10 +179,12 @@ static int
 not_found(const char *name, bool client)
 {
     char peer[TIMELINE_PEER_MAX + 1];
+    uint8_t id[REGISTRY_ID_LEN];
 
     if (name == NULL)
         fprintf(stderr, "birthmark explain: nothing is recorded yet: no device has come to this "
-                        "cloud, or another state folder was in use (--dir)\n");
+                        "cloud, or another state folder was in use (--dir); `birthmark watch` shows "
+                        "what comes\n");
     else if (!client && strcmp(name, "last") == 0)
         fprintf(stderr,
             "birthmark explain: no refusal is among the newest %d records; "
@@ -193,6 +196,15 @@ not_found(const char *name, bool client)
             "the MQTT port, another state folder was in use (--dir), or a client id tells more; "
             "`birthmark explain` lists the newest of all\n",
             peer, REGISTRY_TIMELINE_SCAN);
+    else if (!client && hex_decode(id, sizeof id, span_str(name)) == BM_OK)
+        fprintf(stderr,
+            "birthmark explain: no certificate %s is registered here, and none came here with that "
+            "id.\nThe id of a device's certificate is what `openssl x509 -in device.pem -outform "
+            "DER | sha256sum` prints, of the leaf, not of its CA. Another state folder may have "
+            "been in use (--dir; each account has its own, DIR/accounts/NUMBER). If the device did "
+            "connect, `birthmark explain last` is the newest refusal, and `birthmark watch` shows "
+            "it as it comes; if it did not get that far, `birthmark doctor` says why.\n",
+            name);
     else {
         struct buf clean = { 0 };
 
@@ -208,6 +220,16 @@ not_found(const char *name, bool client)
     return EXIT_NOT_FOUND;
 }
 
+/* Where more is to be read of a cause: its section in the page that is installed. */
+static void
+print_page(enum cause cause, struct buf *out)
+{
+    char path[PATH_MAX];
+
+    if (cmd_share("docs/causes.md", path, sizeof path) && access(path, R_OK) == 0)
+        buf_addf(out, "page      %s, section %s\n", path, cause_info(cause)->id);
+}
+
 /* The answer in short, below the history that it follows from. */
 static void
 print_why(struct output *o)
@@ -218,6 +240,7 @@ print_why(struct output *o)
         o->admitted ? "the newest refusal, and a connection was let in after it:"
                     : "the newest refusal:");
     timeline_verdict(&o->why, &o->place.of, &o->text);
+    print_page(o->why.cause, &o->text);
 }
 
 static int

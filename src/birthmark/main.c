@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command {
     const char *name;
@@ -84,6 +85,25 @@ cmd_default_dir(char *out, size_t cap)
             return snprintf(out, cap, "%s%s", base, places[i].below) < (int)cap;
     }
     return false;
+}
+
+bool
+cmd_share(const char *what, char *out, size_t cap)
+{
+    const char *from_env = getenv("BIRTHMARK_SHARE");
+    char exe[PATH_MAX];
+    ssize_t n;
+
+    if (from_env != NULL)
+        return snprintf(out, cap, "%s/%s", from_env, what) < (int)cap;
+    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n < 0)
+        return false;
+    exe[n] = '\0';
+    *strrchr(exe, '/') = '\0'; /* the folder's name, */
+    if (strrchr(exe, '/') != NULL)
+        *strrchr(exe, '/') = '\0'; /* and the one above */
+    return snprintf(out, cap, "%s/share/birthmark/%s", exe, what) < (int)cap;
 }
 
 int

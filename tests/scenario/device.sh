@@ -113,7 +113,7 @@ check "a topic that the policy names" device publish $d2 -t mine -m x
 says 18 "a client id that it does not" 'device.not_allowed.*CONNACK 135, not authorised' device publish $d2 -i other -t mine -m x --once
 says 17 "the same at level 3.1.1" 'device.dropped' device publish $d2 -i other -t mine -m x --once --mqtt 3.1.1
 says 21 "a topic that it does not" 'PUBACK 135|device.dropped_at_publish' device publish $d2 -t theirs -m x --timeout 30
-says 21 "the same at level 3.1.1" 'device.dropped_at_publish' device publish $d2 -t theirs -m x --timeout 30 --mqtt 3.1.1
+says 21 "and at level 3.1.1 device.dropped_at_publish" 'device.dropped_at_publish' device publish $d2 -t theirs -m x --timeout 30 --mqtt 3.1.1
 says 18 "a filter that it does not" 'subscribe.denied' device subscribe $d2 -t theirs --timeout 30
 says 18 "the same at level 3.1.1" 'subscribe.denied' device subscribe $d2 -t theirs --timeout 30 --mqtt 3.1.1
 check "what was let in once is remembered" device publish $d2 -t mine -m x --state "$work/state"

@@ -43,7 +43,7 @@ check "connects that come too fast are refused" wait_for 10 explains again 'conn
 check "a level 5 client is told: quota exceeded" grep -q 'Quota exceeded' "$work/again.out"
 check "other client ids are not" id other mosquitto_pub -q 1 -t t -m x
 check "and a little later it is let in" wait_for 10 id again mosquitto_pub -q 1 -t t -m x
-check "counted" metric connect.throttled
+check "counted: connect.throttled" metric connect.throttled
 
 # messages a second
 seq 60 >"$work/lines"
@@ -54,31 +54,31 @@ check "level 5, QoS 1: the client is told of each" client rate5
 check "level 4, QoS 1: all come to be acknowledged" id four mosquitto_pub -V mqttv311 -q 1 -t t/four -l <"$work/lines"
 check "delayed, with the cause" wait_for 10 explains four 'from=client delayed'
 check "and are delivered" wait_for 20 grep -qx 60 "$work/all.log"
-check "counted" metric mqtt.rate
+check "counted: mqtt.rate" metric mqtt.rate
 
 # bytes a second
 head -c 30000 /dev/zero | tr '\0' y >"$work/large"
 check "a message over the throughput passes" id large mosquitto_pub -q 1 -t t/large -s <"$work/large"
 check "late, with the cause" wait_for 10 explains large 'from=client bytes_per_second=20000'
-check "counted" metric mqtt.throughput
+check "counted: mqtt.throughput" metric mqtt.throughput
 stop all
 
 # in flight
 check "level 5: receive maximum is in CONNACK, and who sends more is told so" client flight5
 check "with the cause" wait_for 10 explains flight5 'in_flight_max=2'
 check "level 4: the rest waits for its turn" client flight4
-check "counted" metric mqtt.in_flight
+check "counted: mqtt.in_flight" metric mqtt.in_flight
 
 check_fails any "one subscription more than allowed ends the connection" timeout 20 mosquitto_sub --cafile "$ca" --cert "$work/a.pem" \
     --key "$work/a.key" -h 127.0.0.1 -p "$port" -i many -q 1 -t s/1 -t s/2 -t s/3 -t s/4
-check "with the cause" wait_for 10 explains many 'subscriptions_max=3'
+check "with the cause: mqtt.subscriptions" wait_for 10 explains many 'subscriptions_max=3'
 
 # one address
 for i in 1 2 3 4; do
     watch_as "open$i" t/none
 done
 check_fails any "one connection more of an address is refused" id fifth mosquitto_pub -q 1 -t t -m x
-check "counted" metric connect.address_connections
+check "counted: connect.address_connections" metric connect.address_connections
 stop open1
 check "when one has gone there is room again" wait_for 10 id fifth mosquitto_pub -q 1 -t t -m x
 for i in 2 3 4; do
