@@ -71,7 +71,7 @@ npm_install "$root/tests/npm/browser" || {
     done_testing
 }
 make_ca factory
-cp -r "$BUILD/share/birthmark/examples/jitr-python" "$work/jitr"
+cp -r "$BUILD/share/birthmark/examples/jitr-activate/python" "$work/jitr"
 (cd "$work/jitr" && zip -qr ../jitr.zip .)
 # a device whose names are markup
 hostile='<img src=x onerror=alert(1)>'

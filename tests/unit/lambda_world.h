@@ -30,7 +30,7 @@
 #include <cmocka.h>
 
 #define RUNTIMES SOURCE_DIR "/share/birthmark/runtimes"
-#define EXAMPLES SOURCE_DIR "/share/birthmark/examples"
+#define EXAMPLES SOURCE_DIR "/examples"
 
 enum { DEADLINE_MS = 60 * 1000 }; /* long: a loaded machine under a sanitizer is slow */
 

@@ -120,7 +120,7 @@ python_sample_activates_through_the_endpoint_from_the_environment(void **state)
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", http_port(c.server));
     lambda_set_endpoint(w->lambda, url);
     assert_int_equal(
-        file_read(EXAMPLES "/jitr-python/lambda_function.py", 65536, &code, NULL), BM_OK);
+        file_read(EXAMPLES "/jitr-activate/python/lambda_function.py", 65536, &code, NULL), BM_OK);
     create(w, "jitr",
         "{\"Runtime\":\"python3.11\",\"Handler\":\"lambda_function.lambda_handler\",\"Timeout\":"
         "60}",

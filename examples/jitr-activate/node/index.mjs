@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Just-in-time registration: let a device in that the cloud has just met. Node.js 20 with the AWS SDK v3, which AWS
-// Lambda has and a local package must bring along: `npm install @aws-sdk/client-iot` in this folder, then zip it all.
+// Lambda has and a local package must bring along: `npm install` in this folder, then zip it all.
 //
 // It may run twice for one event, late, and after later ones, so it looks at the certificate as it is now: one that an
-// operator has deactivated or revoked since stays so.
+// operator has deactivated or revoked since stays so, and one that was deleted needs nothing.
 import { AttachPolicyCommand, CreatePolicyCommand, DescribeCertificateCommand, IoTClient, UpdateCertificateCommand } from "@aws-sdk/client-iot";
 
 const iot = new IoTClient({});
@@ -21,15 +21,24 @@ function policyDocument(region, account, certificateId) {
   });
 }
 
+async function statusOf(certificateId) {
+  try {
+    return (await iot.send(new DescribeCertificateCommand({ certificateId }))).certificateDescription.status;
+  } catch (error) {
+    if (error.name !== "ResourceNotFoundException") throw error;
+    return "DELETED";
+  }
+}
+
 export async function handler(event) {
   const region = process.env.AWS_REGION;
   const account = event.awsAccountId.trim();
   const certificateId = event.certificateId.trim();
   const policyName = `Policy_${certificateId}`;
-  const { certificateDescription } = await iot.send(new DescribeCertificateCommand({ certificateId }));
-  if (certificateDescription.status !== "PENDING_ACTIVATION") {
-    console.log(`certificate ${certificateId} is ${certificateDescription.status} already`);
-    return { certificateId, status: certificateDescription.status };
+  const status = await statusOf(certificateId);
+  if (status !== "PENDING_ACTIVATION") {
+    console.log(`certificate ${certificateId} is ${status} already`);
+    return { certificateId, status };
   }
   try {
     await iot.send(new CreatePolicyCommand({ policyName, policyDocument: policyDocument(region, account, certificateId) }));

@@ -4,7 +4,8 @@
 A topic rule on $aws/events/certificates/registered/<caCertificateId> hands in the event:
     {"certificateId": ..., "caCertificateId": ..., "certificateStatus": "PENDING_ACTIVATION", "awsAccountId": ..., ...}
 The same file runs on AWS Lambda. It may run twice for one event, late, and after later ones (delivery is at least once and
-in no order), so it looks at the certificate as it is now: one that an operator has deactivated or revoked since stays so.
+in no order), so it looks at the certificate as it is now: one that an operator has deactivated or revoked since stays so, and
+one that was deleted needs nothing.
 """
 import json
 import os
@@ -36,7 +37,11 @@ def lambda_handler(event, context):
     account = event["awsAccountId"].strip()
     certificate_id = event["certificateId"].strip()
     certificate_arn = f"arn:aws:iot:{region}:{account}:cert/{certificate_id}"
-    status = iot.describe_certificate(certificateId=certificate_id)["certificateDescription"]["status"]
+    try:
+        status = iot.describe_certificate(certificateId=certificate_id)["certificateDescription"]["status"]
+    except iot.exceptions.ResourceNotFoundException:
+        print(f"certificate {certificate_id} is no more")
+        return {"certificateId": certificate_id, "status": "DELETED"}
     if status != "PENDING_ACTIVATION":
         print(f"certificate {certificate_id} is {status} already")
         return {"certificateId": certificate_id, "status": status}
