@@ -158,7 +158,7 @@ def explained(*about):
 
 def provoked(cause, *about, fact=""):
     """The cause in the timeline of a client id, a certificate or, without a name, of all."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         records = explained(*about)
         if any(r["cause"] == cause and re.search(fact, r.get("facts", "")) for r in records) or time.monotonic() > end:
@@ -191,14 +191,26 @@ def changes(factory):
         provoked(cause, made)
 
 
+# A function that ends as its handler is called: response or error.
+BOOTSTRAP = """#!/bin/sh
+api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation
+while id=$(curl -sS -D - -o /dev/null $api/next | sed -n 's/^lambda-runtime-aws-request-id: *\\([0-9a-f-]*\\).*/\\1/Ip'); do
+    [ -n "$id" ] || exit 1
+    curl -sS -o /dev/null -d '{"errorType":"Asked","errorMessage":"to fail"}' $api/$id/$_HANDLER
+done
+"""
+
+
 def consequences(factory):
     """Two rules on the event: one function ends well, the other does not; a third rule may not invoke it."""
     code = io.BytesIO()
+    bootstrap = zipfile.ZipInfo("bootstrap")
+    bootstrap.external_attr = 0o755 << 16
     with zipfile.ZipFile(code, "w") as z:
-        z.writestr("app.py", "def well(event, context):\n    pass\n\ndef badly(event, context):\n    raise ValueError('no')\n")
-    for function in ("well", "badly"):
-        functions.create_function(FunctionName=function, Runtime="python3.11", Role="arn:aws:iam::000000000000:role/x", Handler=f"app.{function}",
-                                  Code={"ZipFile": code.getvalue()}, Timeout=20)
+        z.writestr(bootstrap, BOOTSTRAP)
+    for function, handler in (("well", "response"), ("badly", "error")):
+        functions.create_function(FunctionName=function, Runtime="provided.al2", Role="arn:aws:iam::000000000000:role/x", Handler=handler,
+                                  Code={"ZipFile": code.getvalue()}, Timeout=60)
     for rule, function in (("well", "well"), ("badly", "badly"), ("forbidden", "well")):
         iot.create_topic_rule(ruleName=rule, topicRulePayload={
             "sql": "SELECT * FROM '$aws/events/certificates/registered/+'", "awsIotSqlVersion": "2016-03-23",
