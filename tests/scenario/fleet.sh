@@ -34,7 +34,7 @@ check_fails 6 "more devices than open files are refused before anything begins" 
 
 start_cloud
 check "is registered" env AWS_ENDPOINT_URL="$api" "$bin/birthmark" ca register --dir "$work/ca"
-cp -r "$BUILD/share/birthmark/examples/jitr-python" "$work/jitr"
+cp -r "$BUILD/share/birthmark/examples/jitr-activate/python" "$work/jitr"
 (cd "$work/jitr" && zip -qr ../jitr.zip .)
 iot lambda create-function --function-name jitr --runtime python3.11 --handler lambda_function.lambda_handler \
     --role arn:aws:iam::000000000000:role/any --timeout 60 --zip-file "fileb://$work/jitr.zip" >/dev/null
