@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fill the registry of a state folder with N certificates, each the DER in FILE with another serial
- * number, whose 8 bytes 1122334455667788 are found there; print SAMPLE of their ids.
- * usage: bench_api_fill DIR FILE N SAMPLE
+ * number, whose 8 bytes 1122334455667788 are found there; print SAMPLE of their ids. With POLICY, a
+ * document, these have it attached.
+ * usage: bench_api_fill DIR FILE N SAMPLE [POLICY]
  */
 #include "base/file.h"
 #include "registry/registry.h"
@@ -14,6 +15,7 @@
 #include <string.h>
 
 enum { BATCH = 20000, DER_MAX = 65536 };
+static const char POLICY[] = "bench";
 
 static uint8_t *
 find_serial(struct buf *der)
@@ -24,8 +26,17 @@ find_serial(struct buf *der)
 }
 
 static enum bm_err
+attach(struct registry *r, const uint8_t id[REGISTRY_ID_LEN], struct bm_msg *msg)
+{
+    struct registry_target t = { 0 };
+
+    memcpy(t.cert_id, id, sizeof t.cert_id);
+    return registry_policy_attach(r, POLICY, &t, msg);
+}
+
+static enum bm_err
 fill(struct registry *r, struct buf *der, unsigned long count, unsigned long sample,
-    struct bm_msg *msg)
+    bool with_policy, struct bm_msg *msg)
 {
     struct registry_cert c = {
         .status = CERT_ACTIVE, .mode = MODE_SNI_ONLY, .not_after_ms = INT64_C(4102444800000)
@@ -48,6 +59,8 @@ fill(struct registry *r, struct buf *der, unsigned long count, unsigned long sam
 
             hex_encode(hex, c.id, sizeof c.id);
             (void)puts(hex);
+            if (with_policy)
+                err = attach(r, c.id, msg);
         }
         if (err == BM_OK && i % BATCH == BATCH - 1)
             err = registry_commit(r, msg);
@@ -65,8 +78,8 @@ main(int argc, char **argv)
     struct bm_msg msg = { "" };
     enum bm_err err;
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: bench_api_fill DIR FILE N SAMPLE\n");
+    if (argc != 5 && argc != 6) {
+        fprintf(stderr, "usage: bench_api_fill DIR FILE N SAMPLE [POLICY]\n");
         return 2;
     }
     ro.dir = argv[1];
@@ -75,8 +88,11 @@ main(int argc, char **argv)
         err = table_resume(argv[1], &ro.table, &msg);
     if (err == BM_OK)
         err = registry_open(&ro, &r, &msg);
+    if (err == BM_OK && argc == 6)
+        err = registry_policy_create(r, POLICY, span_str(argv[5]), &msg);
     if (err == BM_OK)
-        err = fill(r, &der, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), &msg);
+        err =
+            fill(r, &der, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), argc == 6, &msg);
     registry_close(r);
     table_close(ro.table);
     buf_fini(&der);

@@ -68,6 +68,39 @@ load_open(struct load *l, uint16_t port, int tls)
     }
 }
 
+static void
+on_watchdog(void *arg)
+{
+    struct load *l = arg;
+
+    if (clock_mono_ms() - l->progress_ms > l->stuck_ms) {
+        errno = 0;
+        load_die("no progress any more");
+    }
+    (void)loop_after(l->loop, 1000, on_watchdog, l);
+}
+
+void
+load_run(struct load *l, int64_t stuck_ms)
+{
+    bool watched = l->stuck_ms != 0;
+
+    l->stuck_ms = stuck_ms;
+    load_progress(l);
+    if (!watched) {
+        on_watchdog(l);
+    }
+    if (loop_run(l->loop) != BM_OK) {
+        load_die("loop");
+    }
+}
+
+void
+load_progress(struct load *l)
+{
+    l->progress_ms = clock_mono_ms();
+}
+
 void
 load_shut(struct load *l)
 {
@@ -235,6 +268,7 @@ load_dial(struct load *l, const struct load_hello *h, load_fn fn, void *arg)
     c->ssl = SSL_new(l->ctx);
     if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 ||
         mqtt_build_connect(&c->out, &hello, span_of(NULL, 0), hello.keep_alive_s) != BM_OK ||
+        (l->sni != NULL && SSL_set_tlsext_host_name(c->ssl, l->sni) != 1) ||
         (h->cert != NULL && (SSL_use_certificate(c->ssl, h->cert) != 1 ||
                                 SSL_use_PrivateKey(c->ssl, h->key) != 1)) ||
         (h->issuer != NULL && SSL_add1_chain_cert(c->ssl, h->issuer) != 1)) {
@@ -406,6 +440,15 @@ load_rss(const struct load_server *s, int64_t each[LOAD_PIDS_MAX])
         sum += each[i];
     }
     return sum;
+}
+
+void
+load_print_each(const struct load_server *s, const int64_t before[LOAD_PIDS_MAX],
+    const int64_t after[LOAD_PIDS_MAX], double divisor)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        printf("%s%.1f", i == 0 ? " by_process=" : "+", (double)(after[i] - before[i]) / divisor);
+    }
 }
 
 static int

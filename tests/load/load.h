@@ -22,11 +22,17 @@ struct load {
     uint16_t port; /* of 127.0.0.1 */
     struct loop *loop;
     SSL_CTX *ctx;
+    const char *sni; /* NULL: none */
+    int64_t progress_ms;
+    int64_t stuck_ms;
 };
 
 /* `tls`: TLS1_2_VERSION, TLS1_3_VERSION, 0 for both. Raises the limit of descriptors. */
 void load_open(struct load *l, uint16_t port, int tls);
 void load_shut(struct load *l); /* when every connection is closed */
+/* Run the loop until loop_stop; the program ends when `stuck_ms` pass without load_progress. */
+void load_run(struct load *l, int64_t stuck_ms);
+void load_progress(struct load *l);
 /* The certificate (chain) and key of every connection that brings none of its own. */
 void load_identity(struct load *l, const char *cert, const char *key);
 
@@ -80,6 +86,9 @@ int64_t load_cpu_ns(
 /* The same once less than 1 % of a core is used over 0.1 s, so that work done later counts. */
 int64_t load_cpu_at_rest_ns(const struct load_server *s, int64_t each[LOAD_PIDS_MAX]);
 int64_t load_rss(const struct load_server *s, int64_t each[LOAD_PIDS_MAX]); /* bytes */
+/* " by_process=A+B+C", each (after - before) / divisor. */
+void load_print_each(const struct load_server *s, const int64_t before[LOAD_PIDS_MAX],
+    const int64_t after[LOAD_PIDS_MAX], double divisor);
 
 /* Value at the fraction `at` (0.99) of `n` samples, which are sorted. */
 int64_t load_quantile(int64_t *samples, size_t n, double at);

@@ -7,7 +7,6 @@
  * Prints a line for each device that is done: its certificate id, which is also in its message.
  * What the server does to a connection is never an error here, only no progress for two minutes is.
  */
-#include "base/clock.h"
 #include "load.h"
 
 #include <getopt.h>
@@ -40,7 +39,6 @@ struct storm {
     unsigned done;
     unsigned dropped; /* connections that ended after their CONNECT had left */
     unsigned lost;    /* before */
-    int64_t progress_ms;
 };
 
 static void begin(struct device *d);
@@ -79,7 +77,7 @@ finish(struct device *d, struct load_conn *c)
     printf("%s\n", d->id);
     (void)fflush(stdout);
     load_close(c, true);
-    s->progress_ms = clock_mono_ms();
+    load_progress(&s->load);
     s->running--;
     if (++s->done == s->count) {
         loop_stop(s->load.loop);
@@ -129,19 +127,6 @@ begin(struct device *d)
     (void)snprintf(client_id, sizeof client_id, "storm-%u", d->number);
     (void)load_dial(&d->s->load,
         &(struct load_hello){ client_id, d->cert, d->s->key, d->s->ca.cert }, on_event, d);
-}
-
-static void
-on_watchdog(void *arg)
-{
-    struct storm *s = arg;
-
-    if (clock_mono_ms() - s->progress_ms > STUCK_MS) {
-        (void)fprintf(stderr, "storm: %u of %u are done, and for two minutes none was added\n",
-            s->done, s->count);
-        exit(1);
-    }
-    (void)loop_after(s->load.loop, 1000, on_watchdog, s);
 }
 
 static void
@@ -206,12 +191,8 @@ main(int argc, char **argv)
     load_open(&s.load, port, 0);
     load_ca_read(&s.ca, ca, key);
     make_devices(&s);
-    s.progress_ms = clock_mono_ms();
-    on_watchdog(&s);
     start_more(&s);
-    if (loop_run(s.load.loop) != BM_OK) {
-        load_die("loop");
-    }
+    load_run(&s.load, STUCK_MS);
     (void)fprintf(stderr, "storm: %u devices, %u connections dropped after CONNECT, %u before\n",
         s.done, s.dropped, s.lost);
     for (unsigned i = 0; i < s.count; i++) {
