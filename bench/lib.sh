@@ -6,7 +6,8 @@
 #   about TEXT        the heading: what, versions, cores, load
 #   family PID        it and all below it, comma-separated
 #   prepare           the cloud (CLOUD_OPTIONS, WORKERS) with an ACTIVE device: $work/known.crt, .pem (with issuer), .key
-#   start_peer [VERSION]  mosquitto alone: required certificates, TCP_NODELAY, the cloud's certificate; TLS tlsv1.3 unless told
+#   start_peer [VERSION]  mosquitto alone: required certificates, TCP_NODELAY, the cloud's certificate; TLS tlsv1.3 unless told;
+#                     no limits of messages in flight and queued, as the cloud's own has with --no-limits
 #   cloud_pids, peer_pids  of all processes of the two
 #   round NAME KEY COMMAND...  one measurement: prints what it says, adds the number behind KEY= to $work/NAME
 #   median FILE       of its lines
@@ -64,6 +65,8 @@ user $(id -un)
 log_type none
 allow_anonymous true
 set_tcp_nodelay true
+max_inflight_messages 0
+max_queued_messages 0
 require_certificate true
 tls_version ${1:-tlsv1.3}
 cafile $work/factory.crt

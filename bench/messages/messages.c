@@ -31,7 +31,7 @@ struct publisher {
 };
 
 struct bench {
-    struct load load;
+    struct load load; /* first: tell_state */
     struct load_server server;
     uint16_t port;
     int tls;
@@ -292,6 +292,15 @@ parse(struct bench *b, int argc, char **argv)
 }
 
 static void
+tell_state(struct load *l)
+{
+    const struct bench *b = (const struct bench *)(const void *)l; /* its first member */
+
+    (void)fprintf(stderr, "%u publishers up, %lu messages sent, %lu acknowledged, %lu delivered\n",
+        b->up, b->sent, b->acked, b->delivered);
+}
+
+static void
 prepare(struct bench *b)
 {
     b->all = calloc(b->publishers, sizeof *b->all);
@@ -302,6 +311,7 @@ prepare(struct bench *b)
         load_die("memory");
     }
     load_open(&b->load, b->port, b->tls);
+    b->load.on_stuck = tell_state;
     load_identity(&b->load, b->cert, b->key);
     b->subscriber =
         load_dial(&b->load, &(struct load_hello){ .client_id = "bench-sub" }, on_subscriber, b);

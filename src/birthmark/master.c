@@ -234,6 +234,10 @@ write_broker_config(
         "persistence_location %s/\n"
         "autosave_interval 60\n"
         "max_inflight_messages %u\n"
+        "max_queued_messages 0\n"
+        "max_queued_bytes 67108864\n"
+        "connection_messages false\n"
+        "log_type notice\n"
         "log_dest stderr\nlog_type error\nlog_type warning\n",
         a->broker_path, state, o->limits.v[LIMIT_IN_FLIGHT]);
     if (geteuid() == 0) /* it would become another user and lose the folder */

@@ -74,6 +74,9 @@ on_watchdog(void *arg)
     struct load *l = arg;
 
     if (clock_mono_ms() - l->progress_ms > l->stuck_ms) {
+        if (l->on_stuck != NULL) {
+            l->on_stuck(l);
+        }
         errno = 0;
         load_die("no progress any more");
     }

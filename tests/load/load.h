@@ -25,6 +25,8 @@ struct load {
     const char *sni; /* NULL: none */
     int64_t progress_ms;
     int64_t stuck_ms;
+    void (*on_stuck)(
+        struct load *l); /* says how far it came before the program ends; may be NULL */
 };
 
 /* `tls`: TLS1_2_VERSION, TLS1_3_VERSION, 0 for both. Raises the limit of descriptors. */
