@@ -22,7 +22,7 @@ struct load {
     uint16_t port; /* of 127.0.0.1 */
     struct loop *loop;
     SSL_CTX *ctx;
-    const char *sni; /* NULL: none */
+    char *sni; /* NULL: none */
     int64_t progress_ms;
     int64_t stuck_ms;
     void (*on_stuck)(
