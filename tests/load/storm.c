@@ -27,7 +27,7 @@ struct device {
 };
 
 struct storm {
-    struct load load;
+    struct load load; /* first: tell_state */
     struct load_ca ca;
     EVP_PKEY *key; /* of all devices: making keys is not what is tried here */
     struct device *devices;
@@ -130,6 +130,15 @@ begin(struct device *d)
 }
 
 static void
+tell_state(struct load *l)
+{
+    const struct storm *s = (const struct storm *)(const void *)l; /* its first member */
+
+    (void)fprintf(stderr, "storm: %u of %u are done, and for two minutes none was added\n", s->done,
+        s->count);
+}
+
+static void
 make_devices(struct storm *s)
 {
     s->key = EVP_EC_gen("P-256");
@@ -191,6 +200,7 @@ main(int argc, char **argv)
     load_open(&s.load, port, 0);
     load_ca_read(&s.ca, ca, key);
     make_devices(&s);
+    s.load.on_stuck = tell_state;
     start_more(&s);
     load_run(&s.load, STUCK_MS);
     (void)fprintf(stderr, "storm: %u devices, %u connections dropped after CONNECT, %u before\n",
