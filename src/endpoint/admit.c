@@ -87,13 +87,9 @@ publish_event(struct admission *a, const uint8_t ca_id[REGISTRY_ID_LEN], int64_t
 static enum cause
 check_dates(const struct admission *a)
 {
-    if (pki_cert_not_after_ms(a->leaf) < a->now_ms) {
-        return CAUSE_LEAF_EXPIRED;
-    }
-    if (pki_cert_not_before_ms(a->leaf) > a->now_ms) {
-        return CAUSE_LEAF_NOT_YET_VALID;
-    }
-    return CAUSE_NONE;
+    int dates = pki_cert_dates(a->leaf, a->now_ms);
+
+    return dates > 0 ? CAUSE_LEAF_EXPIRED : dates < 0 ? CAUSE_LEAF_NOT_YET_VALID : CAUSE_NONE;
 }
 
 static enum bm_err

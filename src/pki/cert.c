@@ -316,6 +316,12 @@ pki_cert_signed_by(const struct pki_cert *c, const struct pki_cert *issuer, stru
         named, words);
 }
 
+int
+pki_cert_dates(const struct pki_cert *c, int64_t now_ms)
+{
+    return now_ms < c->not_before_ms ? -1 : now_ms > c->not_after_ms;
+}
+
 enum bm_err
 pki_cert_valid_at(const struct pki_cert *c, int64_t now_ms, struct bm_msg *msg)
 {
@@ -323,14 +329,14 @@ pki_cert_valid_at(const struct pki_cert *c, int64_t now_ms, struct bm_msg *msg)
     char to[CLOCK_TEXT_LEN];
     char now[CLOCK_TEXT_LEN];
 
-    if (now_ms >= c->not_before_ms && now_ms <= c->not_after_ms)
+    if (pki_cert_dates(c, now_ms) == 0)
         return BM_OK;
     clock_text(from, c->not_before_ms);
     clock_text(to, c->not_after_ms);
     clock_text(now, now_ms);
     return bm_fail(msg, BM_ERR_DENIED,
         "the certificate is %s: it is valid from %s to %s, and it is %s here",
-        now_ms < c->not_before_ms ? "not valid yet" : "expired", from, to, now);
+        pki_cert_dates(c, now_ms) < 0 ? "not valid yet" : "expired", from, to, now);
 }
 
 enum bm_err

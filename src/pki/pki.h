@@ -72,7 +72,9 @@ enum bm_err pki_cert_acceptable(const struct pki_cert *c, struct bm_msg *msg);
 enum bm_err pki_cert_signed_by(
     const struct pki_cert *c, const struct pki_cert *issuer, struct bm_msg *msg);
 
-/* Is it `now_ms` within the validity? BM_ERR_DENIED says which end was missed, with both dates. */
+/* -1: not valid yet at `now_ms`, 1: no longer, 0: valid; both ends are part of it. */
+int pki_cert_dates(const struct pki_cert *c, int64_t now_ms);
+/* The same for a person. BM_ERR_DENIED says which end was missed, with both dates. */
 enum bm_err pki_cert_valid_at(const struct pki_cert *c, int64_t now_ms, struct bm_msg *msg);
 
 enum bm_err pki_cert_to_pem(const struct pki_cert *c, struct buf *out);

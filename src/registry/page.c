@@ -100,7 +100,7 @@ static enum bm_err
 name_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
 {
     struct names_to *to = arg;
-    char name[REGISTRY_NAME_MAX + 1];
+    char name[REGISTRY_TOPIC_MAX + 1]; /* the longest of names */
 
     (void)msg;
     col_text(st, 1, name, sizeof name);

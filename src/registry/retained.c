@@ -31,31 +31,11 @@ registry_retained_time(
     return db_number(r, sql, ARGS(a_text(topic)), modified_ms, msg);
 }
 
-struct topics_to {
-    registry_name_fn fn;
-    void *arg;
-};
-
-static enum bm_err
-topic_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
-{
-    struct topics_to *to = arg;
-    char topic[REGISTRY_TOPIC_MAX + 1];
-
-    (void)msg;
-    col_text(st, 1, topic, sizeof topic);
-    to->fn(to->arg, topic);
-    return BM_OK;
-}
-
 enum bm_err
 registry_retained_list(struct registry *r, struct registry_page *page, registry_name_fn fn,
     void *arg, struct bm_msg *msg)
 {
     static const char up[] = "SELECT row, topic FROM retained WHERE row > ?1 ORDER BY row LIMIT ?2";
-    const struct page_query query = { .list = 'e', .ascending = up };
-    struct topics_to to = { fn, arg };
 
-    page->ascending = true;
-    return page_run(r, page, &query, topic_item, &to, msg);
+    return page_names(r, page, 'e', up, NULL, 0, fn, arg, msg);
 }
