@@ -157,6 +157,25 @@ ca_registration_is_refused_for_each_defect(void **state)
     party_fini(&expired);
 }
 
+/* SPEC aws-iot 3.2, last row: whether the service judges its dates is not known. */
+static void
+dates_of_the_verification_certificate_do_not_count(void **state)
+{
+    struct world *w = *state;
+    struct party ca = make_party("Demo CA NXP", NULL, 100);
+    struct party verification;
+    char code[65];
+
+    registration_code(w, code);
+    verification = make_party(code, &ca, -1);
+    expect_body(w, "POST", "/cacertificate",
+        body_of("caCertificate", pem_json(ca.cert), "verificationCertificate",
+            pem_json(verification.cert)),
+        200, NULL, NULL);
+    party_fini(&verification);
+    party_fini(&ca);
+}
+
 static void
 unreadable_and_weak_ca_pem_is_400(void **state)
 {
@@ -214,6 +233,7 @@ main(void)
         CLAIM(same_ca_twice_is_409_with_its_arn),
         CLAIM(eleventh_ca_with_one_subject_is_410),
         CLAIM(ca_registration_is_refused_for_each_defect),
+        CLAIM(dates_of_the_verification_certificate_do_not_count),
         CLAIM(unreadable_and_weak_ca_pem_is_400),
         CLAIM(modes_and_configs_are_checked),
     };
