@@ -190,6 +190,21 @@ refuse_unknown(struct call *c, const struct operation *other)
             http_method(c->rq), c->path);
 }
 
+/* SPEC aws-iot 4.3 */
+static bool
+within_rate(struct call *c)
+{
+    const struct api_options *o = &c->api->options;
+    unsigned max = 0;
+
+    if (o->rate != NULL && c->op->service == SERVICE_IOT)
+        max = o->rate(c->account->arg, c->op->name);
+    if (max != 0)
+        call_refuse(
+            c, THROTTLED, "Rate exceeded: at most %u calls of %s a second here.", max, c->op->name);
+    return max == 0;
+}
+
 static void
 serve(struct api *a, struct http_request *rq, const char *path, const struct api_key *trusted)
 {
@@ -211,7 +226,7 @@ serve(struct api *a, struct http_request *rq, const char *path, const struct api
 
         if (handler == NULL)
             refuse_unknown(c, other);
-        else if (decode_labels(c) && decode_body(c) && call_check(c))
+        else if (decode_labels(c) && decode_body(c) && call_check(c) && within_rate(c))
             handler(c);
     }
     if (c->answered)

@@ -69,6 +69,11 @@ struct api_options {
      * api_committed. NULL: each change is committed on its own.
      */
     void (*commit_soon)(void *arg);
+    /*
+     * May this operation of AWS IoT run now, in this account? 0: yes, and it counts; else so many
+     * a second are allowed. NULL: nothing is limited.
+     */
+    unsigned (*rate)(void *arg, const char *operation);
 };
 enum bm_err api_open(const struct api_options *options, struct api **out, struct bm_msg *msg);
 /*

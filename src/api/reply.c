@@ -19,6 +19,7 @@ static const struct {
     [CERTIFICATE_VALIDATION] = { 400, "CertificateValidationException" },
     [REGISTRATION_CODE] = { 400, "RegistrationCodeValidationException" },
     [MALFORMED_POLICY] = { 400, "MalformedPolicyException" },
+    [THROTTLED] = { 400, "ThrottlingException" },
     [SQL_PARSE] = { 400, "SqlParseException" },
     [UNAUTHORIZED] = { 401, "UnauthorizedException" },
     [MISSING_TOKEN] = { 403, "MissingAuthenticationTokenException" },

@@ -65,7 +65,8 @@ static const char usage[] =
     "  --account NUMBER   whose credentials --new-credentials makes (12 digits, default "
     "000000000000);\n"
     "                     the other accounts keep theirs\n"
-    "  --limit NAME=N     change a limit of the endpoint; may be repeated\n"
+    "  --limit NAME=N     change a limit; may be repeated. --limit service: an account has the "
+    "service's, too\n"
     "  --no-limits        lift those of the service: rates, bytes, messages in flight; for load "
     "tests\n"
     "  --limits           list the limits and their defaults, which are the service's; exit\n"
@@ -227,8 +228,11 @@ print_limits(void)
     for (size_t i = 0; i < LIMIT_COUNT; i++) {
         const struct limit_row *row = limit_row((enum limit)i);
 
-        printf("%-20s %7u%s  %s\n", row->name, row->value, row->value == 0 ? " (none)" : "       ",
+        printf("%-23s %7u%s  %s", row->name, row->value, row->value == 0 ? " (none)" : "       ",
             row->help);
+        if (row->service != 0)
+            printf("; the service: %u", row->service);
+        printf("\n");
     }
     return EXIT_DONE;
 }
@@ -354,12 +358,13 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "workers", required_argument, NULL, 'w' }, { "functions", required_argument, NULL, 'f' },
         { "sandbox", required_argument, NULL, 's' }, { "region", required_argument, NULL, 'r' },
         { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
-        { "console", required_argument, NULL, 'W' }, { "cert", required_argument, NULL, 'C' }, { "key", required_argument, NULL, 'K' },
-        { "new-credentials", no_argument, NULL, 'c' }, { "account", required_argument, NULL, 'A' },
-        { "limit", required_argument, NULL, 'L' }, { "no-limits", no_argument, NULL, 'N' },
-        { "limits", no_argument, NULL, 'P' }, { "coverage", no_argument, NULL, 'o' },
-        { "log", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+        { "console", required_argument, NULL, 'W' }, { "cert", required_argument, NULL, 'C' },
+        { "key", required_argument, NULL, 'K' }, { "new-credentials", no_argument, NULL, 'c' },
+        { "account", required_argument, NULL, 'A' }, { "limit", required_argument, NULL, 'L' },
+        { "no-limits", no_argument, NULL, 'N' }, { "limits", no_argument, NULL, 'P' },
+        { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+        { NULL, 0, NULL, 0 } };
     int opt;
     int rc;
 
@@ -466,7 +471,8 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
         .mqtt_port = a->mqtt.port,
         .workers = a->workers,
         .broker_program = a->broker,
-        .limits = a->limits };
+        .limits = a->limits
+    };
     enum bm_err err = BM_OK;
 
     if (!t->credentials.made && open != NULL)

@@ -9,6 +9,7 @@
 #include "birthmark/control.h"
 
 #include "api/api.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -69,6 +70,18 @@ struct thing_question {
     char name[REGISTRY_NAME_MAX + 1];
 };
 
+/* Of operations of the API; SPEC aws-iot 4.3. */
+static const struct {
+    const char *operation;
+    enum limit limit;
+} rates[] = { { "UpdateCertificate", LIMIT_UPDATE_CERTIFICATE_RATE },
+    { "RegisterCACertificate", LIMIT_REGISTER_CA_RATE },
+    { "CreatePolicy", LIMIT_CREATE_POLICY_RATE }, { "AttachPolicy", LIMIT_ATTACH_POLICY_RATE },
+    { "RegisterCertificate", LIMIT_REGISTER_RATE },
+    { "RegisterCertificateWithoutCA", LIMIT_REGISTER_RATE },
+    { "CreateKeysAndCertificate", LIMIT_REGISTER_RATE },
+    { "CreateCertificateFromCsr", LIMIT_REGISTER_RATE } };
+
 struct control {
     struct control_options options;
     struct loop *loop;
@@ -85,6 +98,7 @@ struct control {
     struct worker_link *links;
     struct verdict verdicts[VERDICTS_MAX];
     size_t verdict_count;
+    int64_t rates_us[ACCOUNTS_MAX][LIMIT_COUNT]; /* as in throttle.h */
     struct thing_question questions[QUESTIONS_MAX];
     size_t question_count;
     bool commit_now;
@@ -223,7 +237,7 @@ admit(struct worker_link *l, const struct link_msg *m)
 {
     struct control *c = l->control;
     struct admit_request rq = { m->u.admit.leaf_der, m->u.admit.client_id, m->u.admit.peer,
-        (enum sni)m->u.admit.sni };
+        (enum sni)m->u.admit.sni, NULL, 0 };
     size_t account = rq.sni == SNI_ACCOUNT
                          ? m->account
                          : admit_account(c->registries, c->options.account_count, &rq);
@@ -233,6 +247,10 @@ admit(struct worker_link *l, const struct link_msg *m)
 
     if (c->verdict_count == VERDICTS_MAX)
         settle(c);
+    if (c->options.limits->v[LIMIT_REGISTER_RATE] != 0) {
+        rq.registered_us = &c->rates_us[account][LIMIT_REGISTER_RATE];
+        rq.register_rate = c->options.limits->v[LIMIT_REGISTER_RATE];
+    }
     v = &c->verdicts[c->verdict_count++];
     *v = (struct verdict){ l, (uint8_t)account, m->request, CAUSE_CONTROL_DOWN };
     if (admit_decide(a->registry, a->o.place.number, &rq, &v->cause, &msg) != BM_OK) {
@@ -597,6 +615,24 @@ commit_for_api(void *arg, struct bm_msg *msg)
     return commit_account(a->o.arg, a->o.index, msg);
 }
 
+static unsigned
+rate_for_api(void *arg, const char *operation)
+{
+    struct account *a = arg;
+    struct control *c = a->o.arg;
+    size_t i = 0;
+    uint32_t max;
+
+    while (i < sizeof rates / sizeof *rates && strcmp(rates[i].operation, operation) != 0)
+        i++;
+    if (i == sizeof rates / sizeof *rates)
+        return 0;
+    max = c->options.limits->v[rates[i].limit];
+    if (max == 0 || rate_take(&c->rates_us[a->o.index][rates[i].limit], clock_mono_us(), max))
+        return 0;
+    return max;
+}
+
 static enum bm_err
 publish_for_api(void *arg, struct span topic, struct span payload, int qos, bool retain)
 {
@@ -681,6 +717,7 @@ open_services(struct control *c, struct bm_msg *msg)
         .publish = publish_for_api,
         .retained = retained_for_api,
         .commit = commit_for_api,
+        .rate = rate_for_api,
         .commit_soon = commit_soon_for_api };
     enum bm_err err;
     char url[128];

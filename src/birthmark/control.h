@@ -33,6 +33,7 @@ struct control_options {
     const struct metrics *metrics;
     size_t metrics_count;
     size_t timeline_max; /* of each account; 0: all */
+    const struct limits *limits;
     const char *region;
     struct account_place accounts[ACCOUNTS_MAX]; /* the first one's dir is not always `dir` */
     const char *endpoints[ACCOUNTS_MAX];         /* their MQTT endpoints' host names */

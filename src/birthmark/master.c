@@ -114,6 +114,7 @@ start_control(struct master *m, struct bm_msg *msg)
         for (unsigned i = 0; i < m->options.workers; i++)
             (void)close(m->listen_fds[i]);
         o.master_fd = pair[1];
+        o.limits = &m->options.limits;
         o.mqtt_host = m->options.mqtt_host;
         o.mqtt_port = m->mqtt_port;
         rc = child_report(control_run(&o, &why), &why);
@@ -240,6 +241,8 @@ write_broker_config(
         "log_type notice\n"
         "log_dest stderr\nlog_type error\nlog_type warning\n",
         a->broker_path, state, o->limits.v[LIMIT_IN_FLIGHT]);
+    if (o->limits.v[LIMIT_SESSION_HOURS] != 0) /* SPEC aws-iot 6.5 */
+        buf_addf(&text, "persistent_client_expiration %uh\n", o->limits.v[LIMIT_SESSION_HOURS]);
     if (geteuid() == 0) /* it would become another user and lose the folder */
         buf_addf(&text, "user root\n");
     err = text.failed ? bm_fail(msg, BM_ERR_MEM, "out of memory")

@@ -8,6 +8,7 @@
  * A connection has a queue only while one of its PUBACKs waits. When control could not store, or is
  * gone, the connection ends without them, and the client sends again.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "endpoint/inside.h"
 
@@ -137,6 +138,10 @@ count_one(struct conn *c)
 static void
 give(struct conn *c, uint16_t packet_id, uint8_t code)
 {
+    if (packet_id == c->timed_id) {
+        metrics_latency(c->w->o->metrics, LATENCY_PUBLISH, clock_mono_us() - c->timed_us);
+        c->timed_id = 0;
+    }
     if (c->in_flight > 0) {
         c->in_flight--;
     }
@@ -164,6 +169,10 @@ void
 acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered)
 {
     count_one(c);
+    if (c->timed_id == 0) {
+        c->timed_id = packet_id;
+        c->timed_us = clock_mono_us();
+    }
     if (number != 0 || c->acks != NULL) {
         add(c, (struct ack){ .number = number, .packet_id = packet_id, .answered = answered });
     }

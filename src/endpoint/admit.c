@@ -7,6 +7,7 @@
 #include "endpoint/admit.h"
 
 #include "base/clock.h"
+#include "endpoint/throttle.h"
 #include "pki/pki.h"
 
 #include <inttypes.h>
@@ -22,6 +23,7 @@ struct admission {
     char peer[TIMELINE_PEER_MAX + 1];
     struct pki_cert *leaf;
     uint8_t id[REGISTRY_ID_LEN];
+    const struct admit_request *rq;
     enum sni sni;
     int64_t now_ms;
     enum cause cause;
@@ -273,6 +275,17 @@ is_ca(const struct admission *a, bool *out, struct bm_msg *msg)
     return err == BM_ERR_NOT_FOUND ? BM_OK : err;
 }
 
+/* SPEC aws-iot 4.3. Nothing is stored: it comes again, and finds room or waits on. */
+static enum bm_err
+refuse_rate(struct admission *a, struct bm_msg *msg)
+{
+    char facts[TIMELINE_FACTS_MAX + 1];
+
+    (void)snprintf(facts, sizeof facts, "of=account registrations_per_second=%u",
+        (unsigned)a->rq->register_rate);
+    return conclude(a, CAUSE_REGISTER_RATE, NULL, facts, msg);
+}
+
 static enum bm_err
 admit_unknown(struct admission *a, struct bm_msg *msg)
 {
@@ -317,6 +330,10 @@ admit_unknown(struct admission *a, struct bm_msg *msg)
     dates = check_dates(a);
     if (dates != CAUSE_NONE) {
         return refuse_dates(a, dates, NULL, msg);
+    }
+    if (a->rq->registered_us != NULL &&
+        !rate_take(a->rq->registered_us, clock_mono_us(), a->rq->register_rate)) {
+        return refuse_rate(a, msg);
     }
     return register_leaf(a, &ca, msg);
 }
@@ -401,7 +418,9 @@ enum bm_err
 admit_decide(struct registry *r, const char *account, const struct admit_request *rq,
     enum cause *out, struct bm_msg *msg)
 {
-    struct admission a = { .r = r, .account = account, .sni = rq->sni, .now_ms = clock_wall_ms() };
+    struct admission a = {
+        .r = r, .account = account, .rq = rq, .sni = rq->sni, .now_ms = clock_wall_ms()
+    };
     enum bm_err err = registry_begin(r, msg);
     enum bm_err ended;
 

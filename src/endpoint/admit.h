@@ -17,6 +17,8 @@ struct admit_request {
     struct span client_id;
     struct span peer;
     enum sni sni;
+    int64_t *registered_us; /* as in throttle.h; NULL: registrations are not limited */
+    uint32_t register_rate; /* per second; not 0 */
 };
 
 /*

@@ -107,6 +107,9 @@ check_properties(struct conn *c, const struct mqtt_connect *m)
     struct mqtt_property p;
 
     while (mqtt_next_property(&list, &p) == BM_OK) {
+        if (p.id == MQTT_PROP_SESSION_EXPIRY) {
+            c->session_asked_s = p.number;
+        }
         if (p.id == MQTT_PROP_AUTH_METHOD) { /* SPEC aws-iot 6.6 */
             conn_dismiss(c, CAUSE_PROTOCOL, REASON_UNSPECIFIED,
                 "field=\"authentication method\" error=\"AUTH is not supported\"");
@@ -219,6 +222,20 @@ find_entry(struct conn *c, struct table_entry *e)
     return false;
 }
 
+/* SPEC aws-iot 4.3. After who it is: strangers use up nothing. */
+static bool
+check_account_rate(struct conn *c)
+{
+    uint32_t rate = limit(c->w, LIMIT_ACCOUNT_CONNECT_RATE);
+
+    _Static_assert((int)THROTTLE_ACCOUNTS == (int)ACCOUNTS_MAX, "one rate for each account");
+    if (rate == 0 || throttle_account(c->w->o->throttle, c->account, clock_mono_us(), rate)) {
+        return true;
+    }
+    conn_dismiss(c, CAUSE_CONNECT_RATE, REASON_QUOTA, "of=account connects_per_second=%u", rate);
+    return false;
+}
+
 /* ACTIVE by the table: no chain is verified, that was done when it was registered. */
 static void
 identify(struct conn *c)
@@ -240,7 +257,7 @@ identify(struct conn *c)
         end_expired(c, &e);
     } else if (cause != CAUSE_ADMITTED) {
         ask_control(c);
-    } else {
+    } else if (check_account_rate(c)) {
         conn_go(c, EV_KNOWN);
         ask_policies(c, e.policy_set);
     }
@@ -258,7 +275,7 @@ hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cause ca
     index_remove(&w->by_request, c);
     w->control.admits--;
     c->admitting = false;
-    metrics_latency(w->o->metrics, LATENCY_ADMISSION, clock_mono_ms() - c->asked_ms);
+    metrics_latency(w->o->metrics, LATENCY_ADMISSION, 1000 * (clock_mono_ms() - c->asked_ms));
     if (cause != CAUSE_ADMITTED) {
         if (cause == CAUSE_CONTROL_DOWN) {
             conn_end(c, cause, "error=\"the registry failed\"");
@@ -519,6 +536,7 @@ static void
 connack_properties(const struct conn *c, struct span from, struct buf *out)
 {
     uint32_t in_flight = limit(c->w, LIMIT_IN_FLIGHT);
+    uint32_t session_s = 3600 * limit(c->w, LIMIT_SESSION_HOURS); /* the broker keeps to it */
     struct rd list = rd_of(from);
     struct mqtt_property p;
 
@@ -528,6 +546,7 @@ connack_properties(const struct conn *c, struct span from, struct buf *out)
         case MQTT_PROP_MAXIMUM_QOS:
         case MQTT_PROP_MAXIMUM_PACKET:
         case MQTT_PROP_RECEIVE_MAXIMUM:
+        case MQTT_PROP_SESSION_EXPIRY:
         case MQTT_PROP_SERVER_KEEP_ALIVE:
         case MQTT_PROP_ASSIGNED_CLIENT_ID:
         case MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE:
@@ -542,6 +561,9 @@ connack_properties(const struct conn *c, struct span from, struct buf *out)
         hello_number_property(out, MQTT_PROP_RECEIVE_MAXIMUM, in_flight, 2);
     }
     hello_number_property(out, MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE, 0, 1);
+    if (session_s != 0 && c->session_asked_s > session_s) {
+        hello_number_property(out, MQTT_PROP_SESSION_EXPIRY, session_s, 4);
+    }
     if (c->keep_alive_s != c->keep_alive_asked_s) {
         hello_number_property(out, MQTT_PROP_SERVER_KEEP_ALIVE, c->keep_alive_s, 2);
     }
@@ -577,6 +599,6 @@ hello_connack(struct conn *c, const struct mqtt_packet *p)
     conn_deadline(c, 1500 * (int64_t)c->keep_alive_s);
     conn_record(c, CAUSE_ADMITTED, "level=%u keep_alive_s=%u tls=%s", c->level, c->keep_alive_s,
         SSL_get_version(c->ssl));
-    metrics_latency(c->w->o->metrics, LATENCY_CONNECT, c->heard_ms - c->opened_ms);
+    metrics_latency(c->w->o->metrics, LATENCY_CONNECT, 1000 * (c->heard_ms - c->opened_ms));
     presence_connected(c);
 }

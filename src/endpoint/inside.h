@@ -229,6 +229,7 @@ struct conn {
     bool thing_known;                       /* and it is so still */
     struct policy_decider decider;          /* of the newest decision */
     uint16_t keep_alive_asked_s;
+    uint32_t session_asked_s; /* level 5: Session Expiry Interval */
     uint16_t keep_alive_s;
     int64_t heard_ms;
     unsigned broker_tries;
@@ -250,6 +251,8 @@ struct conn {
     int64_t given_us;            /* and of what it is given */
     int64_t given_bytes_us;
     uint16_t in_flight; /* its messages that it has no PUBACK for yet */
+    uint16_t timed_id;  /* the one of them that is timed for the histogram, 0: none */
+    int64_t timed_us;   /* since then */
     struct acks *acks;  /* NULL: none has to wait */
 };
 

@@ -6,9 +6,9 @@
  *
  * So the issuers are dropped (4.5 KB each), and the session is exchanged for an empty one that all
  * connections of a version and cipher share. SSL_set_session gives a connection the method of its
- * SSL_CTX, and a change of method throws the keys away (SPEC endpoint 3.3: every connection failed).
- * Hence a context of that method which the version negotiated has brought already. From OpenSSL
- * 3.2 on a connection remembers the method it began with instead: there the session stays.
+ * SSL_CTX, and a change of method throws the keys away (SPEC endpoint 3.3: every connection
+ * failed). Hence a context of that method which the version negotiated has brought already. From
+ * OpenSSL 3.2 on a connection remembers the method it began with instead: there the session stays.
  */
 #include "endpoint/inside.h"
 

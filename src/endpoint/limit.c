@@ -6,26 +6,40 @@
 #include <string.h>
 
 static const struct limit_row rows[LIMIT_COUNT] = {
-    [LIMIT_PUBLISH_RATE] = { "publish-rate", 100, 0, 1000000,
+    [LIMIT_PUBLISH_RATE] = { "publish-rate", 100, 0, 1000000, 0,
         "messages a second of a connection, each way" },
-    [LIMIT_THROUGHPUT] = { "throughput", 512 * 1024, 0, UINT32_MAX,
+    [LIMIT_THROUGHPUT] = { "throughput", 512 * 1024, 0, UINT32_MAX, 0,
         "bytes a second of a connection, each way" },
-    [LIMIT_IN_FLIGHT] = { "in-flight", 100, 0, 65535,
+    [LIMIT_IN_FLIGHT] = { "in-flight", 100, 0, 65535, 0,
         "unacknowledged QoS 1 messages of a connection, each way" },
-    [LIMIT_SUBSCRIPTIONS] = { "subscriptions", 50, 1, 10000, "of a connection" },
-    [LIMIT_CONNECT_RATE] = { "connect-rate", 1, 0, 1000,
+    [LIMIT_SUBSCRIPTIONS] = { "subscriptions", 50, 1, 10000, 0, "of a connection" },
+    [LIMIT_CONNECT_RATE] = { "connect-rate", 1, 0, 1000, 0,
         "CONNECTs a second of one certificate with one client id" },
-    [LIMIT_CONNECT_BURST] = { "connect-burst", 10, 1, 1000, "so many of them may come at once" },
-    [LIMIT_ADDRESS_CONNECTIONS] = { "address-connections", 0, 0, 65535,
+    [LIMIT_CONNECT_BURST] = { "connect-burst", 10, 1, 1000, 0, "so many of them may come at once" },
+    [LIMIT_ADDRESS_CONNECTIONS] = { "address-connections", 0, 0, 65535, 0,
         "open connections of one IP address (IPv6: /64)" },
-    [LIMIT_ADDRESS_HANDSHAKES] = { "address-handshakes", 0, 0, 65535,
+    [LIMIT_ADDRESS_HANDSHAKES] = { "address-handshakes", 0, 0, 65535, 0,
         "TLS handshakes in flight of one IP address" },
-    [LIMIT_HANDSHAKES] = { "handshakes", 128, 1, 65535,
+    [LIMIT_HANDSHAKES] = { "handshakes", 128, 1, 65535, 0,
         "TLS handshakes in flight in one worker; others wait" },
-    [LIMIT_HANDSHAKE_MS] = { "handshake-ms", 10000, 100, 600000,
+    [LIMIT_HANDSHAKE_MS] = { "handshake-ms", 10000, 100, 600000, 0,
         "milliseconds for TLS handshake and CONNECT together" },
-    [LIMIT_DESCRIPTOR_RESERVE] = { "descriptor-reserve", 64, 32, 65535,
+    [LIMIT_DESCRIPTOR_RESERVE] = { "descriptor-reserve", 64, 32, 65535, 0,
         "descriptors of a worker that connections leave free" },
+    [LIMIT_SESSION_HOURS] = { "session-hours", 1, 0, 168, 0,
+        "hours that a persistent session outlives its connection at most" },
+    [LIMIT_ACCOUNT_CONNECT_RATE] = { "account-connect-rate", 0, 0, 1000000, 500,
+        "CONNECTs a second of an account's ACTIVE certificates" },
+    [LIMIT_REGISTER_RATE] = { "register-rate", 0, 0, 1000000, 15,
+        "certificates registered a second in an account, at CONNECT or by the API" },
+    [LIMIT_UPDATE_CERTIFICATE_RATE] = { "update-certificate-rate", 0, 0, 1000000, 10,
+        "UpdateCertificate a second in an account" },
+    [LIMIT_REGISTER_CA_RATE] = { "register-ca-rate", 0, 0, 1000000, 10,
+        "RegisterCACertificate a second in an account" },
+    [LIMIT_CREATE_POLICY_RATE] = { "create-policy-rate", 0, 0, 1000000, 10,
+        "CreatePolicy a second in an account" },
+    [LIMIT_ATTACH_POLICY_RATE] = { "attach-policy-rate", 0, 0, 1000000, 15,
+        "AttachPolicy a second in an account" },
 };
 
 const struct limit_row *
@@ -57,7 +71,7 @@ limits_lift(struct limits *l)
 static enum bm_err
 no_such_limit(const char *text, struct bm_msg *msg)
 {
-    char names[256] = "";
+    char names[512] = "";
     size_t len = 0;
 
     for (size_t i = 0; i < LIMIT_COUNT; i++) {
@@ -68,7 +82,8 @@ no_such_limit(const char *text, struct bm_msg *msg)
         len += more + 1;
     }
     names[len - 1] = '\0';
-    return bm_fail(msg, BM_ERR_ARG, "'%s' is not NAME=NUMBER with one of: %s", text, names);
+    return bm_fail(msg, BM_ERR_ARG, "'%s' is neither \"service\" nor NAME=NUMBER with one of: %s",
+        text, names);
 }
 
 enum bm_err
@@ -80,6 +95,12 @@ limits_set(struct limits *l, const char *text, struct bm_msg *msg)
     char *end = NULL;
     size_t i = 0;
 
+    if (strcmp(text, "service") == 0) {
+        for (; i < LIMIT_COUNT; i++) {
+            l->v[i] = rows[i].service != 0 ? rows[i].service : l->v[i];
+        }
+        return BM_OK;
+    }
     while (
         i < LIMIT_COUNT && (strlen(rows[i].name) != len || strncmp(rows[i].name, text, len) != 0)) {
         i++;

@@ -4,9 +4,9 @@
 
 #include <sys/mman.h>
 
-/* Upper bounds in milliseconds, inclusive; connects in a storm may take seconds. */
-static const unsigned bounds_ms[METRIC_BUCKETS - 1] = { 1, 2, 5, 10, 25, 50, 100, 250, 1000, 2500,
-    10000 };
+/* Upper bounds in microseconds, inclusive; connects in a storm may take seconds. */
+static const unsigned bounds_us[METRIC_BUCKETS - 1] = { 100, 250, 500, 1000, 2000, 5000, 10000,
+    25000, 50000, 100000, 250000, 1000000, 2500000, 10000000 };
 
 static const struct {
     const char *name;
@@ -39,6 +39,8 @@ static const struct {
     [LATENCY_CONNECT] = { "birthmark_connect_seconds", "From the TCP connection to CONNACK." },
     [LATENCY_ADMISSION] = { "birthmark_admission_seconds",
         "Until control said whether an unknown certificate may come in." },
+    [LATENCY_PUBLISH] = { "birthmark_publish_seconds",
+        "From a PUBLISH with QoS 1 to its PUBACK; one of a connection at a time is timed." },
 };
 
 struct metrics *
@@ -51,15 +53,15 @@ metrics_map(size_t count)
 }
 
 void
-metrics_latency(struct metrics *m, enum latency which, int64_t ms)
+metrics_latency(struct metrics *m, enum latency which, int64_t us)
 {
     size_t i = 0;
 
-    while (i < METRIC_BUCKETS - 1 && ms > (int64_t)bounds_ms[i]) {
+    while (i < METRIC_BUCKETS - 1 && us > (int64_t)bounds_us[i]) {
         i++;
     }
     metrics_add(&m->latencies[which].buckets[i], 1);
-    metrics_add(&m->latencies[which].sum_ms, ms > 0 ? (uint64_t)ms : 0);
+    metrics_add(&m->latencies[which].sum_us, us > 0 ? (uint64_t)us : 0);
 }
 
 /* The sum of the number at `offset` of each block. */
@@ -99,13 +101,12 @@ histogram_text(const struct metrics *m, size_t count, enum latency which, struct
     buf_addf(out, "# HELP %s %s\n# TYPE %s histogram\n", name, histograms[which].help, name);
     for (size_t i = 0; i < METRIC_BUCKETS - 1; i++) {
         seen += total(m, count, &h->buckets[i]);
-        buf_addf(out, "%s_bucket{le=\"%u.%03u\"} %llu\n", name, bounds_ms[i] / 1000,
-            bounds_ms[i] % 1000, seen);
+        buf_addf(out, "%s_bucket{le=\"%g\"} %llu\n", name, bounds_us[i] / 1e6, seen);
     }
     seen += total(m, count, &h->buckets[METRIC_BUCKETS - 1]);
     buf_addf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_count %llu\n", name, seen, name, seen);
-    seen = total(m, count, &h->sum_ms);
-    buf_addf(out, "%s_sum %llu.%03llu\n", name, seen / 1000, seen % 1000);
+    seen = total(m, count, &h->sum_us);
+    buf_addf(out, "%s_sum %llu.%06llu\n", name, seen / 1000000, seen % 1000000);
 }
 
 void

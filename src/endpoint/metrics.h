@@ -31,14 +31,15 @@ enum metric {
 enum latency {
     LATENCY_CONNECT,   /* from accept to CONNACK */
     LATENCY_ADMISSION, /* control's answer to who a certificate is */
+    LATENCY_PUBLISH,   /* QoS 1: from the client's PUBLISH to its PUBACK */
     LATENCY_COUNT
 };
 
-enum { METRIC_BUCKETS = 12 }; /* the last one has no bound */
+enum { METRIC_BUCKETS = 15 }; /* the last one has no bound */
 
 struct metrics_histogram {
     _Atomic uint64_t buckets[METRIC_BUCKETS]; /* each by itself, not cumulative */
-    _Atomic uint64_t sum_ms;
+    _Atomic uint64_t sum_us;
 };
 
 struct metrics {
@@ -60,7 +61,7 @@ metrics_add(_Atomic uint64_t *number, uint64_t n)
     return sum;
 }
 
-void metrics_latency(struct metrics *m, enum latency which, int64_t ms);
+void metrics_latency(struct metrics *m, enum latency which, int64_t us);
 
 /* The sum of one number over `count` blocks. */
 uint64_t metrics_sum(const struct metrics *m, size_t count, enum metric which);

@@ -22,6 +22,7 @@ struct sketch {
 struct throttle {
     uint64_t seed;
     size_t workers;
+    _Atomic int64_t accounts[THROTTLE_ACCOUNTS];
     _Atomic uint64_t clients[CLIENTS]; /* 0: free */
     struct sketch sketches[];          /* one for each worker, its only writer */
 };
@@ -121,6 +122,22 @@ throttle_connect(
         }
     } while (!atomic_compare_exchange_weak_explicit(at, &old,
         key >> TIME_BITS << TIME_BITS | (due + step), memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+bool
+throttle_account(struct throttle *t, size_t account, int64_t now_us, uint32_t per_second)
+{
+    int64_t old = atomic_load_explicit(&t->accounts[account], memory_order_relaxed);
+    int64_t due;
+
+    do {
+        due = old;
+        if (!rate_take(&due, now_us, per_second)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(
+        &t->accounts[account], &old, due, memory_order_relaxed, memory_order_relaxed));
     return true;
 }
 

@@ -34,6 +34,16 @@ rate_add(int64_t *at_us, int64_t now_us, uint32_t n, uint32_t per_second)
     *at_us = (*at_us > now_us ? *at_us : now_us) + (int64_t)n * 1000000 / per_second;
 }
 
+/* Both at once: may it be now? If so it counts. */
+static inline bool
+rate_take(int64_t *at_us, int64_t now_us, uint32_t per_second)
+{
+    if (rate_wait(*at_us, now_us, 1, per_second) > 0)
+        return false;
+    rate_add(at_us, now_us, 1, per_second);
+    return true;
+}
+
 struct throttle;
 
 enum throttle_of { THROTTLE_CONNECTIONS, THROTTLE_HANDSHAKES };
@@ -49,6 +59,9 @@ uint64_t throttle_key(
 /* May the client of this key connect now? If so it counts. Milliseconds of the monotonic clock. */
 bool throttle_connect(
     struct throttle *t, uint64_t key, int64_t now_ms, uint32_t per_second, uint32_t burst);
+/* May one more come in this account, of so many a second? If so it counts. */
+enum { THROTTLE_ACCOUNTS = 16 };
+bool throttle_account(struct throttle *t, size_t account, int64_t now_us, uint32_t per_second);
 /* How many there are with the key, this one included. */
 unsigned throttle_enter(struct throttle *t, size_t worker, enum throttle_of kind, uint64_t key);
 void throttle_leave(struct throttle *t, size_t worker, enum throttle_of kind, uint64_t key);

@@ -284,6 +284,10 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "let it wait longer after each attempt, with some randomness; `birthmark cloud --limit "
         "connect-rate=N` allows more here",
         CAUSE_REFUSE },
+    [CAUSE_REGISTER_RATE] = { "register.throttled",
+        "Not registered: the account registers as many certificates a second as it may.",
+        "let the device come again; `birthmark cloud --limit register-rate=N` allows more",
+        CAUSE_REFUSE },
     [CAUSE_ADDRESS_CONNECTIONS] = { "connect.address_connections",
         "Refused: this IP address has as many connections open as it may.",
         "end some, or allow more with `birthmark cloud --limit address-connections=N`",

@@ -94,6 +94,7 @@ enum cause {
     CAUSE_THROUGHPUT,   /* delayed */
     CAUSE_IN_FLIGHT,
     CAUSE_SUBSCRIPTIONS,
+    CAUSE_REGISTER_RATE,
     CAUSE_COUNT
 };
 

@@ -121,6 +121,7 @@ void mqtt_build_suback(struct buf *out, uint8_t level, const struct mqtt_suback 
 /* Level 5 properties the endpoint reads or writes itself. OASIS MQTT 5.0, 2.2.2.2. */
 enum mqtt_property_id {
     MQTT_PROP_SUBSCRIPTION_ID = 0x0b,
+    MQTT_PROP_SESSION_EXPIRY = 0x11,
     MQTT_PROP_ASSIGNED_CLIENT_ID = 0x12,
     MQTT_PROP_SERVER_KEEP_ALIVE = 0x13,
     MQTT_PROP_AUTH_METHOD = 0x15,

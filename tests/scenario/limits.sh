@@ -9,7 +9,7 @@ check_output "an unknown limit is refused, and told which there are" 'nonsense=1
     "'$bin/birthmark' cloud --dir '$work/x' --limit nonsense=1 2>&1 || [ \$? = 2 ]"
 
 CLOUD_OPTIONS='--metrics 127.0.0.1:0 --limit publish-rate=20 --limit in-flight=2 --limit subscriptions=3 --limit connect-burst=3
-    --limit throughput=20000 --limit address-connections=4 --limit address-handshakes=2 --limit handshake-ms=60000'
+    --limit register-rate=3 --limit create-policy-rate=2 --limit throughput=20000 --limit address-connections=4 --limit address-handshakes=2 --limit handshake-ms=60000'
 start_cloud
 registered_device()
 {
@@ -72,6 +72,31 @@ check "counted: mqtt.in_flight" metric mqtt.in_flight
 check_fails any "one subscription more than allowed ends the connection" timeout 20 mosquitto_sub --cafile "$ca" --cert "$work/a.pem" \
     --key "$work/a.key" -h 127.0.0.1 -p "$port" -i many -q 1 -t s/1 -t s/2 -t s/3 -t s/4
 check "with the cause: mqtt.subscriptions" wait_for 10 explains many 'subscriptions_max=3'
+
+# an account, over all clients: three newcomers in a second, and the API's calls
+for i in 1 2 3 4 5 6; do
+    make_device "new$i" factory
+done
+for i in 1 2 3 4 5 6; do
+    start "new$i" mosquitto_pub --cafile "$ca" --cert "$work/new$i.pem" --key "$work/new$i.key" -h 127.0.0.1 -p "$port" -i "new$i" -t t -m x
+done
+check "newcomers beyond the rate are not registered" wait_for 10 metric register.throttled
+throttled()
+{
+    for i in 1 2 3 4 5 6; do explains "new$i" 'of=account registrations_per_second=3' && return; done
+    return 1
+}
+check "with the cause" wait_for 10 throttled
+check "an operation of the API beyond its rate is throttled" /usr/bin/python3 - "$api" "$open_policy" <<'END'
+import sys, boto3, botocore.config
+iot = boto3.client("iot", endpoint_url=sys.argv[1], config=botocore.config.Config(retries={"max_attempts": 1, "mode": "standard"}))
+for n in range(100):
+    try:
+        iot.create_policy(policyName=f"p{n}", policyDocument=sys.argv[2])
+    except iot.exceptions.ThrottlingException as error:
+        sys.exit(0 if "at most 2 calls of CreatePolicy a second" in str(error) else str(error))
+sys.exit("never")
+END
 
 # one address
 for i in 1 2 3 4; do

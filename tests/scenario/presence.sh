@@ -53,5 +53,6 @@ curl -sS "$(sed -n 's/^metrics //p' "$work/cloud.log")/metrics" >"$work/metrics"
 metric() { grep -qE "^$1\$" "$work/metrics"; }
 check "metrics: open connections of both workers" metric 'birthmark_connections [1-9][0-9]*'
 check "metrics: a refusal by its cause" metric 'birthmark_causes_total\{cause="publish.denied"\} 1'
+check "metrics: acknowledged publishes as a histogram" metric 'birthmark_publish_seconds_count [1-9][0-9]*'
 check "metrics: connects as a histogram" metric 'birthmark_connect_seconds_bucket\{le="\+Inf"\} [1-9][0-9]*'
 done_testing

@@ -45,6 +45,17 @@ on_commit_soon(void *arg)
     w->commit_asked = true;
 }
 
+static unsigned
+on_rate(void *arg, const char *operation)
+{
+    struct world *w = arg;
+
+    return strcmp(operation, "CreatePolicy") == 0 && w->create_policy_max > 0 &&
+                   w->policies_created++ >= w->create_policy_max
+               ? w->create_policy_max
+               : 0;
+}
+
 /* As the control process does: one commit for all changes of a round. */
 static void
 on_settle(void *arg)
@@ -105,7 +116,8 @@ setup(void **state)
                     .key_count = 1,
                     .publish = on_publish,
                     .commit = on_commit,
-                    .commit_soon = on_commit_soon },
+                    .commit_soon = on_commit_soon,
+                    .rate = on_rate },
         &w->api, &msg));
     *state = w;
     return 0;

@@ -53,6 +53,8 @@ struct world {
     bool commit_fails;
     bool commit_asked;
     bool broker_down;
+    unsigned create_policy_max; /* so many are within the rate; 0: all */
+    unsigned policies_created;
     struct buf published; /* topic, LF, payload, qos, retain of the last Publish */
     /* how requests are signed */
     const char *service;

@@ -27,7 +27,8 @@ struct fixture {
     struct made ca;
     uint8_t ca_id[32];
     enum sni sni;
-    enum cert_mode mode; /* of CAs that register_ca makes */
+    int64_t registered_us; /* 0: registrations are not limited */
+    enum cert_mode mode;   /* of CAs that register_ca makes */
     struct bm_msg msg;
 };
 
@@ -89,7 +90,12 @@ tear_down(void **state)
 static enum cause
 decide_der(struct fixture *f, struct span der)
 {
-    struct admit_request rq = { der, span_str("dev-1"), span_str("127.0.0.1:40122"), f->sni };
+    struct admit_request rq = { .leaf_der = der,
+        .client_id = span_str("dev-1"),
+        .peer = span_str("127.0.0.1:40122"),
+        .sni = f->sni,
+        .registered_us = f->registered_us != 0 ? &f->registered_us : NULL,
+        .register_rate = 1 };
     enum cause cause = CAUSE_NONE;
 
     if (admit_decide(f->r, ACCOUNT, &rq, &cause, &f->msg) != BM_OK) {
@@ -211,6 +217,31 @@ unknown_leaf_of_an_open_ca_becomes_pending_with_one_event(void **state)
     assert_string_equal(rec.status, "PENDING_ACTIVATION");
     assert_event(f, &leaf, &after, true);
     certs_fini(&leaf);
+}
+
+/* SPEC aws-iot 4.3. Only what would be registered counts. */
+static void
+registrations_beyond_the_rate_are_refused_and_not_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "dev", .issuer = &f->ca });
+    struct made self = certs_make(&(struct make){ .name = "self" });
+    int64_t used = clock_mono_us() + 3600000000;
+
+    f->registered_us = used;
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTER_RATE);
+    assert_unknown(f, &leaf);
+    assert_non_null(
+        strstr(last_record(f, &leaf, CAUSE_REGISTER_RATE).facts, "registrations_per_second=1"));
+    assert_int_equal(decide(f, &self), CAUSE_CA_UNKNOWN);
+    assert_int_equal(f->registered_us, used);
+    f->registered_us = 1;
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    assert_true(f->registered_us > 1);
+    f->registered_us = used;
+    assert_int_equal(decide(f, &leaf), CAUSE_PENDING);
+    certs_fini(&leaf);
+    certs_fini(&self);
 }
 
 static void
@@ -606,6 +637,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(unknown_leaf_of_an_open_ca_becomes_pending_with_one_event),
+        TEST(registrations_beyond_the_rate_are_refused_and_not_stored),
         TEST(pending_leaf_stays_pending_and_publishes_again),
         TEST(known_leaf_is_judged_by_its_status),
         TEST(registered_leaf_stays_welcome_when_its_ca_is_deactivated),

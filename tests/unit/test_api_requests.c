@@ -50,6 +50,24 @@ every_reply_has_date_request_id_and_length(void **state)
     assert_int_equal(w->reply.body.len, 0);
 }
 
+/* SPEC aws-iot 4.3; what is refused for another reason does not count. */
+static void
+operations_beyond_their_rate_are_throttled(void **state)
+{
+    static const char policy[] =
+        "{\"policyDocument\":\"{\\\"Version\\\":\\\"2012-10-17\\\","
+        "\\\"Statement\\\":{\\\"Effect\\\":\\\"Allow\\\",\\\"Action\\\":\\\"*\\\","
+        "\\\"Resource\\\":\\\"*\\\"}}\"}";
+    struct world *w = *state;
+
+    w->create_policy_max = 1;
+    expect(w, "POST", "/policies/p", "{", 400, "InvalidRequestException", "not JSON");
+    expect_ok(w, "POST", "/policies/p", policy);
+    expect(w, "POST", "/policies/q", policy, 400, "ThrottlingException",
+        "at most 1 calls of CreatePolicy a second");
+    expect(w, "GET", "/policies/q", "", 404, "ResourceNotFoundException", NULL);
+}
+
 static void
 operations_not_built_are_named(void **state)
 {
@@ -161,6 +179,7 @@ main(void)
         CLAIM(unsigned_and_badly_signed_requests_are_403),
         CLAIM(both_names_of_the_control_plane_are_taken_and_no_other),
         CLAIM(every_reply_has_date_request_id_and_length),
+        CLAIM(operations_beyond_their_rate_are_throttled),
         CLAIM(operations_not_built_are_named),
         CLAIM(damaged_bodies_are_400),
         CLAIM(failed_commit_is_503_and_says_why),

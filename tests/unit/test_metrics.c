@@ -52,19 +52,20 @@ blocks_of_all_processes_are_added_up(void **state)
 static void
 buckets_are_cumulative_and_bounds_belong_to_them(void **state)
 {
-    static const int64_t ms[] = { 0, 1, 2, 10000, 10001, -3 };
+    static const int64_t us[] = { 0, 100, 101, 1000, 10000000, 10000001, -3 };
     struct metrics *m = metrics_map(BLOCKS);
 
     (void)state;
     assert_non_null(m);
-    for (size_t i = 0; i < sizeof ms / sizeof ms[0]; i++) {
-        metrics_latency(&m[i % BLOCKS], LATENCY_CONNECT, ms[i]);
+    for (size_t i = 0; i < sizeof us / sizeof us[0]; i++) {
+        metrics_latency(&m[i % BLOCKS], LATENCY_CONNECT, us[i]);
     }
-    assert_line(m, "birthmark_connect_seconds_bucket{le=\"0.001\"} 3\n");
-    assert_line(m, "birthmark_connect_seconds_bucket{le=\"0.002\"} 4\n");
-    assert_line(m, "birthmark_connect_seconds_bucket{le=\"10.000\"} 5\n");
-    assert_line(m, "birthmark_connect_seconds_bucket{le=\"+Inf\"} 6\n"
-                   "birthmark_connect_seconds_count 6\nbirthmark_connect_seconds_sum 20.004\n");
+    assert_line(m, "birthmark_connect_seconds_bucket{le=\"0.0001\"} 3\n");
+    assert_line(m, "birthmark_connect_seconds_bucket{le=\"0.00025\"} 4\n");
+    assert_line(m, "birthmark_connect_seconds_bucket{le=\"0.001\"} 5\n");
+    assert_line(m, "birthmark_connect_seconds_bucket{le=\"10\"} 6\n");
+    assert_line(m, "birthmark_connect_seconds_bucket{le=\"+Inf\"} 7\n"
+                   "birthmark_connect_seconds_count 7\nbirthmark_connect_seconds_sum 20.001202\n");
     (void)munmap(m, BLOCKS * sizeof *m);
 }
 

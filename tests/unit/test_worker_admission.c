@@ -104,6 +104,10 @@ worker_counts_what_it_does(void **state)
     say_publish(&a, 4, 0, "t/x", "hi");
     expect(&b, LIT("\x30\x07\x00\x03t/xhi"));
     wait_metric(f, "\nbirthmark_connections 2\n");
+    for (int i = 0; i < 2; i++) {
+        say_publish(&a, 4, 1, "t/y", "hi");
+        expect(&a, LIT("\x40\x02\x00\x0a"));
+    }
     say_publish(&a, 4, 0, "denied", "hi");
     expect_closed(&a);
     f->verdict = CAUSE_CA_UNKNOWN;
@@ -113,7 +117,8 @@ worker_counts_what_it_does(void **state)
     wait_metric(f, "\nbirthmark_connections 1\n");
     wait_metric(f, "\nbirthmark_accepted_total 3\n");
     wait_metric(f, "\nbirthmark_handshakes_total 3\n");
-    wait_metric(f, "\nbirthmark_messages_published_total 1\n");
+    wait_metric(f, "\nbirthmark_messages_published_total 3\n");
+    wait_metric(f, "\nbirthmark_publish_seconds_count 2\n");
     wait_metric(f, "\nbirthmark_messages_delivered_total 1\n");
     wait_metric(f, "\nbirthmark_causes_total{cause=\"connect.admitted\"} 2\n");
     wait_metric(f, "\nbirthmark_causes_total{cause=\"publish.denied\"} 1\n");
@@ -401,7 +406,8 @@ both_tls_versions_and_any_alpn_offer_are_served(void **state)
     }
 }
 
-/* The endpoint exchanges the session when the handshake is done (lean.c): nothing may be lost by it.
+/* The endpoint exchanges the session when the handshake is done (lean.c): nothing may be lost by
+ * it.
  */
 static void
 keys_and_record_sizes_outlive_the_session(void **state)

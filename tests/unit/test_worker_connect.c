@@ -208,6 +208,30 @@ client_id_of_129_bytes_is_refused_and_of_128_taken(void **state)
     device_free(&d);
 }
 
+/* SPEC aws-iot 4.3: over all clients of an account; level 5 is told. */
+static void
+connects_of_an_account_beyond_its_rate_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    bool refused = false;
+
+    for (int i = 0; i < 50 && !refused; i++) { /* two of them come within a second */
+        struct device d = device_open(f, &f->device);
+        struct mqtt_packet p;
+        char id[16];
+
+        (void)snprintf(id, sizeof id, "many-%d", i);
+        say_connect(&d, 5, id, LIT(""));
+        assert_true(device_next(&d, &p));
+        assert_int_equal(p.type, MQTT_CONNACK);
+        refused = p.body.ptr[1] == 0x97;
+        assert_true(refused || p.body.ptr[1] == 0);
+        device_free(&d);
+    }
+    assert_true(refused);
+    assert_fact(wait_record(f, 0, CAUSE_CONNECT_RATE), "of=account connects_per_second=1");
+}
+
 static void
 device_without_an_id_gets_one(void **state)
 {
@@ -233,6 +257,39 @@ device_without_an_id_gets_one(void **state)
     device_free(&d);
     d = device_in(f, &f->device, "");
     device_free(&d);
+}
+
+/* The Session Expiry Interval of CONNACK, or `none`. */
+static uint32_t
+told_expiry(struct fixture *f, struct span properties, uint32_t none)
+{
+    struct device d = device_open(f, &f->device);
+    struct mqtt_packet p;
+    struct mqtt_connack k;
+    struct mqtt_property prop;
+    struct rd list;
+
+    say_connect(&d, 5, "dev", properties);
+    assert_true(device_next(&d, &p));
+    assert_int_equal(mqtt_parse_connack(&p, 5, &k), BM_OK);
+    list = rd_of(k.properties);
+    while (mqtt_next_property(&list, &prop) == BM_OK) {
+        none = prop.id == MQTT_PROP_SESSION_EXPIRY ? prop.number : none;
+    }
+    device_free(&d);
+    return none;
+}
+
+/* SPEC aws-iot 6.5, 6.6: told when it is lowered. */
+static void
+session_that_shall_live_longer_than_allowed_is_lowered(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(told_expiry(f, LIT("\x11\x00\x00\x1c\x20"), 1), 3600); /* 7200 asked */
+    assert_int_equal(told_expiry(f, LIT("\x11\xff\xff\xff\xff"), 1), 3600); /* for ever */
+    assert_int_equal(told_expiry(f, LIT("\x11\x00\x00\x00\x3c"), 1), 1);
+    assert_int_equal(told_expiry(f, LIT(""), 1), 1);
 }
 
 static void
@@ -272,7 +329,10 @@ main(void)
         UNKNOWN(half_handshake_times_out),
         KNOWN(garbage_after_tls_is_closed_with_a_cause),
         KNOWN(client_id_of_129_bytes_is_refused_and_of_128_taken),
+        cmocka_unit_test_setup_teardown(
+            connects_of_an_account_beyond_its_rate_are_refused, set_up_slow, tear_down),
         KNOWN(device_without_an_id_gets_one),
+        KNOWN(session_that_shall_live_longer_than_allowed_is_lowered),
         KNOWN(short_keep_alive_is_raised_and_level_5_is_told),
     };
 

@@ -230,6 +230,44 @@ level_5_suback_names_the_denied_filters(void **state)
     device_free(&d);
 }
 
+/* SPEC aws-iot 6.4: at both levels, and policies decide on the filter without its group. */
+static void
+members_of_a_shared_subscription_get_each_message_once(void **state)
+{
+    struct fixture *f = *state;
+    struct device from = device_in(f, &f->other, "from");
+    struct device member[] = { device_in(f, &f->device, "four"),
+        device_in5(f, &f->device, "five") };
+    unsigned seen = 0;
+
+    say_subscribe(&member[0], 4, "$share/group/t/shared", 0);
+    expect(&member[0], LIT("\x90\x03\x00\x14\x00"));
+    say_subscribe(&member[1], 5, "$share/group/t/shared", 0);
+    expect(&member[1], LIT("\x90\x04\x00\x14\x00\x00"));
+    for (int i = 0; i < 6; i++) {
+        say_publish(&from, 4, 1, "t/shared", (const char[]){ (char)('0' + i), '\0' });
+        expect(&from, LIT("\x40\x02\x00\x0a"));
+    }
+    for (int i = 0; i < 6; i++) { /* mosquitto takes one after the other */
+        struct mqtt_publish m;
+        struct mqtt_packet p;
+
+        assert_true(device_next(&member[i % 2], &p));
+        assert_int_equal(mqtt_parse_publish(&p, i % 2 == 0 ? 4 : 5, &m, NULL), BM_OK);
+        assert_int_equal(m.payload.len, 1);
+        seen |= 1u << (m.payload.ptr[0] - '0');
+    }
+    assert_int_equal(seen, 63);
+    say_subscribe(&member[1], 5, "$share/group/denied", 0);
+    expect(&member[1], LIT("\x90\x04\x00\x14\x00\x87"));
+    assert_fact(wait_record(f, 0, CAUSE_SUBSCRIBE_DENIED), "resource=\"topicfilter/denied\"");
+    say_subscribe(&member[0], 4, "$share/group/denied", 0);
+    expect_closed(&member[0]);
+    device_free(&from);
+    device_free(&member[0]);
+    device_free(&member[1]);
+}
+
 static void
 topic_alias_was_not_offered_and_is_refused(void **state)
 {
@@ -394,6 +432,7 @@ main(void)
         KNOWN(payload_of_128_kib_passes_and_one_byte_more_does_not),
         KNOWN(delivery_without_permission_is_dropped_silently),
         KNOWN(level_5_suback_names_the_denied_filters),
+        KNOWN(members_of_a_shared_subscription_get_each_message_once),
         KNOWN(topic_alias_was_not_offered_and_is_refused),
         KNOWN(filter_with_hash_does_not_match_its_parent),
         KNOWN(message_for_a_rule_goes_to_control_too),

@@ -772,6 +772,18 @@ set_up_lifted(void **state)
 }
 
 int
+set_up_slow(void **state)
+{
+    struct fixture *f = new_fixture();
+
+    f->limits.v[LIMIT_ACCOUNT_CONNECT_RATE] = 1;
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
+    return 0;
+}
+
+int
 set_up_poor(void **state)
 {
     struct fixture *f = new_fixture();

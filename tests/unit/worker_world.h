@@ -166,11 +166,12 @@ bool worker_can_run(void);
 void start_mosquitto(struct fixture *f);
 void end_child(pid_t *pid, int *status);
 /* The device is not in the table; known: it is ACTIVE; impatient: keep-alive from 1 s; lifted: no
- * limits of rates; poor: 48 connections at most. */
+ * limits of rates; slow: one CONNECT a second of the account; poor: 48 connections at most. */
 int set_up(void **state);
 int set_up_known(void **state);
 int set_up_impatient(void **state);
 int set_up_lifted(void **state);
+int set_up_slow(void **state);
 int set_up_poor(void **state);
 int tear_down(void **state);
 
