@@ -15,11 +15,14 @@
 static const char usage[] =
     "usage: birthmark factory run JOB --out DIR [OPTION...]\n"
     "       birthmark factory verify DIR --ca FILE [--json]\n"
+    "       birthmark factory scrap JOB UID --out DIR --reason TEXT [--yes] [--json]\n"
     "\n"
     "run gives each chip of a job its key and certificate: identified, reset if the job says so,\n"
     "key, CSR signed by the chip, leaf issued, stored and read back, proved, locked. It may be\n"
     "interrupted anywhere; run again with the same folder it goes on. verify checks the journal,\n"
-    "which is the audit log, and the manifest, and names the first record that was changed.\n"
+    "which is the audit log, and the manifest, and names the first record that was changed. scrap\n"
+    "writes off a chip that is lost: its place is free for another, its leaf is listed to be "
+    "revoked.\n"
     "\n"
     "  --out DIR         the results: journal, manifest.jsonl, bulk.jsonl, report.json, keys/\n"
     "  --plan            check the job and show what would be done\n"
@@ -27,6 +30,7 @@ static const char usage[] =
     "  --parallel N      chips at a time (32)\n"
     "  --passphrase-file FILE, --passphrase-fd FD, --chip ADDRESS   of the CA's key\n"
     "  --ca FILE         verify: the CA's certificate (PEM)\n"
+    "  --reason TEXT     scrap: why, for the audit log\n"
     "  --json            one JSON object\n"
     "  --help, --version\n";
 
@@ -35,6 +39,7 @@ struct options {
     struct ca_access access;
     struct factory_options run;
     const char *ca;
+    const char *reason;
     bool plan;
     bool yes;
     bool json;
@@ -141,6 +146,47 @@ run_verify(const struct options *o, const char *folder)
     return end(err, &msg);
 }
 
+static bool
+agree_to_scrap(void *arg, const struct chip *c)
+{
+    static const char *const states[] = { "nothing yet", "begun", "a key", "a leaf",
+        "a leaf that it stores", "all: it is done" };
+    const struct options *o = arg;
+    char answer[16];
+
+    if (o->yes)
+        return true;
+    fprintf(stderr,
+        "Chip %s, number %u of the job, has %s. Writing it off cannot be undone. Type yes to go "
+        "on: ",
+        c->uid, c->number, states[c->state]);
+    return isatty(STDIN_FILENO) && fgets(answer, sizeof answer, stdin) != NULL &&
+           strcmp(answer, "yes\n") == 0;
+}
+
+static int
+run_scrap(struct options *o, const char *uid)
+{
+    struct factory_scrapped s = { .agree = agree_to_scrap, .arg = o };
+    struct bm_msg msg = { "out of memory" };
+    size_t len = o->reason != NULL ? strlen(o->reason) : 0;
+    enum bm_err err;
+
+    if (len == 0 || len > 200)
+        return cmd_misuse("factory", "scrap wants a --reason of up to 200 bytes");
+    err = factory_scrap(&o->run, uid, o->reason, &s, &msg);
+    if (err == BM_OK && o->json)
+        printf("{\"uniqueId\":\"%s\",\"certificateId\":\"%s\"}\n", uid, s.certificate_id);
+    else if (err == BM_OK && s.certificate_id[0] != '\0')
+        printf(
+            "written off; where its certificate is registered: birthmark ca revoke --certificate "
+            "%s\n",
+            s.certificate_id);
+    else if (err == BM_OK)
+        puts("written off; it had no certificate");
+    return end(err == BM_ERR_CONFLICT ? BM_ERR_INPUT : err, &msg);
+}
+
 static int
 take_option(struct options *o, int opt)
 {
@@ -159,6 +205,9 @@ take_option(struct options *o, int opt)
         return CMD_GO_ON;
     case 'c':
         o->ca = optarg;
+        return CMD_GO_ON;
+    case 'r':
+        o->reason = optarg;
         return CMD_GO_ON;
     case 'f':
         o->access.passphrase_file = optarg;
@@ -185,6 +234,7 @@ cmd_factory(int argc, char **argv)
     static const struct option options[] = { { "out", required_argument, NULL, 'o' },
         { "plan", no_argument, NULL, 'p' }, { "yes", no_argument, NULL, 'y' },
         { "json", no_argument, NULL, 'j' }, { "ca", required_argument, NULL, 'c' },
+        { "reason", required_argument, NULL, 'r' },
         { "passphrase-file", required_argument, NULL, 'f' },
         { "passphrase-fd", required_argument, NULL, 'F' }, { "chip", required_argument, NULL, 'a' },
         { "parallel", required_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' },
@@ -201,8 +251,13 @@ cmd_factory(int argc, char **argv)
     o.run.access = &o.access;
     if (argc - optind == 2 && strcmp(argv[optind], "verify") == 0 && o.ca != NULL)
         return run_verify(&o, argv[optind + 1]);
+    if (argc - optind == 3 && strcmp(argv[optind], "scrap") == 0 && o.run.folder != NULL) {
+        o.run.job_path = argv[optind + 1];
+        return run_scrap(&o, argv[optind + 2]);
+    }
     if (argc - optind != 2 || strcmp(argv[optind], "run") != 0 || (o.run.folder == NULL && !o.plan))
-        return cmd_misuse("factory", "say `run JOB --out DIR` or `verify DIR --ca FILE`");
+        return cmd_misuse("factory",
+            "say `run JOB --out DIR`, `verify DIR --ca FILE` or `scrap JOB UID --out DIR`");
     o.run.job_path = argv[optind + 1];
     if (o.run.folder == NULL)
         o.run.folder = ".";

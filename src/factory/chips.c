@@ -2,6 +2,7 @@
 /* See chips.h. */
 #include "factory/chips.h"
 
+#include <openssl/sha.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ chips_free(struct chips *c)
         return;
     for (size_t i = 0; c->all != NULL && i < c->count; i++) {
         buf_fini(&c->all[i]->leaf);
+        free(c->all[i]->reason);
         free(c->all[i]);
     }
     free(c->all);
@@ -130,6 +132,14 @@ text_of(const json_t *r, const char *member)
     return text != NULL ? text : "";
 }
 
+static void
+scrap(struct chips *c, struct chip *chip, const char *reason)
+{
+    c->done -= chip->state == CHIP_DONE;
+    chip->scrapped = true;
+    chip->reason = strdup(reason);
+}
+
 static enum bm_err
 replay_leaf(struct chips *c, struct chip *chip, uint64_t n, const json_t *r, struct bm_msg *msg)
 {
@@ -159,6 +169,8 @@ chips_replay(void *arg, uint64_t n, const json_t *r, struct bm_msg *msg)
         return BM_OK; /* of the job, not of a chip */
     if (strlen(uid) != UID_TEXT - 1 || (chip = look_up(c, uid, true)) == NULL)
         return wrong(msg, n, "its unique id is none, or there are too many");
+    if (chip->scrapped)
+        return wrong(msg, n, "its chip was written off before");
     if (strcmp(step, "leaf") == 0)
         return replay_leaf(c, chip, n, r, msg);
     if (strcmp(step, "begin") == 0 && chip->state <= CHIP_KEY) {
@@ -180,6 +192,8 @@ chips_replay(void *arg, uint64_t n, const json_t *r, struct bm_msg *msg)
         chip->state = CHIP_DONE;
         (void)snprintf(chip->time, sizeof chip->time, "%s", text_of(r, "time"));
         c->done++;
+    } else if (strcmp(step, "scrap") == 0) {
+        scrap(c, chip, text_of(r, "reason"));
     } else if (strcmp(step, "failed") != 0 && strcmp(step, "locking") != 0) {
         return wrong(msg, n, "it is not the step that comes next for this chip");
     }
@@ -195,7 +209,7 @@ reserved(const struct chips *c)
     unsigned n = 0;
 
     for (size_t i = 0; i < c->count; i++)
-        n += c->all[i]->state >= CHIP_LEAF || c->all[i]->claimed;
+        n += !c->all[i]->scrapped && (c->all[i]->state >= CHIP_LEAF || c->all[i]->claimed);
     return n;
 }
 
@@ -208,7 +222,10 @@ chips_claim(struct chips *c, const char *uid, struct chip **out, struct bm_msg *
     (void)pthread_mutex_lock(&c->lock);
     *out = NULL;
     chip = look_up(c, uid, false);
-    if (chip != NULL && chip->state == CHIP_DONE)
+    if (chip != NULL && chip->scrapped)
+        err = bm_fail(msg, BM_ERR_DENIED, "chip %s was written off: %.200s", uid,
+            chip->reason != NULL ? chip->reason : "");
+    else if (chip != NULL && chip->state == CHIP_DONE)
         err = bm_fail(msg, BM_ERR_EXISTS, "chip %s is done already", uid);
     else if (chip != NULL && chip->claimed)
         err = bm_fail(msg, BM_ERR_CONFLICT, "chip %s is in work at another socket", uid);
@@ -259,7 +276,7 @@ chips_begun(struct chips *c)
 
     (void)pthread_mutex_lock(&c->lock);
     for (size_t i = 0; i < c->count; i++)
-        n += c->all[i]->state != CHIP_NEW && c->all[i]->state != CHIP_DONE;
+        n += !c->all[i]->scrapped && c->all[i]->state != CHIP_NEW && c->all[i]->state != CHIP_DONE;
     (void)pthread_mutex_unlock(&c->lock);
     return n;
 }
@@ -274,7 +291,55 @@ by_uid(const void *a, const void *b)
 }
 
 enum bm_err
-chips_list_done(const struct chips *c, const struct chip ***out, size_t *count, struct bm_msg *msg)
+chips_may_scrap(struct chips *c, const char *uid, const struct chip **out, struct bm_msg *msg)
+{
+    const struct chip *chip = look_up(c, uid, false);
+
+    *out = chip;
+    if (chip == NULL)
+        return bm_fail(msg, BM_ERR_NOT_FOUND,
+            "the journal has no chip %.40s; the unique id is %d hex digits", uid, UID_TEXT - 1);
+    return chip->scrapped ? bm_fail(msg, BM_ERR_EXISTS, "chip %s was written off: %.200s", uid,
+                                chip->reason != NULL ? chip->reason : "")
+                          : BM_OK;
+}
+
+void
+chips_scrap(struct chips *c, const char *uid, const char *reason)
+{
+    struct chip *chip = look_up(c, uid, false);
+
+    if (chip != NULL)
+        scrap(c, chip, reason);
+}
+
+const struct chip *
+chips_stuck(const struct chips *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct chip *chip = c->all[i];
+
+        if (!chip->scrapped && chip->state >= CHIP_LEAF && chip->state < CHIP_DONE)
+            return chip;
+    }
+    return NULL;
+}
+
+void
+chip_certificate_id(const struct chip *c, char out[65])
+{
+    uint8_t hash[SHA256_DIGEST_LENGTH];
+
+    out[0] = '\0';
+    if (c->leaf.len == 0)
+        return;
+    (void)SHA256(c->leaf.ptr, c->leaf.len, hash);
+    hex_encode(out, hash, sizeof hash);
+}
+
+enum bm_err
+chips_list(const struct chips *c, bool scrapped, const struct chip ***out, size_t *count,
+    struct bm_msg *msg)
 {
     const struct chip **list = calloc(c->count + 1, sizeof(struct chip *));
 
@@ -283,7 +348,8 @@ chips_list_done(const struct chips *c, const struct chip ***out, size_t *count, 
     if (list == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory for the list of chips");
     for (size_t i = 0; i < c->count; i++) {
-        if (c->all[i]->state == CHIP_DONE)
+        if (c->all[i]->scrapped == scrapped &&
+            c->all[i]->state >= (scrapped ? CHIP_LEAF : CHIP_DONE))
             list[(*count)++] = c->all[i];
     }
     qsort(list, *count, sizeof(struct chip *), by_uid);

@@ -29,6 +29,8 @@ struct chip {
     char serial[2 * PKI_SERIAL_LEN + 1];
     char time[32]; /* when it was done */
     bool claimed;
+    bool scrapped; /* written off: counts as nothing, whatever its state */
+    char *reason;  /* why; owned; NULL: none */
 };
 
 struct chips;
@@ -52,8 +54,18 @@ unsigned chips_done(struct chips *c);
 unsigned chips_begun(struct chips *c); /* those that are not done but have a record */
 void chips_set_done(struct chips *c, struct chip *chip);
 
-/* Those that are done, by unique id; not while threads work. The caller frees *out. */
-enum bm_err chips_list_done(
-    const struct chips *c, const struct chip ***out, size_t *count, struct bm_msg *msg);
+/* May it be written off? BM_ERR_NOT_FOUND, BM_ERR_EXISTS: it was. Borrowed. */
+enum bm_err chips_may_scrap(
+    struct chips *c, const char *uid, const struct chip **out, struct bm_msg *msg);
+void chips_scrap(struct chips *c, const char *uid, const char *reason);
+/* A chip that has a leaf and is neither done nor written off; NULL: none. */
+const struct chip *chips_stuck(const struct chips *c);
+/* SHA-256 of its leaf, hex, as the cloud names it; "": it has none. */
+void chip_certificate_id(const struct chip *c, char out[65]);
+
+/* Those that are done (`scrapped`: written off after a leaf was issued), by unique id; not while
+ * threads work. The caller frees *out. */
+enum bm_err chips_list(const struct chips *c, bool scrapped, const struct chip ***out,
+    size_t *count, struct bm_msg *msg);
 
 #endif

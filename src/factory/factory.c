@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "factory/manifest.h"
+#include "factory/results.h"
 #include "pki/subject.h"
 #include "scp03/keyfile.h"
 
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,11 +28,7 @@ struct run {
     size_t address_count;
     struct ca_key *ca_key;
     struct pki_cert *ca;
-    struct ca_key *log_key;
-    struct pki_cert *log;
-    struct chips *chips;
-    struct journal *journal;
-    int lock_fd;
+    struct results results;
     pthread_mutex_t lock;
     size_t next; /* address */
     bool broken; /* the disk: nobody begins anything */
@@ -40,19 +36,6 @@ struct run {
 };
 
 /* ---- reading what the job names ---- */
-
-static enum bm_err
-load_cert(const char *path, struct pki_cert **out, struct bm_msg *msg)
-{
-    struct buf text = { 0 };
-    struct bm_msg why = { "" };
-    enum bm_err err = file_read(path, PKI_PEM_MAX, &text, msg);
-
-    if (err == BM_OK && (err = pki_cert_from_pem(buf_span(&text), out, &why)) != BM_OK)
-        err = bm_fail(msg, err, "%s: %.400s", path, why.text);
-    buf_fini(&text);
-    return err;
-}
 
 static enum bm_err
 load_job(struct run *r, struct bm_msg *msg)
@@ -109,7 +92,7 @@ try_issue(struct run *r, struct bm_msg *msg)
 static enum bm_err
 load_ca(struct run *r, struct bm_msg *msg)
 {
-    enum bm_err err = load_cert(r->job.ca_cert, &r->ca, msg);
+    enum bm_err err = results_load_cert(r->job.ca_cert, &r->ca, msg);
 
     if (err == BM_OK)
         err = ca_key_open(r->job.ca_key, r->o->access, &r->ca_key, msg);
@@ -154,7 +137,7 @@ prepare(struct run *r, const struct factory_options *o, struct bm_msg *msg)
 {
     enum bm_err err;
 
-    *r = (struct run){ .o = o, .lock_fd = -1 };
+    *r = (struct run){ .o = o, .results = { .folder = o->folder, .lock_fd = -1 } };
     (void)pthread_mutex_init(&r->lock, NULL);
     err = load_job(r, msg);
     if (err == BM_OK)
@@ -165,17 +148,12 @@ prepare(struct run *r, const struct factory_options *o, struct bm_msg *msg)
 static void
 run_fini(struct run *r)
 {
-    journal_close(r->journal);
-    chips_free(r->chips);
+    results_fini(&r->results);
     ca_key_close(r->ca_key);
-    ca_key_close(r->log_key);
     pki_cert_free(r->ca);
-    pki_cert_free(r->log);
     job_addresses_free(r->addresses);
     job_fini(&r->job);
     bm_wipe(&r->line.scp, sizeof r->line.scp);
-    if (r->lock_fd >= 0)
-        (void)close(r->lock_fd);
     (void)pthread_mutex_destroy(&r->lock);
 }
 
@@ -204,111 +182,18 @@ factory_plan(
     return err;
 }
 
-/* ---- the result folder ---- */
-
-static enum bm_err
-in_folder(const struct run *r, const char *name, char out[PATH_MAX], struct bm_msg *msg)
-{
-    return snprintf(out, PATH_MAX, "%s/%s", r->o->folder, name) < PATH_MAX
-               ? BM_OK
-               : bm_fail(msg, BM_ERR_ARG, "path too long: %s", r->o->folder);
-}
-
-static enum bm_err
-take_lock(struct run *r, struct bm_msg *msg)
-{
-    char path[PATH_MAX];
-    enum bm_err err = in_folder(r, "keys", path, msg);
-
-    if (err == BM_OK)
-        err = dir_make(path, 0700, msg);
-    if (err == BM_OK)
-        err = in_folder(r, "lock", path, msg);
-    if (err != BM_OK)
-        return err;
-    r->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (r->lock_fd < 0)
-        return bm_fail(msg, BM_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return bm_fail(msg, BM_ERR_EXISTS, "another run works on %s", r->o->folder);
-    return BM_OK;
-}
-
-static enum bm_err
-certify_log(struct run *r, const char *path, struct bm_msg *msg)
-{
-    int64_t now = clock_wall_ms();
-    struct pki_profile p = { .kind = PKI_LOG,
-        .not_before_ms = pki_not_before(now, r->ca),
-        .not_after_ms = pki_cert_not_after_ms(r->ca) };
-    struct buf pem = { 0 };
-    X509_NAME *name = NULL;
-    char common_name[JOB_NAME_MAX + 24];
-    enum bm_err err;
-
-    (void)snprintf(common_name, sizeof common_name, "factory log %.40s", r->job.name);
-    err = pki_subject_beside(r->ca, common_name, &name, msg);
-
-    p.subject = name;
-    if (err == BM_OK)
-        err = pki_issue(ca_key_signer(r->ca_key), r->ca,
-            pki_signer_public(ca_key_signer(r->log_key)), &p, &r->log, msg);
-    if (err == BM_OK)
-        err = pki_cert_to_pem(r->log, &pem);
-    if (err == BM_OK)
-        err = file_create(path, buf_span(&pem), 0644, msg);
-    buf_fini(&pem);
-    X509_NAME_free(name);
-    return err;
-}
-
-static enum bm_err
-open_log_key(struct run *r, struct bm_msg *msg)
-{
-    struct ca_access plain = { .passphrase_fd = CA_NO_FD, .no_passphrase = true };
-    char key[PATH_MAX];
-    char cert[PATH_MAX];
-    enum bm_err err = in_folder(r, "log.key", key, msg);
-
-    if (err == BM_OK)
-        err = in_folder(r, "log.pem", cert, msg);
-    if (err == BM_OK)
-        err = access(key, F_OK) == 0 ? ca_key_open(key, &plain, &r->log_key, msg)
-                                     : ca_key_create(key, &plain, &r->log_key, msg);
-    if (err != BM_OK)
-        return err;
-    if (access(cert, F_OK) != 0)
-        return certify_log(r, cert, msg);
-    err = load_cert(cert, &r->log, msg);
-    if (err == BM_OK)
-        err = pki_cert_signed_by(r->log, r->ca, msg);
-    if (err == BM_OK && !pki_cert_has_key(r->log, pki_signer_public(ca_key_signer(r->log_key))))
-        err = bm_fail(msg, BM_ERR_CONFLICT, "%s is not the key of %s", key, cert);
-    return err;
-}
-
 static enum bm_err
 open_results(struct run *r, struct bm_msg *msg)
 {
-    char path[PATH_MAX];
-    enum bm_err err = take_lock(r, msg);
+    enum bm_err err = results_open(&r->results, &r->job, r->ca, r->ca_key, msg);
 
     if (err == BM_OK)
-        err = open_log_key(r, msg);
-    if (err == BM_OK)
-        err = chips_new(r->job.count, &r->chips, msg);
-    if (err == BM_OK)
-        err = in_folder(r, "journal", path, msg);
-    if (err == BM_OK)
-        err = journal_open(
-            path, ca_key_signer(r->log_key), r->log, chips_replay, r->chips, &r->journal, msg);
-    if (err == BM_OK)
-        err = journal_add(r->journal, "run", "",
+        err = journal_add(r->results.journal, "run", "",
             json_pack("{s:s,s:i}", "job", r->job.name, "count", (int)r->job.count), msg);
     r->line.job = &r->job;
     r->line.folder = r->o->folder;
-    r->line.chips = r->chips;
-    r->line.journal = r->journal;
+    r->line.chips = r->results.chips;
+    r->line.journal = r->results.journal;
     r->line.ca_key = ca_key_signer(r->ca_key);
     r->line.ca = r->ca;
     return err;
@@ -330,7 +215,7 @@ take_address(struct run *r, const char **out)
 
     (void)pthread_mutex_lock(&r->lock);
     have = !r->broken && r->next < r->address_count && (r->o->stop == NULL || !r->o->stop()) &&
-           chips_done(r->chips) < r->job.count;
+           chips_done(r->results.chips) < r->job.count;
     if (have)
         *out = r->addresses[r->next++];
     (void)pthread_mutex_unlock(&r->lock);
@@ -379,7 +264,7 @@ worker(void *arg)
 static void
 show_progress(struct run *r, int64_t start_us, unsigned before)
 {
-    unsigned done = chips_done(r->chips);
+    unsigned done = chips_done(r->results.chips);
     double s = (double)(clock_mono_us() - start_us) / 1e6;
     double rate = s > 0 ? (done - before) / s : 0;
     unsigned left = r->job.count > done ? r->job.count - done : 0;
@@ -396,7 +281,7 @@ run_threads(struct run *r, struct bm_msg *msg)
     size_t n = r->o->parallel != 0 ? r->o->parallel : PARALLEL;
     pthread_t *threads;
     int64_t start = clock_mono_us();
-    unsigned before = chips_done(r->chips);
+    unsigned before = chips_done(r->results.chips);
     size_t started = 0;
 
     if (n > r->address_count)
@@ -430,39 +315,6 @@ run_threads(struct run *r, struct bm_msg *msg)
 
 /* ---- results ---- */
 
-static enum bm_err
-write_results(struct run *r, struct bm_msg *msg)
-{
-    struct buf manifest = { 0 };
-    struct buf bulk = { 0 };
-    char path[PATH_MAX];
-    const struct chip **list = NULL;
-    size_t n = 0;
-    enum bm_err err = chips_list_done(r->chips, &list, &n, msg);
-
-    for (size_t i = 0; err == BM_OK && i < n; i++) {
-        const struct chip *c = list[i];
-
-        err = manifest_line(&r->job, c, r->ca, ca_key_signer(r->log_key), r->log, &manifest, msg);
-        if (err == BM_OK)
-            err = bulk_line(c, r->ca, &bulk, msg);
-    }
-    if (err == BM_OK && (manifest.failed || bulk.failed))
-        err = bm_fail(msg, BM_ERR_MEM, "out of memory for the manifest");
-    if (err == BM_OK)
-        err = in_folder(r, "manifest.jsonl", path, msg);
-    if (err == BM_OK)
-        err = file_write(path, buf_span(&manifest), 0644, msg);
-    if (err == BM_OK)
-        err = in_folder(r, "bulk.jsonl", path, msg);
-    if (err == BM_OK)
-        err = file_write(path, buf_span(&bulk), 0644, msg);
-    free(list);
-    buf_fini(&manifest);
-    buf_fini(&bulk);
-    return err;
-}
-
 json_t *
 factory_report_json(const struct factory_report *p)
 {
@@ -492,7 +344,7 @@ write_report(struct run *r, struct bm_msg *msg)
     char path[PATH_MAX];
     json_t *o = factory_report_json(&r->report);
     char *text = json_dumps(o, JSON_INDENT(2));
-    enum bm_err err = in_folder(r, "report.json", path, msg);
+    enum bm_err err = results_path(r->o->folder, "report.json", path, msg);
 
     if (err == BM_OK && text == NULL)
         err = bm_fail(msg, BM_ERR_MEM, "out of memory for the report");
@@ -501,6 +353,24 @@ write_report(struct run *r, struct bm_msg *msg)
     free(text);
     json_decref(o);
     return err;
+}
+
+/* What an engineer has to do about it. */
+static enum bm_err
+unfinished(struct run *r, struct bm_msg *msg)
+{
+    const struct factory_report *p = &r->report;
+    const struct chip *c = chips_stuck(r->results.chips);
+    char held[200] = "";
+
+    if (c != NULL)
+        (void)snprintf(held, sizeof held,
+            "; chip %s has a leaf and keeps its place: if it is lost, `birthmark factory scrap JOB "
+            "%s --out DIR`",
+            c->uid, c->uid);
+    return bm_fail(msg, BM_ERR_CONFLICT,
+        "%u of %u chips are done; run the job again to go on%s%s%.300s", p->done, p->wanted, held,
+        p->first.text[0] != '\0' ? "; first failure: " : "", p->first.text);
 }
 
 enum bm_err
@@ -517,19 +387,47 @@ factory_run(const struct factory_options *o, struct factory_report *report, stru
         err = bm_fail(msg, BM_ERR_IO, "%s", r.report.first.text);
     if (err == BM_OK) {
         r.report.wanted = r.job.count;
-        r.report.done = chips_done(r.chips);
-        r.report.open = chips_begun(r.chips);
-        journal_costs(r.journal, &r.report.groups, &r.report.sync_us);
-        err = write_results(&r, msg);
+        r.report.done = chips_done(r.results.chips);
+        r.report.open = chips_begun(r.results.chips);
+        journal_costs(r.results.journal, &r.report.groups, &r.report.sync_us);
+        err = results_write(&r.results, &r.job, r.ca, msg);
         if (err == BM_OK)
             err = write_report(&r, msg);
         if (err == BM_OK && r.report.done < r.report.wanted)
-            err = bm_fail(msg, BM_ERR_CONFLICT,
-                "%u of %u chips are done; run the job again to go on%s%.300s", r.report.done,
-                r.report.wanted, r.report.first.text[0] != '\0' ? "; first failure: " : "",
-                r.report.first.text);
+            err = unfinished(&r, msg);
     }
     *report = r.report;
+    run_fini(&r);
+    return err;
+}
+
+/* ---- writing off ---- */
+
+enum bm_err
+factory_scrap(const struct factory_options *o, const char *uid, const char *reason,
+    struct factory_scrapped *out, struct bm_msg *msg)
+{
+    struct run r = { .o = o, .results = { .folder = o->folder, .lock_fd = -1 } };
+    const struct chip *c = NULL;
+    enum bm_err err = load_job(&r, msg);
+
+    if (err == BM_OK)
+        err = results_load_cert(r.job.ca_cert, &r.ca, msg);
+    if (err == BM_OK)
+        err = results_open(&r.results, &r.job, r.ca, NULL, msg);
+    if (err == BM_OK)
+        err = chips_may_scrap(r.results.chips, uid, &c, msg);
+    if (err == BM_OK && out->agree != NULL && !out->agree(out->arg, c))
+        err = bm_fail(msg, BM_ERR_ARG, "not written off: it was not agreed to (--yes)");
+    if (err == BM_OK)
+        err = journal_add(r.results.journal, "scrap", uid,
+            json_pack("{s:s,s:s}", "reason", reason, "serial", c->serial), msg);
+    if (err == BM_OK) {
+        chips_scrap(r.results.chips, uid, reason);
+        chip_certificate_id(c, out->certificate_id);
+        err = results_write(&r.results, &r.job, r.ca, msg);
+    }
+    (void)pthread_mutex_init(&r.lock, NULL);
     run_fini(&r);
     return err;
 }
@@ -546,6 +444,27 @@ read_in(const char *folder, const char *name, size_t max, struct buf *out, struc
     return file_read(path, max, out, msg);
 }
 
+/* Older results have no such file, and no chip that was written off. */
+static enum bm_err
+check_scrapped(const char *folder, const struct chips *chips, struct bm_msg *msg)
+{
+    struct buf wanted = { 0 };
+    struct buf there = { 0 };
+    char path[PATH_MAX];
+    enum bm_err err = results_scrapped(chips, &wanted, msg);
+
+    if (err == BM_OK)
+        err = results_path(folder, "scrapped.jsonl", path, msg);
+    if (err == BM_OK && (wanted.len > 0 || access(path, F_OK) == 0))
+        err = file_read(path, JOURNAL_MAX, &there, msg);
+    if (err == BM_OK && !span_eq(buf_span(&wanted), buf_span(&there)))
+        err = bm_fail(msg, BM_ERR_INPUT,
+            "scrapped.jsonl is not what the journal says of chips that were written off");
+    buf_fini(&wanted);
+    buf_fini(&there);
+    return err;
+}
+
 enum bm_err
 factory_verify(
     const char *folder, const char *ca_path, unsigned *done, uint64_t *records, struct bm_msg *msg)
@@ -557,11 +476,11 @@ factory_verify(
     struct journal_end end = { 0 };
     struct buf journal = { 0 };
     struct buf manifest = { 0 };
-    enum bm_err err = load_cert(ca_path, &ca, msg);
+    enum bm_err err = results_load_cert(ca_path, &ca, msg);
 
     (void)snprintf(path, sizeof path, "%s/log.pem", folder);
     if (err == BM_OK)
-        err = load_cert(path, &log, msg);
+        err = results_load_cert(path, &log, msg);
     if (err == BM_OK)
         err = pki_cert_signed_by(log, ca, msg);
     if (err == BM_OK)
@@ -580,6 +499,8 @@ factory_verify(
         err = read_in(folder, "manifest.jsonl", JOURNAL_MAX, &manifest, msg);
     if (err == BM_OK)
         err = manifest_check(buf_span(&manifest), log, chips, msg);
+    if (err == BM_OK)
+        err = check_scrapped(folder, chips, msg);
     if (err == BM_OK) {
         *done = chips_done(chips);
         *records = end.records;

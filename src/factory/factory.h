@@ -47,6 +47,20 @@ enum bm_err factory_plan(const struct factory_options *o, struct buf *plan,
 enum bm_err factory_run(
     const struct factory_options *o, struct factory_report *report, struct bm_msg *msg);
 
+/*
+ * Write a chip off that is lost, whatever became of it: it is left out of the manifest, its place
+ * in the job is free for another one, and its leaf, if it has one, is listed in scrapped.jsonl to
+ * be revoked. Its key and serial number stay in the journal. BM_ERR_NOT_FOUND: no such chip, or no
+ * results; BM_ERR_EXISTS: it was written off before, or a run works on the folder.
+ */
+struct factory_scrapped {
+    bool (*agree)(void *arg, const struct chip *c); /* asked before; NULL: it is agreed */
+    void *arg;
+    char certificate_id[65]; /* out: of its leaf; "": it has none */
+};
+enum bm_err factory_scrap(const struct factory_options *o, const char *uid, const char *reason,
+    struct factory_scrapped *out, struct bm_msg *msg);
+
 /* Journal, manifest and their agreement, with the certificates alone. BM_ERR_INPUT names the first
  * bad record. `ca`: the certificate that log.pem must be signed by. */
 enum bm_err factory_verify(

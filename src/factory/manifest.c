@@ -243,7 +243,7 @@ manifest_check(
 {
     const struct chip **list = NULL;
     size_t count = 0;
-    enum bm_err err = chips != NULL ? chips_list_done(chips, &list, &count, msg) : BM_OK;
+    enum bm_err err = chips != NULL ? chips_list(chips, false, &list, &count, msg) : BM_OK;
 
     if (err == BM_OK)
         err = check_lines(text, log, list, count, msg);

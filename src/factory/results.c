@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See results.h. */
+#include "factory/results.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "factory/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum bm_err
+results_load_cert(const char *path, struct pki_cert **out, struct bm_msg *msg)
+{
+    struct buf text = { 0 };
+    struct bm_msg why = { "" };
+    enum bm_err err = file_read(path, PKI_PEM_MAX, &text, msg);
+
+    if (err == BM_OK && (err = pki_cert_from_pem(buf_span(&text), out, &why)) != BM_OK)
+        err = bm_fail(msg, err, "%s: %.400s", path, why.text);
+    buf_fini(&text);
+    return err;
+}
+
+enum bm_err
+results_path(const char *folder, const char *name, char out[PATH_MAX], struct bm_msg *msg)
+{
+    return snprintf(out, PATH_MAX, "%s/%s", folder, name) < PATH_MAX
+               ? BM_OK
+               : bm_fail(msg, BM_ERR_ARG, "path too long: %s", folder);
+}
+
+static enum bm_err
+take_lock(struct results *r, struct bm_msg *msg)
+{
+    char path[PATH_MAX];
+    enum bm_err err = results_path(r->folder, "keys", path, msg);
+
+    if (err == BM_OK)
+        err = dir_make(path, 0700, msg);
+    if (err == BM_OK)
+        err = results_path(r->folder, "lock", path, msg);
+    if (err != BM_OK)
+        return err;
+    r->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (r->lock_fd < 0)
+        return bm_fail(msg, BM_ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return bm_fail(msg, BM_ERR_EXISTS, "another run works on %s", r->folder);
+    return BM_OK;
+}
+
+static enum bm_err
+certify_log(struct results *r, const struct job *job, const struct pki_cert *ca,
+    const struct ca_key *ca_key, const char *path, struct bm_msg *msg)
+{
+    int64_t now = clock_wall_ms();
+    struct pki_profile p = { .kind = PKI_LOG,
+        .not_before_ms = pki_not_before(now, ca),
+        .not_after_ms = pki_cert_not_after_ms(ca) };
+    struct buf pem = { 0 };
+    X509_NAME *name = NULL;
+    char common_name[JOB_NAME_MAX + 24];
+    enum bm_err err;
+
+    if (ca_key == NULL)
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "%s holds no results of a job", r->folder);
+    (void)snprintf(common_name, sizeof common_name, "factory log %.40s", job->name);
+    err = pki_subject_beside(ca, common_name, &name, msg);
+
+    p.subject = name;
+    if (err == BM_OK)
+        err = pki_issue(ca_key_signer(ca_key), ca, pki_signer_public(ca_key_signer(r->log_key)), &p,
+            &r->log, msg);
+    if (err == BM_OK)
+        err = pki_cert_to_pem(r->log, &pem);
+    if (err == BM_OK)
+        err = file_create(path, buf_span(&pem), 0644, msg);
+    buf_fini(&pem);
+    X509_NAME_free(name);
+    return err;
+}
+
+static enum bm_err
+open_log_key(struct results *r, const struct job *job, const struct pki_cert *ca,
+    const struct ca_key *ca_key, struct bm_msg *msg)
+{
+    struct ca_access plain = { .passphrase_fd = CA_NO_FD, .no_passphrase = true };
+    char key[PATH_MAX];
+    char cert[PATH_MAX];
+    enum bm_err err = results_path(r->folder, "log.key", key, msg);
+
+    if (err == BM_OK)
+        err = results_path(r->folder, "log.pem", cert, msg);
+    if (err == BM_OK)
+        err = access(key, F_OK) == 0 ? ca_key_open(key, &plain, &r->log_key, msg)
+                                     : ca_key_create(key, &plain, &r->log_key, msg);
+    if (err != BM_OK)
+        return err;
+    if (access(cert, F_OK) != 0)
+        return certify_log(r, job, ca, ca_key, cert, msg);
+    err = results_load_cert(cert, &r->log, msg);
+    if (err == BM_OK)
+        err = pki_cert_signed_by(r->log, ca, msg);
+    if (err == BM_OK && !pki_cert_has_key(r->log, pki_signer_public(ca_key_signer(r->log_key))))
+        err = bm_fail(msg, BM_ERR_CONFLICT, "%s is not the key of %s", key, cert);
+    return err;
+}
+
+enum bm_err
+results_open(struct results *r, const struct job *job, const struct pki_cert *ca,
+    const struct ca_key *ca_key, struct bm_msg *msg)
+{
+    char path[PATH_MAX];
+    enum bm_err err = BM_OK;
+
+    if (ca_key == NULL &&
+        (results_path(r->folder, "journal", path, msg) != BM_OK || access(path, F_OK) != 0))
+        err = bm_fail(msg, BM_ERR_NOT_FOUND, "%s holds no results of a job", r->folder);
+    if (err == BM_OK)
+        err = take_lock(r, msg);
+    if (err == BM_OK)
+        err = open_log_key(r, job, ca, ca_key, msg);
+    if (err == BM_OK)
+        err = chips_new(job->count, &r->chips, msg);
+    if (err == BM_OK)
+        err = results_path(r->folder, "journal", path, msg);
+    if (err == BM_OK)
+        err = journal_open(
+            path, ca_key_signer(r->log_key), r->log, chips_replay, r->chips, &r->journal, msg);
+    return err;
+}
+
+void
+results_fini(struct results *r)
+{
+    journal_close(r->journal);
+    chips_free(r->chips);
+    ca_key_close(r->log_key);
+    pki_cert_free(r->log);
+    if (r->lock_fd >= 0)
+        (void)close(r->lock_fd);
+}
+
+/* ---- the files ---- */
+
+/* A leaf that must be revoked: its chip is lost. */
+static void
+add_scrapped(const struct chip *c, struct buf *out)
+{
+    char id[65];
+    json_t *o;
+    char *text;
+
+    chip_certificate_id(c, id);
+    o = json_pack("{s:s,s:s,s:s,s:s}", "uniqueId", c->uid, "serial", c->serial, "certificateId", id,
+        "reason", c->reason != NULL ? c->reason : "");
+    text = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    if (text == NULL)
+        out->failed = true;
+    else
+        buf_addf(out, "%s\n", text);
+    free(text);
+}
+
+enum bm_err
+results_scrapped(const struct chips *chips, struct buf *out, struct bm_msg *msg)
+{
+    const struct chip **list = NULL;
+    size_t n = 0;
+    enum bm_err err = chips_list(chips, true, &list, &n, msg);
+
+    for (size_t i = 0; err == BM_OK && i < n; i++)
+        add_scrapped(list[i], out);
+    free(list);
+    return err == BM_OK && out->failed ? bm_fail(msg, BM_ERR_MEM, "out of memory for a list") : err;
+}
+
+enum bm_err
+results_write(
+    const struct results *r, const struct job *job, const struct pki_cert *ca, struct bm_msg *msg)
+{
+    struct buf manifest = { 0 };
+    struct buf bulk = { 0 };
+    struct buf scrapped = { 0 };
+    char path[PATH_MAX];
+    const struct chip **list = NULL;
+    size_t n = 0;
+    enum bm_err err = chips_list(r->chips, false, &list, &n, msg);
+
+    for (size_t i = 0; err == BM_OK && i < n; i++) {
+        const struct chip *c = list[i];
+
+        err = manifest_line(job, c, ca, ca_key_signer(r->log_key), r->log, &manifest, msg);
+        if (err == BM_OK)
+            err = bulk_line(c, ca, &bulk, msg);
+    }
+    if (err == BM_OK)
+        err = results_scrapped(r->chips, &scrapped, msg);
+    if (err == BM_OK && (manifest.failed || bulk.failed))
+        err = bm_fail(msg, BM_ERR_MEM, "out of memory for the manifest");
+    if (err == BM_OK)
+        err = results_path(r->folder, "manifest.jsonl", path, msg);
+    if (err == BM_OK)
+        err = file_write(path, buf_span(&manifest), 0644, msg);
+    if (err == BM_OK)
+        err = results_path(r->folder, "bulk.jsonl", path, msg);
+    if (err == BM_OK)
+        err = file_write(path, buf_span(&bulk), 0644, msg);
+    if (err == BM_OK)
+        err = results_path(r->folder, "scrapped.jsonl", path, msg);
+    if (err == BM_OK)
+        err = file_write(path, buf_span(&scrapped), 0644, msg);
+    free(list);
+    buf_fini(&scrapped);
+    buf_fini(&manifest);
+    buf_fini(&bulk);
+    return err;
+}
