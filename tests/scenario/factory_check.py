@@ -36,7 +36,7 @@ def ask(s, command):
 
 
 # the journal: numbers, chain, steps; one leaf a chip, each serial once
-leaves, done, prev = {}, {}, "0" * 64
+leaves, done, scrapped, prev = {}, {}, {}, "0" * 64
 for n, line in enumerate(open(f"{folder}/journal", "rb").read().splitlines(), 1):
     r = json.loads(line)
     assert r["n"] == n and r["prev"] == prev, n
@@ -44,11 +44,15 @@ for n, line in enumerate(open(f"{folder}/journal", "rb").read().splitlines(), 1)
         log.public_key().verify(base64.b64decode(r["signature"]), prev.encode(), ec.ECDSA(hashes.SHA256()))
     prev = hashlib.sha256(line).hexdigest()
     if r["step"] == "leaf":
-        assert r["uid"] not in leaves, "two leaves"
+        assert r["uid"] not in leaves and r["uid"] not in scrapped, "two leaves"
         leaves[r["uid"]] = base64.b64decode(r["leaf"])
     if r["step"] == "done":
         assert r["uid"] not in done, "done twice"
         done[r["uid"]] = r["serial"]
+    if r["step"] == "scrap":
+        assert r["uid"] not in scrapped, "written off twice"
+        scrapped[r["uid"]] = leaves.pop(r["uid"], b"")
+        done.pop(r["uid"], None)
 assert len(leaves) == len(done) == count and len(set(done.values())) == count, (len(leaves), len(done))
 # manifest and bulk
 seen = set()
@@ -63,6 +67,8 @@ for line in open(f"{folder}/manifest.jsonl", encoding="ascii"):
     assert un64(head["x5t#S256"]) == log.fingerprint(hashes.SHA256())
     seen.add(p["uniqueId"])
 assert seen == set(done), "the manifest has other chips than the journal"
+lost = [json.loads(line) for line in open(f"{folder}/scrapped.jsonl", encoding="ascii")]
+assert {c["uniqueId"]: c["certificateId"] for c in lost} == {u: hashlib.sha256(d).hexdigest() for u, d in scrapped.items() if d}
 bulk = [json.loads(line) for line in open(f"{folder}/bulk.jsonl", encoding="ascii")]
 assert {b["ThingName"] for b in bulk} == seen
 assert {f[:-len(".ref.pem")] for f in os.listdir(f"{folder}/keys")} >= seen
