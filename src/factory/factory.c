@@ -191,7 +191,6 @@ open_results(struct run *r, struct bm_msg *msg)
         err = journal_add(r->results.journal, "run", "",
             json_pack("{s:s,s:i}", "job", r->job.name, "count", (int)r->job.count), msg);
     r->line.job = &r->job;
-    r->line.folder = r->o->folder;
     r->line.chips = r->results.chips;
     r->line.journal = r->results.journal;
     r->line.ca_key = ca_key_signer(r->ca_key);
@@ -385,6 +384,8 @@ factory_run(const struct factory_options *o, struct factory_report *report, stru
         err = run_threads(&r, msg);
     if (err == BM_OK && r.broken)
         err = bm_fail(msg, BM_ERR_IO, "%s", r.report.first.text);
+    if (err == BM_OK)
+        err = journal_flush(r.results.journal, msg);
     if (err == BM_OK) {
         r.report.wanted = r.job.count;
         r.report.done = chips_done(r.results.chips);

@@ -298,30 +298,65 @@ write_group(struct journal *j)
     (void)pthread_cond_broadcast(&j->written);
 }
 
-enum bm_err
-journal_add(
-    struct journal *j, const char *step, const char *uid, json_t *fields, struct bm_msg *msg)
+/* With the lock held; takes `fields`. */
+static void
+add(struct journal *j, const char *step, const char *uid, json_t *fields)
 {
-    uint64_t mine;
-    enum bm_err err = BM_OK;
-
-    (void)pthread_mutex_lock(&j->lock);
-    if (j->dead || !add_line(j, fields != NULL ? fields : json_object(), step, uid)) {
-        if (j->dead)
-            json_decref(fields);
+    if (j->dead)
+        json_decref(fields);
+    else if (!add_line(j, fields != NULL ? fields : json_object(), step, uid))
         j->dead = true;
-        if (j->why.text[0] == '\0')
-            (void)bm_fail(&j->why, BM_ERR_MEM, "out of memory for the journal");
-    }
-    mine = ++j->added;
+    if (j->dead && j->why.text[0] == '\0')
+        (void)bm_fail(&j->why, BM_ERR_MEM, "out of memory for the journal");
+    j->added++;
+}
+
+/* With the lock held. */
+static enum bm_err
+wait_for(struct journal *j, uint64_t mine, struct bm_msg *msg)
+{
     while (!j->dead && j->durable < mine) {
         if (j->writing)
             (void)pthread_cond_wait(&j->written, &j->lock);
         else
             write_group(j);
     }
-    if (j->durable < mine)
-        err = bm_fail(msg, BM_ERR_IO, "%s", j->why.text);
+    return j->durable < mine ? bm_fail(msg, BM_ERR_IO, "%s", j->why.text) : BM_OK;
+}
+
+enum bm_err
+journal_add(
+    struct journal *j, const char *step, const char *uid, json_t *fields, struct bm_msg *msg)
+{
+    enum bm_err err;
+
+    (void)pthread_mutex_lock(&j->lock);
+    add(j, step, uid, fields);
+    err = wait_for(j, j->added, msg);
+    (void)pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+enum bm_err
+journal_add_later(
+    struct journal *j, const char *step, const char *uid, json_t *fields, struct bm_msg *msg)
+{
+    enum bm_err err;
+
+    (void)pthread_mutex_lock(&j->lock);
+    add(j, step, uid, fields);
+    err = j->dead ? bm_fail(msg, BM_ERR_IO, "%s", j->why.text) : BM_OK;
+    (void)pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+enum bm_err
+journal_flush(struct journal *j, struct bm_msg *msg)
+{
+    enum bm_err err;
+
+    (void)pthread_mutex_lock(&j->lock);
+    err = wait_for(j, j->added, msg);
     (void)pthread_mutex_unlock(&j->lock);
     return err;
 }

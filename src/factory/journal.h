@@ -54,6 +54,15 @@ void journal_close(struct journal *j); /* takes NULL */
 enum bm_err journal_add(
     struct journal *j, const char *step, const char *uid, json_t *fields, struct bm_msg *msg);
 
+/*
+ * Add a record without waiting: for a step that may be done again when a crash takes the record. It
+ * goes to disk before, or with, each record that is added after it and waited for.
+ */
+enum bm_err journal_add_later(
+    struct journal *j, const char *step, const char *uid, json_t *fields, struct bm_msg *msg);
+/* Wait until all that was added is durable. */
+enum bm_err journal_flush(struct journal *j, struct bm_msg *msg);
+
 /* Groups written and microseconds spent in syncing them. */
 void journal_costs(struct journal *j, uint64_t *groups, int64_t *sync_us);
 

@@ -3,12 +3,9 @@
 #include "factory/line.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "pki/subject.h"
-#include "wire/refkey.h"
 
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +39,13 @@ static enum bm_err
 note(struct work *w, const char *step, json_t *fields)
 {
     return journal_add(w->l->journal, step, w->c->uid, fields, w->msg);
+}
+
+/* Of a step that is done again when a crash takes the record. */
+static enum bm_err
+note_later(struct work *w, const char *step, json_t *fields)
+{
+    return journal_add_later(w->l->journal, step, w->c->uid, fields, w->msg);
 }
 
 /* ---- who is it ---- */
@@ -146,8 +150,8 @@ make_key(struct work *w)
     if (err == BM_OK)
         err = chip_says(w, a71ch_pair_get_public(w->chip, slot, w->c->point), "reading the key");
     hex_encode(hex, w->c->point, sizeof w->c->point);
-    if (err == BM_OK)
-        err = note(w, "key", json_pack("{s:s,s:i}", "point", hex, "slot", (int)slot));
+    if (err == BM_OK) /* the leaf's record makes it durable; without that the key is made anew */
+        err = note_later(w, "key", json_pack("{s:s,s:i}", "point", hex, "slot", (int)slot));
     if (err == BM_OK)
         w->c->state = CHIP_KEY;
     return err;
@@ -275,36 +279,6 @@ store(struct work *w, int index, struct span der)
 }
 
 static enum bm_err
-write_reference(struct work *w)
-{
-    struct refkey ref = {
-        .class_id = REFKEY_CLASS_PAIR, .index = (uint8_t)w->l->job->slot, .has_point = true
-    };
-    uint8_t der[REFKEY_DER_MAX];
-    struct wr out = wr_of(der, sizeof der);
-    char path[PATH_MAX];
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *text = NULL;
-    enum bm_err err;
-
-    memcpy(ref.point, w->c->point, sizeof ref.point);
-    err = refkey_build_sec1(&out, &ref);
-    if (err == BM_OK && (bio == NULL || PEM_write_bio(bio, PEM_STRING_ECPRIVATEKEY, "", der,
-                                            (long)wr_len(&out)) <= 0))
-        err = bm_fail(w->msg, BM_ERR_MEM, "out of memory for a reference");
-    if (err == BM_OK && snprintf(path, sizeof path, "%s/keys/%s.ref.pem", w->l->folder,
-                            w->c->uid) >= (int)sizeof path)
-        err = bm_fail(w->msg, BM_ERR_ARG, "path too long");
-    if (err == BM_OK) {
-        long len = BIO_get_mem_data(bio, &text);
-
-        err = file_write(path, span_of(text, (size_t)len), 0600, w->msg);
-    }
-    BIO_free(bio);
-    return err;
-}
-
-static enum bm_err
 raise_counter(struct work *w)
 {
     uint32_t now = 0;
@@ -337,11 +311,10 @@ store_all(struct work *w)
     if (err == BM_OK && w->l->job->issuer_index >= 0)
         err = store(w, w->l->job->issuer_index, pki_cert_der(w->l->ca));
     if (err == BM_OK)
-        err = write_reference(w);
-    if (err == BM_OK)
         err = raise_counter(w);
+    /* only then a channel that is mandatory is expected: open_channel() */
     if (err == BM_OK)
-        err = note(w, "stored", NULL);
+        err = w->l->job->has_scp ? note(w, "stored", NULL) : note_later(w, "stored", NULL);
     if (err == BM_OK)
         w->c->state = CHIP_STORED;
     return err;
@@ -459,7 +432,7 @@ finish(struct work *w)
     if (err == BM_OK)
         err = lock_all(w);
     if (err == BM_OK)
-        err = note(w, "done", json_pack("{s:s}", "serial", w->c->serial));
+        err = note_later(w, "done", json_pack("{s:s}", "serial", w->c->serial));
     if (err == BM_OK) {
         clock_text(now, clock_wall_ms());
         (void)snprintf(w->c->time, sizeof w->c->time, "%s", now);

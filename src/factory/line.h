@@ -13,7 +13,6 @@
 /* What all threads share; all of it may be used by several at once. */
 struct line {
     const struct job *job;
-    const char *folder; /* of the job's results */
     struct chips *chips;
     struct journal *journal;
     const struct pki_signer *ca_key;

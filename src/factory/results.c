@@ -5,9 +5,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "factory/manifest.h"
+#include "wire/refkey.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +171,86 @@ add_scrapped(const struct chip *c, struct buf *out)
     free(text);
 }
 
+/* A reference key for OpenSSL, SPEC a71ch 9.1. */
+static enum bm_err
+reference_pem(const struct chip *c, unsigned slot, struct buf *out, struct bm_msg *msg)
+{
+    struct refkey ref = {
+        .class_id = REFKEY_CLASS_PAIR, .index = (uint8_t)slot, .has_point = true
+    };
+    uint8_t der[REFKEY_DER_MAX];
+    struct wr w = wr_of(der, sizeof der);
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text = NULL;
+    enum bm_err err;
+
+    memcpy(ref.point, c->point, sizeof ref.point);
+    err = refkey_build_sec1(&w, &ref);
+    if (err == BM_OK && (bio == NULL || PEM_write_bio(bio, PEM_STRING_ECPRIVATEKEY, "", der,
+                                            (long)wr_len(&w)) <= 0))
+        err = bm_fail(msg, BM_ERR_MEM, "out of memory for a reference");
+    if (err == BM_OK) {
+        long len = BIO_get_mem_data(bio, &text);
+
+        buf_add(out, text, (size_t)len);
+    }
+    BIO_free(bio);
+    return err == BM_OK && out->failed ? bm_fail(msg, BM_ERR_MEM, "out of memory for a reference")
+                                       : err;
+}
+
+/* Whole or as before, but durable only with the folder: thousands of them are synced at once. */
+static enum bm_err
+put_file(const char *folder, const char *name, struct span text, struct bm_msg *msg)
+{
+    char path[PATH_MAX];
+    char part[PATH_MAX + 8];
+    struct buf there = { 0 };
+    bool same = false;
+    int fd = -1;
+    enum bm_err err = results_path(folder, name, path, msg);
+
+    if (err == BM_OK && access(path, F_OK) == 0)
+        same =
+            file_read(path, PKI_PEM_MAX, &there, NULL) == BM_OK && span_eq(buf_span(&there), text);
+    buf_fini(&there);
+    if (err != BM_OK || same)
+        return err;
+    (void)snprintf(part, sizeof part, "%s.part", path);
+    fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || fd_write_all(fd, text) != BM_OK || rename(part, path) != 0)
+        err = bm_fail(msg, BM_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return err;
+}
+
+static enum bm_err
+write_references(const struct results *r, const struct job *job, const struct chip *const *list,
+    size_t count, struct bm_msg *msg)
+{
+    char path[PATH_MAX];
+    int fd;
+    enum bm_err err = results_path(r->folder, "keys", path, msg);
+
+    for (size_t i = 0; err == BM_OK && i < count; i++) {
+        char name[UID_TEXT + 24];
+        struct buf pem = { 0 };
+
+        (void)snprintf(name, sizeof name, "keys/%s.ref.pem", list[i]->uid);
+        err = reference_pem(list[i], job->slot, &pem, msg);
+        if (err == BM_OK)
+            err = put_file(r->folder, name, buf_span(&pem), msg);
+        buf_fini(&pem);
+    }
+    fd = err == BM_OK ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (err == BM_OK && (fd < 0 || syncfs(fd) != 0))
+        err = bm_fail(msg, BM_ERR_IO, "cannot sync %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return err;
+}
+
 enum bm_err
 results_scrapped(const struct chips *chips, struct buf *out, struct bm_msg *msg)
 {
@@ -217,6 +299,8 @@ results_write(
         err = results_path(r->folder, "scrapped.jsonl", path, msg);
     if (err == BM_OK)
         err = file_write(path, buf_span(&scrapped), 0644, msg);
+    if (err == BM_OK)
+        err = write_references(r, job, list, n, msg);
     free(list);
     buf_fini(&scrapped);
     buf_fini(&manifest);

@@ -2,7 +2,7 @@
 /*
  * A job's result folder: who works on it (lock), the log key and its certificate, the journal with
  * what it says of the chips, and the files that are made from it: manifest.jsonl, bulk.jsonl,
- * scrapped.jsonl.
+ * scrapped.jsonl, keys/UID.ref.pem.
  */
 #ifndef BM_FACTORY_RESULTS_H
 #define BM_FACTORY_RESULTS_H
