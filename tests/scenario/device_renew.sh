@@ -64,10 +64,14 @@ span=$(($(ctl stats | sed 's/.*"commands":\([0-9]*\).*/\1/') - before))
 ctl restore begin >/dev/null
 check "a renewal is some dozens of exchanges" test "$span" -gt 20
 seed=5
-random() { seed=$(((seed * 1103515245 + 12345) % 2147483648)) && echo $((seed / 65536 % $1)); }
+# roll N: 0 to N-1 in $rolled; not in $(), where the seed would stay as it is
+roll() { seed=$(((seed * 1103515245 + 12345) % 2147483648)) && rolled=$((seed / 65536 % $1)); }
 lost=0
 for round in 1 2 3 4 5 6; do
-    ctl fault add "power-during:nth=$(($(random $span) + 1)),count=1,value=$(random 40)" >/dev/null
+    roll "$span"
+    nth=$((rolled + 1))
+    roll 40
+    ctl fault add "power-during:nth=$nth,count=1,value=$rolled" >/dev/null
     renew >"$work/cut.out" 2>&1
     ctl fault clear >/dev/null
     doctor >"$work/cut.out" 2>&1 && holds "$old" || lost=$((lost + 1))

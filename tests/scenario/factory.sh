@@ -25,7 +25,8 @@ job() # name, members besides the usual
 factory() { "$bin/birthmark" factory "$@"; }
 refusal() { factory "$@" 2>&1 || :; }
 lines() { [ ! -e "$work/out1/journal" ] && echo 0 || wc -l <"$work/out1/journal"; }
-random() { seed=$(((seed * 1103515245 + 12345) % 2147483648)) && echo $((seed / 65536 % $1)); }
+# roll N: 0 to N-1 in $rolled; not in $(), where the seed would stay as it is
+roll() { seed=$(((seed * 1103515245 + 12345) % 2147483648)) && rolled=$((seed / 65536 % $1)); }
 
 "$bin/birthmark" ca new --dir "$work/ca" --no-passphrase --subject "/O=Acme/CN=Acme CA" --permit subject:/O=Acme --days 400 >/dev/null || not_ok "a CA is made"
 chips
@@ -50,7 +51,8 @@ round=0
 while [ $round -lt 6 ]; do
     round=$((round + 1))
     start run "$bin/birthmark" factory run "$work/line.json" --out "$work/out1" --yes --parallel 8 --json
-    target=$(($(lines) + 4 + $(random $((count / 2)))))
+    roll $((count / 2))
+    target=$(($(lines) + 4 + rolled))
     grown() { not_running "$(cat "$work/run.pid")" || [ "$(lines)" -ge "$target" ]; }
     wait_for 30 grown
     case $((round % 3)) in
