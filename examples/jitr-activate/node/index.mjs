@@ -21,6 +21,14 @@ function policyDocument(region, account, certificateId) {
   });
 }
 
+async function makePolicy(policyName, document) {
+  try {
+    await iot.send(new CreatePolicyCommand({ policyName, policyDocument: document }));
+  } catch (error) {
+    if (error.name !== "ResourceAlreadyExistsException") throw error; // made for the same event before
+  }
+}
+
 async function statusOf(certificateId) {
   try {
     return (await iot.send(new DescribeCertificateCommand({ certificateId }))).certificateDescription.status;
@@ -34,17 +42,14 @@ export async function handler(event) {
   const region = process.env.AWS_REGION;
   const account = event.awsAccountId.trim();
   const certificateId = event.certificateId.trim();
-  const policyName = `Policy_${certificateId}`;
+  // With POLICY_NAME in the function's environment it is that policy, which must be there, and none is made.
+  const policyName = process.env.POLICY_NAME || `Policy_${certificateId}`;
   const status = await statusOf(certificateId);
   if (status !== "PENDING_ACTIVATION") {
     console.log(`certificate ${certificateId} is ${status} already`);
     return { certificateId, status };
   }
-  try {
-    await iot.send(new CreatePolicyCommand({ policyName, policyDocument: policyDocument(region, account, certificateId) }));
-  } catch (error) {
-    if (error.name !== "ResourceAlreadyExistsException") throw error;
-  }
+  if (!process.env.POLICY_NAME) await makePolicy(policyName, policyDocument(region, account, certificateId));
   await iot.send(new AttachPolicyCommand({ policyName, target: `arn:aws:iot:${region}:${account}:cert/${certificateId}` }));
   // The policy first, the status last: from here on the device gets in.
   await iot.send(new UpdateCertificateCommand({ certificateId, newStatus: "ACTIVE" }));
