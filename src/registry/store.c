@@ -495,9 +495,12 @@ registry_refresh(struct registry *r, struct bm_msg *msg)
 static enum bm_err
 database_open(struct registry *r, const char *path, bool bulk, struct bm_msg *msg)
 {
+    /* A checkpoint holds everybody up while it syncs, and changes of millions of rows meet few pages
+     * twice: every 16 MB of log is a quarter of the syncs that the usual 4 MB cost. */
     static const char pragmas[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                   "PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;"
-                                  "PRAGMA journal_size_limit = 67108864;";
+                                  "PRAGMA journal_size_limit = 67108864;"
+                                  "PRAGMA wal_autocheckpoint = 4096;";
     int flags = r->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
 
     if (r->read_only && access(path, R_OK) != 0)
