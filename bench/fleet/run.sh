@@ -85,7 +85,7 @@ echo "load of the machine before: $(cut -d' ' -f1-3 /proc/loadavg)"
 fleet=$!
 wait_connected "join by $function"
 cost "cloud while they joined" $cloud
-echo "certificates that are ACTIVE: $("$bin/birthmark" export --dir "$work/cloud" | grep '"certificate"' | grep -c '"status": *"ACTIVE"')"
+echo "certificates that are ACTIVE: $("$bin/birthmark" export --dir "$work/cloud" | grep '"kind": *"certificate"' | grep -c '"status": *"ACTIVE"')"
 kill $cloud
 wait $cloud || :
 sleep "$down"
