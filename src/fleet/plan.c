@@ -4,6 +4,7 @@
 #include "fleet/plan.h"
 
 #include "base/file.h"
+#include "wire/mqtt.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -127,8 +128,10 @@ static enum bm_err
 check_group(const struct fleet_plan *p, size_t i, struct bm_msg *msg)
 {
     const struct fleet_group *g = &p->groups[i];
-    char full[256];
+    char full[257];
+    char client[FLEET_NAME_MAX + 16];
 
+    (void)snprintf(client, sizeof client, "%s-%u", g->name, g->count);
     if (!name_sound(g->name))
         return bm_fail(msg, BM_ERR_INPUT,
             "'%s' names no group: 1 to %d letters, digits, '-', '_', '.'", g->name, FLEET_NAME_MAX);
@@ -141,12 +144,15 @@ check_group(const struct fleet_plan *p, size_t i, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_INPUT, "group '%s' has no devices", g->name);
     if (g->identity == FLEET_CLONE && g->count < 2)
         return bm_fail(msg, BM_ERR_INPUT, "group '%s': one device alone is no clone", g->name);
-    if (!fleet_topic(full, sizeof full, g->topic, g->name, g->count) ||
-        !fleet_topic(full, sizeof full, g->subscribe, g->name, g->count))
-        return bm_fail(msg, BM_ERR_INPUT, "group '%s': the topic is too long", g->name);
-    if (strpbrk(g->topic, "+#") != NULL)
+    if (!fleet_topic(full, sizeof full, g->topic, client, g->count) ||
+        (full[0] != '\0' && !mqtt_topic_valid(span_str(full))))
+        return bm_fail(msg, BM_ERR_INPUT,
+            "group '%s': '%s' is no topic to publish to: 1 to 256 bytes, no + or #", g->name,
+            g->topic);
+    if (!fleet_topic(full, sizeof full, g->subscribe, client, g->count) ||
+        (full[0] != '\0' && !mqtt_filter_valid(span_str(full))))
         return bm_fail(
-            msg, BM_ERR_INPUT, "group '%s': '%s' is a filter, no topic", g->name, g->topic);
+            msg, BM_ERR_INPUT, "group '%s': '%s' is no topic filter", g->name, g->subscribe);
     return BM_OK;
 }
 
