@@ -3,6 +3,7 @@
 # docs/tutorial: every shell block of every page runs as it stands, in order, in one shell. Only the ports are others, so that a cloud
 # which runs on this machine is in nobody's way, and the programs are those of the build under test.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/libcloud.sh" # the aws CLI, loaded once
 
 free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 api=$(free_port) mqtt=$(free_port) chip=$(free_port) server=$(free_port)
@@ -12,7 +13,6 @@ check "there is a page for each chapter" [ "$(echo "$pages" | wc -l)" = 8 ]
 # one script of all blocks; a line that fails ends it, and says which block that was
 cat >"$work/all" <<'SH'
 set -eu -o pipefail
-aws() { /usr/bin/python3 -I -S "$WARM" "$SOCKET" "$@"; } # the CLI itself, loaded once
 trap 'code=$?; [ $code = 0 ] || echo "FAILED in $block with $code" >&2; kill $(jobs -p) 2>/dev/null || :; wait' EXIT
 SH
 for page in $pages; do
@@ -22,9 +22,7 @@ done | sed "s/127\.0\.0\.1:4566/127.0.0.1:$api/g; s/127\.0\.0\.1:8883/127.0.0.1:
     s/127\.0\.0\.1:8884/127.0.0.1:$server/g; s|\$B/build/|$BUILD/|g; s|--dir cloud --api|--console 127.0.0.1:0 --dir cloud --api|" >>"$work/all"
 sed -i "s|\$B/share/|$root/share/|g" "$work/all"
 cd "$work" || exit 1
-start warm_aws /usr/bin/python3 "$root/tests/scenario/warm_aws.py" "$work/aws.sock" serve
-wait_line warm_aws '^ready$' >/dev/null
-WARM=$root/tests/scenario/warm_aws.py SOCKET=$work/aws.sock A71CH_ADDRESS=127.0.0.1:$chip B=$root bash "$work/all" >"$work/out.txt" 2>&1
+A71CH_ADDRESS=127.0.0.1:$chip B=$root bash "$work/all" >"$work/out.txt" 2>&1
 code=$?
 [ $code = 0 ] || tail -n 40 "$work/out.txt"
 check "every command on the pages runs" [ $code = 0 ]
