@@ -19,9 +19,8 @@
 enum {
     TICK_MS = 100,
     PROGRESS_MS = 250,
-    FILES_BESIDE = 64,    /* open files that are no device's */
-    FILES_PER_FOLDER = 1, /* of a chip that is kept on disk */
-    SLACK_MS = 1000,      /* a timer that is so late is not coming any more */
+    FILES_BESIDE = 64, /* open files that are no device's connection */
+    SLACK_MS = 1000,   /* a timer that is so late is not coming any more */
     BAR = 24,
 };
 
@@ -78,8 +77,7 @@ resolve(struct fleet *f, struct bm_msg *msg)
 static enum bm_err
 allow_files(const struct fleet *f, struct bm_msg *msg)
 {
-    rlim_t need =
-        FILES_BESIDE + (rlim_t)f->count * (f->o->dir != NULL ? 1U + FILES_PER_FOLDER : 1U);
+    rlim_t need = FILES_BESIDE + (rlim_t)f->count;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)

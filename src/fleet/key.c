@@ -23,7 +23,7 @@ struct fleet_keys {
 
 struct fleet_key {
     struct chip *chip;
-    struct nvm_mem mem; /* when it is in no folder */
+    struct nvm_mem mem;
     EVP_PKEY *pkey;
     uint8_t point[PKI_POINT_LEN];
 };
@@ -165,6 +165,37 @@ make_pkey(struct fleet_keys *k, struct fleet_key *key, struct bm_msg *msg)
     return BM_OK;
 }
 
+/* From the folder into memory: signing changes nothing, and a chip in a folder has three files
+ * open. */
+static enum bm_err
+copy_of(const char *dir, struct nvm_mem *mem, struct bm_msg *msg)
+{
+    struct nvm_store store;
+    enum bm_err err = nvm_store_dir(dir, NULL, &store, msg);
+
+    if (err != BM_OK)
+        return err;
+    err = store.load(store.arg, &mem->bytes, msg);
+    if (err == BM_OK)
+        err = store.key(store.arg, mem->key, msg);
+    mem->has_key = err == BM_OK;
+    store.close(store.arg);
+    return err;
+}
+
+/* Have the key there, durably, then in memory. */
+static enum bm_err
+open_in_folder(struct fleet_keys *k, struct fleet_key *key, const char *dir, struct bm_msg *msg)
+{
+    enum bm_err err = chip_open_shared(dir, k->lib, &key->chip, msg);
+
+    if (err == BM_OK)
+        err = have_pair(key, msg);
+    chip_close(key->chip);
+    key->chip = NULL;
+    return err == BM_OK ? copy_of(dir, &key->mem, msg) : err;
+}
+
 enum bm_err
 fleet_key_open(struct fleet_keys *k, const char *dir, struct fleet_key **out, struct bm_msg *msg)
 {
@@ -174,8 +205,9 @@ fleet_key_open(struct fleet_keys *k, const char *dir, struct fleet_key **out, st
     *out = NULL;
     if (key == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory for a device");
-    err = dir != NULL ? chip_open_shared(dir, k->lib, &key->chip, msg)
-                      : chip_open_store_shared(nvm_store_mem(&key->mem), k->lib, &key->chip, msg);
+    err = dir != NULL ? open_in_folder(k, key, dir, msg) : BM_OK;
+    if (err == BM_OK)
+        err = chip_open_store_shared(nvm_store_mem(&key->mem), k->lib, &key->chip, msg);
     if (err == BM_OK)
         err = have_pair(key, msg);
     if (err == BM_OK)

@@ -24,8 +24,9 @@ OSSL_LIB_CTX *fleet_keys_lib(const struct fleet_keys *k);
 struct fleet_key;
 
 /*
- * The key pair in slot 0 of the chip in `dir`, or of one in memory (NULL); made when the slot is
- * empty. BM_ERR_*: as chip_open says; BM_ERR_STATUS: the chip refuses.
+ * The key pair in slot 0 of the chip in `dir`, or of a new one (NULL); made when the slot is empty.
+ * Either way the chip works in memory afterwards: the folder is not locked, and what it counts is
+ * not kept. BM_ERR_*: as chip_open says; BM_ERR_STATUS: the chip refuses.
  */
 enum bm_err fleet_key_open(
     struct fleet_keys *k, const char *dir, struct fleet_key **out, struct bm_msg *msg);
@@ -33,6 +34,6 @@ void fleet_key_close(struct fleet_key *key); /* takes NULL */
 
 EVP_PKEY *fleet_key_pkey(const struct fleet_key *key);       /* borrowed */
 const uint8_t *fleet_key_point(const struct fleet_key *key); /* PKI_POINT_LEN bytes */
-uint64_t fleet_key_signatures(const struct fleet_key *key);  /* since the chip was made */
+uint64_t fleet_key_signatures(const struct fleet_key *key);  /* that the chip counts */
 
 #endif

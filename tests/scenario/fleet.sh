@@ -84,6 +84,8 @@ check "a storm: all are cut off and come back" report storm -n 10 --spread 0s --
 check "the outage is in the report" is storm "[(o['lost'], o['settled'] > o['first_back'] > o['at']) for o in r['outages']]" "[(10, True)]"
 check "and they came back when their waits were over" is storm "all(o['settled'] < o['waits_end'] + 5 for o in r['outages'])" True
 
+bar() { "$root/tests/scenario/terminal.py" $tool -p "$port" --cafile "$ca" --ca "$work/ca" --state "$work/devices" -n 3 --spread 0s --stay --for 1s; }
+check_output "on a terminal there is a progress bar" '\[#+\] 3/3 connected' bar
 stop cloud
 check_fails 13 "nobody listens: the cause gives the exit status" fleet -n 5 --spread 0s --for 1s
 done_testing

@@ -14,6 +14,10 @@ check "there is a page for each chapter" [ "$(echo "$pages" | wc -l)" = 8 ]
 cat >"$work/all" <<'SH'
 set -eu -o pipefail
 trap 'code=$?; [ $code = 0 ] || echo "FAILED in $block with $code" >&2; kill $(jobs -p) 2>/dev/null || :; wait' EXIT
+[ -z "${PRELOAD:-}" ] || { # a build with sanitizers: programs that load its provider need the runtime
+    openssl() { LD_PRELOAD=$PRELOAD ASAN_OPTIONS=detect_leaks=0 command openssl "$@"; }
+    mosquitto_pub() { LD_PRELOAD=$PRELOAD ASAN_OPTIONS=detect_leaks=0 command mosquitto_pub "$@"; }
+}
 SH
 for page in $pages; do
     sed -n '/^```sh$/,/^```$/p' "$page" |

@@ -213,7 +213,7 @@ the_chip_signs_for_openssl_and_keeps_its_key(void **state)
                              fleet_key_pkey(key), NULL),
             1);
         assert_int_equal(EVP_DigestSign(ctx, sig, &len, (const uint8_t *)"hello", 5), 1);
-        assert_int_equal(fleet_key_signatures(key), run == 2 ? 2 : 1);
+        assert_int_equal(fleet_key_signatures(key), 1);
         public = pki_point_key(point);
         assert_int_equal(EVP_MD_CTX_reset(ctx), 1);
         assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, public), 1);
