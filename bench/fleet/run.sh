@@ -3,7 +3,8 @@
 # birthmark fleet at full size: DEVICES (2000) that nobody knows join just in time by the example function, the cloud is restarted under them
 # (down for DOWN seconds, 5), all come back. Says when, what each process tree needed, and where the plots are (PLOTS, default: nowhere).
 #
-# SPREAD: how fast they begin (default 100ms for each: AWS registers 15 a second for an account, SPEC aws-iot 4.3). FUNCTION: jitr-python, or another of share/birthmark/examples for that runtime.
+# SPREAD: how fast they begin (default 100ms for each: AWS registers 15 a second for an account, SPEC aws-iot 4.3). FUNCTION: python (default)
+# or shell, of examples/jitr-activate.
 set -eu
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -67,13 +68,12 @@ start_cloud
 "$bin/birthmark" ca new --dir "$work/ca" --no-passphrase >/dev/null
 AWS_ENDPOINT_URL=$api "$bin/birthmark" ca register --dir "$work/ca" >/dev/null
 iot() { aws --endpoint-url "$api" "$@" >/dev/null; }
-function=${FUNCTION:-jitr-python}
+function=${FUNCTION:-python}
 case $function in
-*python*) runtime=python3.11 handler=lambda_function.lambda_handler ;;
-*node*) runtime=nodejs18.x handler=index.handler ;;
+python) runtime=python3.11 handler=lambda_function.lambda_handler ;;
 *) runtime=provided.al2 handler=bootstrap ;;
 esac
-(cd "$root/share/birthmark/examples/$function" && zip -qr "$work/function.zip" .)
+(cd "$root/examples/jitr-activate/$function" && zip -qr "$work/function.zip" .)
 arn=arn:aws:lambda:us-east-1:000000000000:function:jitr
 iot lambda create-function --function-name jitr --runtime $runtime --handler $handler --role arn:aws:iam::000000000000:role/any --timeout 60 --zip-file "fileb://$work/function.zip"
 iot lambda add-permission --function-name jitr --statement-id iot --action lambda:InvokeFunction --principal iot.amazonaws.com --source-arn arn:aws:iot:us-east-1:000000000000:rule/jitr

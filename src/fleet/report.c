@@ -69,9 +69,9 @@ causes_json(const struct figures *f)
 
         if (c->attempts > 0)
             (void)json_array_append_new(
-                all, json_pack("{s:s, s:s, s:i, s:i, s:s}", "cause", info->id, "sentence",
-                         info->sentence, "attempts", (int)c->attempts, "devices", (int)c->devices,
-                         "seen", c->detail));
+                all, json_pack("{s:s, s:s, s:s, s:i, s:i, s:s}", "cause", info->id, "sentence",
+                         info->sentence, "cure", info->cure, "attempts", (int)c->attempts,
+                         "devices", (int)c->devices, "seen", c->detail));
     }
     return all;
 }
@@ -179,6 +179,8 @@ text_causes(const struct figures *f, struct buf *out)
             info->id);
         if (c->detail[0] != '\0')
             buf_addf(out, "      seen first: %s\n", c->detail);
+        if (info->cure[0] != '\0')
+            buf_addf(out, "      cure: %s\n", info->cure);
     }
 }
 
