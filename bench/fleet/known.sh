@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # birthmark fleet at its largest: DEVICES (10000) whose certificates were imported connect, publish once, are all cut off, and come back.
 # Chips and the cloud's state lie in SHM (/dev/shm).

@@ -13,7 +13,7 @@ case ${BUILD:-} in /*) bin=$BUILD/bin ;; esac
 n=${DEVICES:-2000} down=${DOWN:-5} spread=${SPREAD:-$((n / 10))s}
 work=$(mktemp -d)
 chmod 711 "$work"
-cloud= fleet=
+cloud='' fleet=''
 trap '[ -z "$fleet$cloud" ] || kill $fleet $cloud 2>/dev/null; wait; rm -rf "$work"' EXIT
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1 AWS_PAGER=
 
