@@ -2,6 +2,7 @@
 /* Invoke, in its three kinds, and InvokeAsync, its predecessor. SPEC aws-iot 5.5. */
 #include "api/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void
@@ -80,12 +81,35 @@ invoke_now(struct call *c, const char *name)
         refuse_invocation(c, err, &msg);
 }
 
+/* `birthmark dead-letters resend`: not the body, but the event of this dead letter, instead of it. */
+static const char letter_header[] = "X-Birthmark-Dead-Letter";
+
+static void
+resend(struct call *c, const char *number)
+{
+    struct bm_msg msg = { "" };
+    long long id = strtoll(number, NULL, 10);
+    enum bm_err err = lambda_resend(c->account->lambda, id, &msg);
+
+    if (err == BM_ERR_CONFLICT)
+        call_refuse_input(c, "%s", msg.text);
+    else if (err != BM_OK)
+        refuse_invocation(c, err, &msg);
+    else if (call_commit(c))
+        call_reply_empty(c, 202);
+}
+
 static void
 invoke_later(struct call *c, const char *name)
 {
+    const char *letter = http_header(c->rq, letter_header);
     struct bm_msg msg = { "" };
     enum bm_err err;
 
+    if (letter != NULL) {
+        resend(c, letter);
+        return;
+    }
     if (!check_event(c, LAMBDA_PAYLOAD_ASYNC_MAX))
         return;
     err = lambda_invoke_async(c->account->lambda, name, event_of(c), NULL, &msg);

@@ -237,6 +237,17 @@ lambda_invoke_async(struct lambda *l, const char *name, struct span payload, con
     return err;
 }
 
+enum bm_err
+lambda_resend(struct lambda *l, int64_t letter, struct bm_msg *msg)
+{
+    int64_t row = INT64_MAX;
+    enum bm_err err = registry_letter_resend(l->options.registry, letter, &row, msg);
+
+    if (err == BM_OK && row < l->first_uncommitted)
+        l->first_uncommitted = row;
+    return err;
+}
+
 /* ---- answers ---- */
 
 void

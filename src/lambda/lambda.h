@@ -120,6 +120,8 @@ enum bm_err lambda_invoke(struct lambda *l, const char *name, struct span payloa
  */
 enum bm_err lambda_invoke_async(struct lambda *l, const char *name, struct span payload,
     const uint8_t *cert_id, struct bm_msg *msg);
+/* The same with the event of a dead letter, which is gone then: as registry_letter_resend. */
+enum bm_err lambda_resend(struct lambda *l, int64_t letter, struct bm_msg *msg);
 
 /*
  * May `source_arn` of `account` invoke it as `principal` ("iot.amazonaws.com")? Looks at the

@@ -7,6 +7,10 @@
 
 #include "base/clock.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
 #define COLUMNS "row, created, kind, target, rule, request, attempts, cause, cert, detail, payload"
 
 void
@@ -85,6 +89,53 @@ registry_letter_delete(struct registry *r, int64_t id, struct bm_msg *msg)
     enum bm_err err = db_change(r, sql, ARGS(a_int(id)), &changes, msg);
 
     return err == BM_OK && changes == 0 ? no_letter(id, msg) : err;
+}
+
+static enum bm_err
+invoke_again(struct registry *r, struct registry_letter *l, int64_t *invocation, struct bm_msg *msg)
+{
+    struct registry_function f = { 0 };
+    struct registry_invocation i = { .due_ms = clock_wall_ms(), .has_cert = l->has_cert };
+    enum bm_err err;
+
+    if (strcmp(l->kind, "function") != 0)
+        return bm_fail(msg, BM_ERR_CONFLICT,
+            "letter %" PRId64 " is what the action %s was to deliver, not a function's event; publish "
+            "it again, or deliver it yourself: `birthmark dead-letters --payload %" PRId64 "`",
+            l->id, l->kind, l->id);
+    err = registry_function_get(r, l->target, &f, msg);
+    registry_function_fini(&f);
+    if (err == BM_ERR_NOT_FOUND)
+        return bm_fail(msg, err, "letter %" PRId64 " is for the function %s, which is not there",
+            l->id, l->target);
+    if (err != BM_OK)
+        return err;
+    (void)snprintf(i.function, sizeof i.function, "%.*s", REGISTRY_NAME_MAX, l->target);
+    memcpy(i.cert_id, l->cert_id, sizeof i.cert_id);
+    i.payload = l->payload; /* borrowed */
+    err = registry_invocation_add(r, &i, msg);
+    if (err == BM_OK && invocation != NULL)
+        *invocation = i.id;
+    return err;
+}
+
+enum bm_err
+registry_letter_resend(struct registry *r, int64_t id, int64_t *invocation, struct bm_msg *msg)
+{
+    struct registry_letter l = { 0 };
+    enum bm_err err = registry_begin(r, msg);
+    enum bm_err end;
+
+    if (err != BM_OK)
+        return err;
+    err = registry_letter_get(r, id, &l, msg);
+    if (err == BM_OK)
+        err = invoke_again(r, &l, invocation, msg);
+    if (err == BM_OK)
+        err = registry_letter_delete(r, id, msg);
+    registry_letter_fini(&l);
+    end = registry_end(r, err == BM_OK, err == BM_OK ? msg : NULL);
+    return err == BM_OK ? end : err;
 }
 
 enum bm_err

@@ -515,6 +515,13 @@ enum bm_err registry_letter_add(struct registry *r, struct registry_letter *l, s
 enum bm_err registry_letter_get(
     struct registry *r, int64_t id, struct registry_letter *out, struct bm_msg *msg);
 enum bm_err registry_letter_delete(struct registry *r, int64_t id, struct bm_msg *msg);
+/*
+ * Send the event of a letter of kind "function" again: a new invocation, due now, in the letter's
+ * place. A savepoint of its own. *invocation (may be NULL) gets its id. BM_ERR_NOT_FOUND: no such
+ * letter, or no such function; BM_ERR_CONFLICT: a letter of another kind.
+ */
+enum bm_err registry_letter_resend(
+    struct registry *r, int64_t id, int64_t *invocation, struct bm_msg *msg);
 /* Newest first, at most `limit`. */
 typedef void (*registry_letter_fn)(void *arg, const struct registry_letter *l);
 enum bm_err registry_letter_list(

@@ -119,6 +119,17 @@ as d1 mosquitto_pub -t foo/bar -m x -q 1 >/dev/null 2>&1
 d1=$(id_of "$work/d1.crt")
 check "without permission, explain has the command to type" wait_for 10 explains "$d1" "aws lambda add-permission --function-name echo"
 
+# what that left is sent again, by the cloud: the function runs with the device's event
+letters() { "$bin/birthmark" dead-letters --dir "$work/cloud" "$@"; }
+check_output "and dead-letters the event" 'function echo' letters
+letter=$(letters --json | sed -n 's/.*"id":\([0-9]*\).*"target":"echo".*/\1/p' | head -n 1)
+check_fails 3 "a letter that is not there is not sent again" letters resend 4711
+check_fails 2 "nor is none" letters resend
+check_output "resend" "^$letter is sent to the function echo again" letters resend "$letter"
+check "then the function runs" wait_for 20 explains "$d1" "The function ended well. function=echo"
+check_fails 3 "and the letter is gone" letters resend "$letter"
+check_output "--all has nothing more" '^none: ' letters resend --all
+
 # ---- a cloud that is killed while the function runs ----
 permit echo >/dev/null
 check "code that waits at its first event" sh -c 'cat >"$0" <<PY
@@ -162,6 +173,21 @@ if command -v node >/dev/null; then
 else
     echo "skip - a function for Node.js answers: there is no node on this machine"
 fi
+d4=$(id_of "$work/d4.crt")
+iot iot update-certificate --certificate-id "$d4" --new-status INACTIVE
 stop cloud
 check "and leaves no process of a function behind when it stops" sh -c '! grep -lsz "AWS_ENDPOINT_URL=$0" /proc/[0-9]*/environ' "$api"
+
+# a letter that is sent again while no cloud runs: the next one invokes the function, once
+/usr/bin/python3 - "$work/cloud/registry.db" "$d4" <<'PY'
+import json, sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    db.execute("INSERT INTO dead_letters(created, kind, target, rule, request, attempts, cause, cert, detail, payload)"
+               " VALUES(1, 'function', 'echo', '', 'r', 3, 'why', ?, NULL, ?)",
+               (bytes.fromhex(sys.argv[2]), json.dumps({"certificateId": sys.argv[2]}).encode()))
+PY
+check_output "resend without a cloud" 'is sent to the function echo again' letters resend --all
+check_output "the letter is gone" '^none' letters
+start_cloud
+check "and the next cloud invokes the function" wait_for 60 status_is "$d4" ACTIVE
 done_testing

@@ -62,6 +62,51 @@ dead_letters_are_kept_whole_and_the_oldest_go(void **state)
 }
 
 static void
+see_resent(void *arg, const struct registry_invocation *i)
+{
+    struct registry_invocation *out = arg;
+
+    out->id = i->id;
+    out->attempt += 1 + i->attempt;
+    out->cert_id[0] = i->cert_id[0];
+    assert_string_equal(i->function, "f");
+    assert_int_equal(i->payload.len, 2);
+}
+
+static void
+a_letter_that_is_sent_again_becomes_an_invocation_or_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_letter l = { .kind = "function", .target = "f", .has_cert = true, .cert_id = { 7 } };
+    struct registry_letter other = { .kind = "http", .target = "http://127.0.0.1" };
+    struct registry_function function = { .name = "f" };
+    struct registry_invocation seen = { 0 };
+    struct registry_letter got;
+    int64_t id = 0;
+
+    buf_addf(&l.payload, "{}");
+    OK(f, registry_letter_add(f->r, &l, &f->msg));
+    OK(f, registry_letter_add(f->r, &other, &f->msg));
+    assert_int_equal(registry_letter_resend(f->r, l.id, &id, &f->msg), BM_ERR_NOT_FOUND);
+    assert_non_null(strstr(f->msg.text, "the function f"));
+    OK(f, registry_letter_get(f->r, l.id, &got, &f->msg)); /* it stays */
+    registry_letter_fini(&got);
+    buf_addf(&function.config, "{}");
+    buf_addf(&function.permissions, "[]");
+    OK(f, registry_function_create(f->r, &function, &f->msg));
+    registry_function_fini(&function);
+    assert_int_equal(registry_letter_resend(f->r, other.id, &id, &f->msg), BM_ERR_CONFLICT);
+    OK(f, registry_letter_resend(f->r, l.id, &id, &f->msg));
+    assert_int_equal(registry_letter_resend(f->r, l.id, &id, &f->msg), BM_ERR_NOT_FOUND);
+    OK(f, registry_commit(f->r, &f->msg));
+    OK(f, registry_invocation_list(f->r, 10, see_resent, &seen, &f->msg));
+    assert_int_equal(seen.attempt, 1); /* one, at its first try */
+    assert_int_equal(seen.id, id);
+    assert_int_equal(seen.cert_id[0], 7);
+    registry_letter_fini(&l);
+}
+
+static void
 see_function_name(void *arg, const char *name)
 {
     buf_addf(arg, "%s ", name);
@@ -289,6 +334,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         TEST(topics_of_retained_messages_have_the_time_of_the_last_one),
         TEST(dead_letters_are_kept_whole_and_the_oldest_go),
+        TEST(a_letter_that_is_sent_again_becomes_an_invocation_or_stays),
         TEST(waiting_invocations_are_found_by_function_and_time),
         TEST(rule_is_created_replaced_listed_and_deleted),
         TEST(function_is_created_replaced_listed_and_deleted),
