@@ -8,6 +8,7 @@
 #   prepare           the cloud (CLOUD_OPTIONS, WORKERS) with an ACTIVE device: $work/known.crt, .pem (with issuer), .key
 #   start_peer [VERSION]  mosquitto alone: required certificates, TCP_NODELAY, the cloud's certificate; TLS tlsv1.3 unless told;
 #                     no limits of messages in flight and queued, as the cloud's own has with --no-limits
+#   restart_cloud     the same folder, new processes and ports
 #   cloud_pids, peer_pids  of all processes of the two
 #   round NAME KEY COMMAND...  one measurement: prints what it says, adds the number behind KEY= to $work/NAME
 #   median FILE       of its lines
@@ -54,6 +55,13 @@ prepare()
         --status ACTIVE --query certificateId --output text) || die "the device was not registered"
     iot iot attach-policy --policy-name open --target "$arn:cert/$known" || die "no policy attached"
     as known mosquitto_pub -t a -m x -q 1 || die "the registered device is not admitted"
+}
+
+restart_cloud()
+{
+    stop cloud
+    wait_for 20 flock -n "$work/cloud/run/lock" true # the workers that outlived it hold it for a moment
+    start_cloud ""
 }
 
 start_peer()

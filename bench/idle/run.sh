@@ -33,8 +33,7 @@ for chain in known.pem known.crt; do
         start_peer
         round "mosquitto.$chain" bytes_per_connection hold "$peer_port" "$(peer_pids)" $chain
         stop peer
-        stop cloud
-        start_cloud ""
+        restart_cloud
         round "birthmark.$chain" bytes_per_connection hold "$port" "$(cloud_pids)" $chain
     done
 done

@@ -63,8 +63,7 @@ for tls in 1.2 1.3; do
     for n in $CONNECTIONS; do
         for who in mosquitto birthmark; do
             start_peer "tlsv$tls" # fresh: memory once freed would be used again
-            stop cloud
-            start_cloud ""
+            restart_cloud
             if [ $who = mosquitto ]; then at=$peer_port pids=$(peer_pids); else at=$port pids=$(cloud_pids); fi
             holds "$at" "$pids" "$n" "$tls" >"$work/out.$who" || die "$who: $(cat "$work/out.$who")"
             talks "$at" "$pids" "$n" "$tls" >>"$work/out.$who" || die "$who: $(cat "$work/out.$who")"
