@@ -116,4 +116,15 @@ stop half
 check "when they have gone there is room again" wait_for 10 id fifth mosquitto_pub -q 1 -t t -m x
 check "explain tells the cause without a certificate" wait_for 10 sh -c "'$bin/birthmark' explain --dir '$work/cloud' |
     grep -q 'limit=address-handshakes max=2'"
+
+# without limits: what waits for a kept session that is away is not cut at mosquitto's thousand
+stop all
+stop cloud
+CLOUD_OPTIONS=--no-limits
+start_cloud
+id away mosquitto_sub -c -q 1 -E -t t/away || not_ok "a session is kept"
+seq 1500 >"$work/lines"
+id writer mosquitto_pub -q 1 -t t/away -l <"$work/lines"
+id away mosquitto_sub -c -q 1 -C 1500 -W 20 -t t/away >"$work/got"
+check "1,500 messages wait for a client that is away, in their order" cmp "$work/lines" "$work/got"
 done_testing
