@@ -36,7 +36,7 @@ def source(command):
     """Long options of the option tables in a file."""
     path = "a71chd/main.c" if command == "a71chd" else "birthmark/" + TABLE.get(command, f"cmd_{command}.c")
     text = open(os.path.join(SOURCE, path), encoding="utf-8").read()
-    found = set(re.findall(r'\{\s*"([a-z][a-z0-9-]*)",\s*(?:no|required|optional)_argument', text))
+    found = set(re.findall(r'\{\s*"([a-z][a-z0-9-]*)",\s*(?:(?:no|required|optional)_argument|TEXT|FLAG|NUMBER)\b', text))
     return found | ({"dir", "help", "version"} if "CMD_COMMON_OPTIONS" in text else set())
 
 
