@@ -61,3 +61,5 @@ for p in filter(str.isdigit, os.listdir("/proc")):
 print(f"cloud: {cpu / os.sysconf('SC_CLK_TCK'):.1f} s CPU, {pss / 1024:.0f} MB (PSS)")
 PY
 echo "exit status $code; load of the machine at the end: $(cut -d' ' -f1-3 /proc/loadavg)"
+echo "what the cloud says of it:"
+"$bin/birthmark" explain --dir "$work/cloud" --json --limit 1000000 | sed -n 's/.*"cause": *"\([a-z_.]*\)".*/\1/p' | sort | uniq -c
