@@ -183,7 +183,7 @@ check "and leaves no process of a function behind when it stops" sh -c '! grep -
 import json, sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as db:
     db.execute("INSERT INTO dead_letters(created, kind, target, rule, request, attempts, cause, cert, detail, payload)"
-               " VALUES(1, 'function', 'echo', '', 'r', 3, 'why', ?, NULL, ?)",
+               " VALUES(1, 'function', 'echo', '', 'r', 3, 'why', ?, x'', ?)",
                (bytes.fromhex(sys.argv[2]), json.dumps({"certificateId": sys.argv[2]}).encode()))
 PY
 check_output "resend without a cloud" 'is sent to the function echo again' letters resend --all
