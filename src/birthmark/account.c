@@ -12,9 +12,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { EVENTS_WAITING_MAX = 8192 };
+enum {
+    EVENTS_WAITING_MAX = 8192,
+    SAVE_PAUSE = 4, /* after a save, times what it took */
+    SAVE_PAUSE_MAX_MS = 1000,
+};
 
 void
 account_record(struct account *a, const struct timeline_record *rec)
@@ -177,6 +184,56 @@ on_acknowledged(void *arg, int packet_id)
         a->events_waiting--;
 }
 
+/* ---- the broker's sessions ---- */
+
+static void start_save(struct account *a);
+
+static void
+on_pause(void *arg)
+{
+    struct account *a = arg;
+
+    a->saving.pause = NULL;
+    if (a->saving.wanted)
+        start_save(a);
+}
+
+/* The broker serves nobody while it writes: most of its time is for its clients. */
+static void
+on_saved(void *arg, enum bm_err err)
+{
+    struct account *a = arg;
+    int64_t pause_ms = SAVE_PAUSE * (clock_mono_ms() - a->saving.began_ms);
+
+    a->saving.running = false;
+    a->saving.pause = loop_after(
+        a->o.loop, pause_ms < SAVE_PAUSE_MAX_MS ? pause_ms : SAVE_PAUSE_MAX_MS, on_pause, a);
+    a->o.saved(a->o.arg, a->o.index, err == BM_OK);
+}
+
+static void
+start_save(struct account *a)
+{
+    a->saving.wanted = false;
+    a->saving.began_ms = clock_mono_ms();
+    a->o.saving(a->o.arg, a->o.index);
+    if (kept_sync(a->kept) != BM_OK)
+        log_error("what sessions subscribed to is not on disk: %s", strerror(errno));
+    else if (broker_save(a->broker, on_saved, a) == BM_OK) {
+        a->saving.running = true;
+        return;
+    }
+    a->o.saved(a->o.arg, a->o.index, false);
+}
+
+void
+account_save(struct account *a)
+{
+    a->saving.wanted = true;
+    if (!a->saving.running && a->saving.pause == NULL)
+        start_save(a);
+}
+
 /* ---- life ---- */
 
 static void
@@ -206,6 +263,11 @@ account_open_store(struct account *a, const struct account_options *options, str
 
     a->o = *options;
     ro.table = a->table;
+    (void)snprintf(a->saving.path, sizeof a->saving.path, "%s/broker/mosquitto.db", ro.dir);
+    if (err == BM_OK)
+        err = kept_open(ro.dir, &a->kept, msg);
+    if (err == BM_OK && access(a->saving.path, F_OK) != 0)
+        kept_clear(a->kept); /* the broker knows no session */
     return err == BM_OK ? registry_open(&ro, &a->registry, msg) : err;
 }
 
@@ -225,6 +287,7 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .secret_key = o->secret_key };
     const struct broker_options bo = { .loop = o->loop,
         .path = o->place.broker_path,
+        .sessions = a->saving.path,
         .connected = on_broker_up,
         .acknowledged = on_acknowledged,
         .arg = a };
@@ -258,6 +321,8 @@ account_tell_place(struct account *a, const char *api_url, struct bm_msg *msg)
 void
 account_close_services(struct account *a)
 {
+    loop_cancel(a->o.loop, a->saving.pause);
+    a->saving.pause = NULL;
     broker_close(a->broker);
     rules_close(a->rules);
     lambda_close(a->lambda);
@@ -267,5 +332,6 @@ void
 account_close_store(struct account *a)
 {
     registry_close(a->registry);
+    kept_close(a->kept);
     table_close(a->table);
 }

@@ -8,6 +8,7 @@
 #define BM_BIRTHMARK_ACCOUNT_H
 
 #include "broker/broker.h"
+#include "endpoint/kept.h"
 #include "endpoint/worker.h"
 #include "lambda/lambda.h"
 #include "registry/registry.h"
@@ -31,12 +32,24 @@ struct account_options {
     void (*commit)(void *arg, bool now);
     void (*cert_changed)(void *arg, uint8_t index, const uint8_t cert_id[REGISTRY_ID_LEN]);
     void (*rules_changed)(void *arg, uint8_t index);
+    /* The broker's sessions are being written for who asked before; and are on disk, or not. */
+    void (*saving)(void *arg, uint8_t index);
+    void (*saved)(void *arg, uint8_t index, bool ok);
     void *arg;
 };
 
 struct in_flight {
     int packet_id; /* 0: free */
     int64_t event_id;
+};
+
+/* The broker's sessions on their way to disk. */
+struct saving {
+    char path[4096];
+    bool running;
+    bool wanted; /* once more, or for the first time */
+    int64_t began_ms;
+    struct loop_timer *pause; /* until the next may begin */
 };
 
 struct account {
@@ -49,6 +62,8 @@ struct account {
     struct in_flight in_flight[OUTBOX_IN_FLIGHT];
     unsigned events_waiting; /* lifecycle events that the broker has not acknowledged */
     uint64_t events_lost;
+    struct kept *kept;
+    struct saving saving;
     int64_t outbox_seen; /* highest event id handed to the broker on this connection */
 };
 
@@ -73,6 +88,9 @@ void account_event(struct account *a, const struct rules_message *m);
 /* iot-data Publish. BM_ERR_IO: the broker is down. */
 enum bm_err account_publish(
     struct account *a, struct span topic, struct span payload, int qos, bool retain);
+
+/* Have the broker write its sessions: `saving` and `saved` tell of it. */
+void account_save(struct account *a);
 
 /* The topic's retained message was set or, `empty`, removed. False: that is not stored. */
 bool account_retained_changed(struct account *a, struct span topic, bool empty);

@@ -43,6 +43,8 @@ struct control;
 struct taken {
     uint32_t newest; /* 0: none */
     bool failed;     /* one of them could not be stored: none is acknowledged */
+    uint32_t save;   /* it wants the broker's sessions on disk; 0: does not */
+    uint32_t saving; /* it is told when the save under way is done; 0: is not */
 };
 
 struct worker_link {
@@ -412,7 +414,39 @@ send_stored(struct control *c, size_t account, bool committed)
         m.u.stored.ok = committed && !t->failed;
         if (t->newest != 0)
             send_msg(l, &m);
-        *t = (struct taken){ 0 };
+        t->newest = 0;
+        t->failed = false;
+    }
+}
+
+/* The broker's sessions are being written, for all who have asked until now. */
+static void
+on_saving(void *arg, uint8_t account)
+{
+    struct control *c = arg;
+
+    for (struct worker_link *l = c->links; l != NULL; l = l->next) {
+        struct taken *t = &l->taken[account];
+
+        t->saving = t->save;
+        t->save = 0;
+    }
+}
+
+static void
+on_saved(void *arg, uint8_t account, bool ok)
+{
+    struct control *c = arg;
+
+    for (struct worker_link *l = c->links; l != NULL; l = l->next) {
+        struct taken *t = &l->taken[account];
+        struct link_msg m = { .type = LINK_STORED, .account = account, .request = t->saving };
+
+        m.u.stored.ok = ok;
+        m.u.stored.saved = 1;
+        if (t->saving != 0)
+            send_msg(l, &m);
+        t->saving = 0;
     }
 }
 
@@ -454,6 +488,10 @@ serve(struct worker_link *l, struct span packet)
     case LINK_RETAINED:
         note_taken(
             l, m, account_retained_changed(a, m->u.retained.topic, m->u.retained.empty != 0));
+        break;
+    case LINK_SAVE:
+        l->taken[m->account].save = m->request;
+        account_save(a);
         break;
     case LINK_VERDICT:
     case LINK_DOCUMENTS:
@@ -689,6 +727,8 @@ open_stores(struct control *c, struct bm_msg *msg)
             .commit = commit_soon,
             .cert_changed = on_cert_changed,
             .rules_changed = on_rules_changed,
+            .saving = on_saving,
+            .saved = on_saved,
             .arg = c };
 
         if ((err = account_open_store(&c->accounts[i], &ao, msg)) != BM_OK)

@@ -5,10 +5,13 @@
 #include "base/log.h"
 
 #include <mosquitto.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 enum {
     RETRY_MS = 100,
@@ -16,6 +19,7 @@ enum {
     KEEP_ALIVE_S = 30,
     FETCH_BATCH = 50, /* of QoS 1: fewer than the broker keeps in flight */
     FETCH_WAIT_MS = 10000,
+    SAVE_WAIT_MS = 30000,
 };
 
 /* One question for retained messages; the first of the list is under way. */
@@ -32,6 +36,16 @@ struct fetch {
     void *arg;
 };
 
+/* One save: two questions, because what is written, is written between two rounds of the broker. */
+struct save {
+    broker_done_fn done; /* NULL: none is under way */
+    void *arg;
+    int packet_id; /* of the UNSUBSCRIBE under way */
+    bool second;
+    struct stat before; /* of the file; all 0: there was none */
+    struct loop_timer *timer;
+};
+
 struct broker {
     struct broker_options options;
     struct mosquitto *mosq;
@@ -41,10 +55,12 @@ struct broker {
     bool up; /* CONNACK received */
     struct fetch *fetches;
     struct loop_timer *fetch_timer;
+    struct save save;
 };
 
 static void on_timer(void *arg);
 static void fetch_fail_all(struct broker *b);
+static void save_end(struct broker *b, enum bm_err err);
 
 static void
 arm(struct broker *b, int64_t delay_ms)
@@ -64,6 +80,7 @@ gone(struct broker *b)
     (void)mosquitto_disconnect(b->mosq);
     arm(b, RETRY_MS);
     fetch_fail_all(b);
+    save_end(b, BM_ERR_IO);
 }
 
 /* libmosquitto writes when asked; watch for room only while it has something left. */
@@ -228,6 +245,102 @@ on_subscribe(struct mosquitto *mosq, void *arg, int packet_id, int count, const 
         log_error("cannot end a question for retained messages"); /* the timer does */
 }
 
+/* ---- sessions to disk ---- */
+
+static void
+save_end(struct broker *b, enum bm_err err)
+{
+    struct save s = b->save;
+
+    if (s.done == NULL)
+        return;
+    loop_cancel(b->options.loop, s.timer);
+    b->save = (struct save){ 0 };
+    s.done(s.arg, err);
+}
+
+static void
+on_save_timer(void *arg)
+{
+    struct broker *b = arg;
+
+    b->save.timer = NULL;
+    log_error("the broker does not write its sessions to disk");
+    save_end(b, BM_ERR_IO);
+}
+
+static struct stat
+look_at(const char *path)
+{
+    struct stat st = { 0 };
+
+    return stat(path, &st) == 0 ? st : (struct stat){ 0 };
+}
+
+/* It writes another file and gives it the name: mosquitto does so only when all of it is written.
+ */
+static bool
+is_another(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino != b->st_ino || a->st_ctim.tv_sec != b->st_ctim.tv_sec ||
+           a->st_ctim.tv_nsec != b->st_ctim.tv_nsec;
+}
+
+/* A question that changes nothing: nobody has subscribed to this. */
+static bool
+save_ask(struct broker *b)
+{
+    bool sent =
+        mosquitto_unsubscribe(b->mosq, &b->save.packet_id, "birthmark/save") == MOSQ_ERR_SUCCESS;
+
+    want_write(b);
+    return sent;
+}
+
+static void
+save_answered(struct broker *b)
+{
+    struct stat now;
+
+    if (!b->save.second) {
+        b->save.second = true;
+        if (!save_ask(b))
+            save_end(b, BM_ERR_IO);
+        return;
+    }
+    now = look_at(b->options.sessions);
+    if (is_another(&now, &b->save.before)) {
+        save_end(b, BM_OK);
+        return;
+    }
+    log_error("the broker could not write its sessions to %s (disk full?)", b->options.sessions);
+    save_end(b, BM_ERR_IO);
+}
+
+/*
+ * The signal comes before the first question is sent, so at the latest the round of the broker's
+ * loop that answers it ends with writing; a later round answers the second.
+ */
+enum bm_err
+broker_save(struct broker *b, broker_done_fn done, void *arg)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (!b->up || b->options.sessions == NULL || b->save.done != NULL ||
+        getsockopt(mosquitto_socket(b->mosq), SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
+        peer.pid <= 0)
+        return BM_ERR_IO;
+    b->save.before = look_at(b->options.sessions);
+    if (kill(peer.pid, SIGUSR1) != 0 || !save_ask(b))
+        return BM_ERR_IO;
+    b->save.second = false;
+    b->save.done = done;
+    b->save.arg = arg;
+    b->save.timer = loop_after(b->options.loop, SAVE_WAIT_MS, on_save_timer, b);
+    return BM_OK;
+}
+
 static void
 on_unsubscribe(struct mosquitto *mosq, void *arg, int packet_id)
 {
@@ -235,6 +348,10 @@ on_unsubscribe(struct mosquitto *mosq, void *arg, int packet_id)
     struct fetch *f = b->fetches;
 
     (void)mosq;
+    if (b->save.done != NULL && b->save.packet_id == packet_id) {
+        save_answered(b);
+        return;
+    }
     if (f == NULL || f->packet_id != packet_id)
         return;
     f->asked += f->batch;
@@ -329,6 +446,7 @@ broker_close(struct broker *b)
         b->fetches = f->next;
         fetch_free(f);
     }
+    loop_cancel(b->options.loop, b->save.timer);
     loop_cancel(b->options.loop, b->fetch_timer);
     loop_cancel(b->options.loop, b->timer);
     loop_remove(b->options.loop, b->watch);

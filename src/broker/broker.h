@@ -7,6 +7,9 @@
  * what is marked as retained, unsubscribe. The broker writes them before it answers the
  * UNSUBSCRIBE.
  *
+ * The broker writes its sessions to disk when it is told to (SIGUSR1), at the end of a round of its
+ * loop, before it answers what comes in a later round: see broker_save.
+ *
  * libmosquitto on base/loop. A connection comes back by itself; what was not acknowledged is the
  * caller's to publish again (the outbox keeps it), and so is subscribing (in `connected`).
  */
@@ -21,6 +24,7 @@ struct broker;
 struct broker_options {
     struct loop *loop;
     const char *path;                               /* Unix socket */
+    const char *sessions; /* the file it writes them to; NULL: not known, and never broker_save */
     void (*connected)(void *arg);                   /* may be called many times */
     void (*acknowledged)(void *arg, int packet_id); /* PUBACK of a QoS 1 publish; may be NULL */
     /* of a subscription; may be NULL. Borrowed for the call. */
@@ -46,6 +50,13 @@ typedef void (*broker_retained_fn)(void *arg, const char *topic, struct span pay
 typedef void (*broker_done_fn)(void *arg, enum bm_err err);
 enum bm_err broker_retained(struct broker *b, const char *const *topics, size_t count,
     broker_retained_fn each, broker_done_fn done, void *arg);
+
+/*
+ * Have it write its sessions: `done`, once and from the loop, with BM_OK when all that it had
+ * acknowledged to anybody before the call is on disk. One at a time. BM_ERR_IO, of the call or given
+ * to `done`: it is down, is no process of this machine, or cannot write. broker_close forgets it.
+ */
+enum bm_err broker_save(struct broker *b, broker_done_fn done, void *arg);
 
 /* QoS 1. BM_ERR_IO: the broker is down. BM_ERR_INPUT: no topic filter. */
 enum bm_err broker_subscribe(struct broker *b, const char *filter);

@@ -5,6 +5,10 @@
  * number it has committed (LINK_STORED). Until then the PUBACK waits here, and those of later
  * messages behind it, because the client gets them in the order of its messages (MQTT 4.6).
  *
+ * The same holds for a message that the broker may have to keep for a session that outlives its
+ * connection (kept.h), or as retained: mosquitto acknowledges what it has in memory. So control has
+ * it write its sessions to disk, once for all who wait, after it acknowledged (LINK_SAVE).
+ *
  * A connection has a queue only while one of its PUBACKs waits. When control could not store, or is
  * gone, the connection ends without them, and the client sends again.
  */
@@ -19,9 +23,11 @@ enum { ACKS_FIRST = 8 };
 
 struct ack {
     uint32_t number; /* of control's store; 0: needs none */
+    uint32_t save;   /* when answered: of the broker's store */
     uint16_t packet_id;
     uint8_t code;
     bool answered; /* by the broker, or nobody else has to */
+    bool kept;     /* the broker has to store it */
 };
 
 struct acks {
@@ -148,15 +154,20 @@ give(struct conn *c, uint16_t packet_id, uint8_t code)
     mqtt_build_puback(&c->out, c->level, packet_id, code);
 }
 
+static bool
+may_go(const struct worker_account *a, const struct ack *k)
+{
+    return k->answered && (k->number == 0 || reached(k->number, a->stored)) &&
+           (!k->kept || reached(k->save, a->save_done));
+}
+
 /* Give what may be given now. The queue may be gone afterwards. */
 static void
 release(struct conn *c)
 {
     struct acks *q = c->acks;
-    uint32_t stored = account_of(c)->stored;
 
-    while (q->first < q->end && q->list[q->first].answered &&
-           (q->list[q->first].number == 0 || reached(q->list[q->first].number, stored))) {
+    while (q->first < q->end && may_go(account_of(c), &q->list[q->first])) {
         give(c, q->list[q->first].packet_id, q->list[q->first].code);
         q->first++;
     }
@@ -166,15 +177,57 @@ release(struct conn *c)
 }
 
 void
-acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered)
+acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered, bool kept)
 {
     count_one(c);
     if (c->timed_id == 0) {
         c->timed_id = packet_id;
         c->timed_us = clock_mono_us();
     }
-    if (number != 0 || c->acks != NULL) {
-        add(c, (struct ack){ .number = number, .packet_id = packet_id, .answered = answered });
+    if (number != 0 || kept || c->acks != NULL) {
+        add(c, (struct ack){
+                   .number = number, .packet_id = packet_id, .answered = answered, .kept = kept });
+    }
+}
+
+static void
+ask_for_save(struct worker *w, uint8_t account)
+{
+    struct worker_account *a = &w->accounts[account];
+    uint32_t next = a->save_asked + 1 != 0 ? a->save_asked + 1 : 1;
+
+    a->save_wanted = false;
+    w->tx.type = LINK_SAVE;
+    w->tx.account = account;
+    w->tx.request = next;
+    if (control_send(w) == BM_OK) {
+        a->save_asked = next;
+    } else { /* its queue is full: a question has its place, so this is no memory, or the end */
+        a->save_wanted = true;
+        log_error("control can not be asked to have the broker's sessions written");
+    }
+}
+
+/* Number of a save that begins after now. One is under way at most. */
+static uint32_t
+next_save(struct conn *c)
+{
+    struct worker_account *a = account_of(c);
+    uint32_t next = a->save_asked + 1 != 0 ? a->save_asked + 1 : 1;
+
+    if (a->save_asked == a->save_done) {
+        ask_for_save(c->w, c->account);
+    } else {
+        a->save_wanted = true;
+    }
+    return next;
+}
+
+void
+acks_save(struct conn *c)
+{
+    if (c->kept) {
+        (void)next_save(c);
     }
 }
 
@@ -193,6 +246,9 @@ acks_answer(struct conn *c, uint16_t packet_id, uint8_t code)
     }
     q->list[i].answered = true;
     q->list[i].code = code;
+    if (q->list[i].kept) {
+        q->list[i].save = next_save(c);
+    }
     release(c);
 }
 
@@ -207,12 +263,12 @@ acks_refuse(struct conn *c, uint16_t packet_id, uint8_t code)
     }
 }
 
-/* Is a message of its queue among those that were not stored? */
+/* Is a message of its queue among those that were not stored, or not saved? */
 static bool
-lost_one(const struct acks *q, uint32_t from, uint32_t to)
+lost_one(const struct acks *q, uint32_t from, uint32_t to, bool saved)
 {
     for (size_t i = q->first; i < q->end; i++) {
-        uint32_t n = q->list[i].number;
+        uint32_t n = saved ? q->list[i].save : q->list[i].number;
 
         if (n != 0 && !reached(n, from) && reached(n, to)) {
             return true;
@@ -221,24 +277,46 @@ lost_one(const struct acks *q, uint32_t from, uint32_t to)
     return false;
 }
 
-void
-acks_stored(struct worker *w, uint8_t account, uint32_t number, bool ok)
+/* All up to `to` are stored, or saved; or those after `from` are lost. */
+static void
+look_at_all(struct worker *w, uint8_t account, uint32_t from, uint32_t to, bool saved, bool ok)
 {
-    struct worker_account *a = &w->accounts[account];
-    uint32_t before = a->stored;
     struct acks *next;
 
-    a->stored = number;
-    for (struct acks *q = a->waiting; q != NULL; q = next) {
+    for (struct acks *q = w->accounts[account].waiting; q != NULL; q = next) {
         struct conn *c = q->conn;
 
         next = q->next;
-        if (!ok && lost_one(q, before, number)) {
-            conn_end(c, CAUSE_CONTROL_DOWN, "rules=\"a message could not be stored for them\"");
+        if (!ok && lost_one(q, from, to, saved)) {
+            conn_end(c, saved ? CAUSE_BROKER_DOWN : CAUSE_CONTROL_DOWN, "%s",
+                saved ? "sessions=\"the broker could not write a message to disk\""
+                      : "rules=\"a message could not be stored for them\"");
             continue;
         }
         release(c);
         conn_settle(c);
+    }
+}
+
+void
+acks_stored(struct worker *w, uint8_t account, uint32_t number, bool ok)
+{
+    uint32_t before = w->accounts[account].stored;
+
+    w->accounts[account].stored = number;
+    look_at_all(w, account, before, number, false, ok);
+}
+
+void
+acks_saved(struct worker *w, uint8_t account, uint32_t number, bool ok)
+{
+    struct worker_account *a = &w->accounts[account];
+    uint32_t before = a->save_done;
+
+    a->save_done = number;
+    look_at_all(w, account, before, number, true, ok);
+    if (a->save_wanted && a->save_asked == a->save_done) {
+        ask_for_save(w, account);
     }
 }
 

@@ -68,6 +68,21 @@ connect_properties(const struct worker *w, struct span from, struct buf *out)
     }
 }
 
+/* Level 5: seconds that the session outlives its connection. */
+static uint32_t
+expiry_of(struct span properties)
+{
+    struct rd list = rd_of(properties);
+    struct mqtt_property p;
+
+    while (mqtt_next_property(&list, &p) == BM_OK) {
+        if (p.id == MQTT_PROP_SESSION_EXPIRY) {
+            return p.number;
+        }
+    }
+    return 0;
+}
+
 /* Keep-alive is kept by the endpoint alone: the broker gets 0, and PINGREQ goes no further. */
 static enum bm_err
 write_connect(struct conn *c)
@@ -83,6 +98,7 @@ write_connect(struct conn *c)
         err = properties.failed ? BM_ERR_MEM
                                 : mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
     }
+    c->kept = c->level == 5 ? expiry_of(m.properties) != 0 : !m.clean;
     if (err == BM_OK && m.has_will && m.will_retain) {
         c->retained_will = strndup((const char *)m.will_topic.ptr, m.will_topic.len);
         err = c->retained_will != NULL ? BM_OK : BM_ERR_MEM;

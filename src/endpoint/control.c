@@ -145,8 +145,8 @@ enum bm_err
 control_send(struct worker *w)
 {
     struct control *k = &w->control;
-    bool question =
-        w->tx.type == LINK_ADMIT || w->tx.type == LINK_POLICY || w->tx.type == LINK_THING;
+    bool question = w->tx.type == LINK_ADMIT || w->tx.type == LINK_POLICY ||
+                    w->tx.type == LINK_THING || w->tx.type == LINK_SAVE;
     size_t max = question ? CONTROL_QUEUE_MAX : CONTROL_QUEUE_MAX / 2;
     struct buf packet = { 0 };
     enum bm_err err;
@@ -245,7 +245,11 @@ dispatch(struct worker *w, struct span packet)
         hello_changed(w, w->rx.account, w->rx.u.changed.cert_id);
         return;
     case LINK_STORED:
-        acks_stored(w, w->rx.account, w->rx.request, w->rx.u.stored.ok != 0);
+        if (w->rx.u.stored.saved != 0) {
+            acks_saved(w, w->rx.account, w->rx.request, w->rx.u.stored.ok != 0);
+        } else {
+            acks_stored(w, w->rx.account, w->rx.request, w->rx.u.stored.ok != 0);
+        }
         return;
     case LINK_ADMIT:
     case LINK_POLICY:
@@ -254,6 +258,7 @@ dispatch(struct worker *w, struct span packet)
     case LINK_INGRESS:
     case LINK_EVENT:
     case LINK_RETAINED:
+    case LINK_SAVE:
         break;
     }
     log_error("control sent message type %d, which only workers send", (int)w->rx.type);

@@ -22,6 +22,7 @@
 #define BM_ENDPOINT_INSIDE_H
 
 #include "base/loop.h"
+#include "endpoint/kept.h"
 #include "endpoint/link.h"
 #include "endpoint/worker.h"
 #include "policy/policy.h"
@@ -222,6 +223,7 @@ struct conn {
     enum cause ended_by;
     enum left_by left;
     bool persistent; /* iot:ConnectAttributes */
+    bool kept;       /* the session outlives the connection */
     bool last_will;
     char *retained_will;                    /* topic of a will that is to be retained; NULL: none */
     struct policy_certificate *certificate; /* made when a policy asks for it */
@@ -274,11 +276,15 @@ struct control {
 
 struct worker_account {
     struct table *table;
+    struct kept *kept;
     struct buf filters_packet; /* owns what filters borrow */
     struct span *filters;      /* of its rules */
     size_t filter_count;
-    uint32_t told;        /* number of the newest message that control shall store; never 0 */
-    uint32_t stored;      /* control has stored all up to this one */
+    uint32_t told;       /* number of the newest message that control shall store; never 0 */
+    uint32_t stored;     /* control has stored all up to this one */
+    uint32_t save_asked; /* number of the newest save that control was asked for */
+    uint32_t save_done;
+    bool save_wanted;     /* one more, when that one is done */
     int64_t absent_ms;    /* since when its broker is not there; 0: it is, as far as known */
     struct acks *waiting; /* connections whose PUBACKs wait */
 };
@@ -414,15 +420,19 @@ void fact_text(char *out, size_t cap, struct span s);
 /* acks.c */
 /*
  * The client published this with QoS 1: it gets its PUBACK once the broker answered and control
- * stored `number` (0: it need not). `answered`: nobody is asked but control. May end c.
+ * stored `number` (0: it need not). `answered`: nobody is asked but control. `kept`: it may be for
+ * sessions that outlive their connections, which the broker has to have on disk. May end c.
  */
-void acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered);
+void acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered, bool kept);
 /* The broker's PUBACK: for the client, now or later. */
 void acks_answer(struct conn *c, uint16_t packet_id, uint8_t code);
 /* A PUBACK of our own for a message that goes nowhere; in its order, too. */
 void acks_refuse(struct conn *c, uint16_t packet_id, uint8_t code);
 bool acks_full(const struct conn *c);
 void acks_forget(struct conn *c);
+/* Have the broker write its sessions to disk. Nobody waits for that. */
+void acks_save(struct conn *c);
+void acks_saved(struct worker *w, uint8_t account, uint32_t number, bool ok);
 /* Control stored all up to `number`, or, not `ok`, lost what it had not stored before. */
 void acks_stored(struct worker *w, uint8_t account, uint32_t number, bool ok);
 void acks_control_down(struct worker *w);

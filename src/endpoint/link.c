@@ -137,6 +137,9 @@ fields_read(struct rd *r, struct link_msg *m)
         return;
     case LINK_STORED:
         m->u.stored.ok = bool_read(r);
+        m->u.stored.saved = bool_read(r);
+        return;
+    case LINK_SAVE:
         return;
     case LINK_THING:
         id_read(r, m->u.thing.cert_id);
@@ -262,6 +265,9 @@ put_fields(struct buf *out, const struct link_msg *m)
         return;
     case LINK_STORED:
         put_number(out, m->u.stored.ok, 1);
+        put_number(out, m->u.stored.saved, 1);
+        return;
+    case LINK_SAVE:
         return;
     case LINK_THING:
         buf_add(out, m->u.thing.cert_id, 32);

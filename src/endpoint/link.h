@@ -25,7 +25,8 @@ enum link_type {
     LINK_CHANGED,   /* control: this certificate changed, look at the table again */
     LINK_EVENT,     /* worker: a lifecycle event, for the broker and the rules; as LINK_INGRESS */
     LINK_RETAINED,  /* worker: the topic gets, or loses, its retained message */
-    LINK_STORED,    /* control: up to which LINK_INGRESS or LINK_RETAINED all is on disk */
+    LINK_SAVE,      /* worker: have the broker write its sessions to disk; answer LINK_STORED */
+    LINK_STORED,    /* control: up to which LINK_INGRESS or LINK_RETAINED, or which LINK_SAVE */
     LINK_THING,     /* worker: what may a policy know of the thing of this client? */
     LINK_FACTS,     /* control: the answer */
 };
@@ -93,8 +94,9 @@ struct link_msg {
             uint8_t empty; /* 1: an empty payload, so there is none from here on */
         } retained;
         struct {
-            uint8_t ok; /* 0: what was not stored before is lost */
-        } stored;       /* `request`: of the newest message that it tells of */
+            uint8_t ok;    /* 0: what was not stored before is lost */
+            uint8_t saved; /* 1: of a LINK_SAVE */
+        } stored;          /* `request`: of the newest message that it tells of */
         struct {
             uint8_t cert_id[32];
             struct span client_id;

@@ -303,7 +303,7 @@ basic_ingest(struct conn *c, const struct mqtt_publish *m)
     bool taken = send_to_rules(c, m, &number);
 
     if (m->qos == 1 && taken) {
-        acks_expect(c, m->packet_id, number, true);
+        acks_expect(c, m->packet_id, number, true, false);
     } else if (m->qos == 1) {
         refuse(c, m);
     }
@@ -383,7 +383,8 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
     }
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
     if (m.qos == 1) {
-        acks_expect(c, m.packet_id, number, false);
+        acks_expect(c, m.packet_id, number, false,
+            m.retain || kept_may(c->w->accounts[c->account].kept, m.topic));
     }
 }
 
@@ -611,6 +612,9 @@ forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe
             up.filters[up.count].options =
                 broker_options(c, s->filters[i].filter, s->filters[i].options);
             up.count++;
+        }
+        if ((denied >> i & 1) == 0 && type == MQTT_SUBSCRIBE && c->kept) {
+            kept_add(c->w->accounts[c->account].kept, plain_filter(s->filters[i].filter));
         }
     }
     mqtt_build_subscribe(&c->up_out, type, c->level, &up);
@@ -842,12 +846,14 @@ relay_delivery(struct conn *c, const struct mqtt_packet *p)
         return;
     case MQTT_SUBACK:
         broker_suback(c, p);
+        acks_save(c);
         return;
     case MQTT_PUBACK:
         broker_puback(c, p);
         return;
     case MQTT_UNSUBACK:
         buf_add(&c->out, p->whole.ptr, p->whole.len);
+        acks_save(c);
         return;
     case MQTT_DISCONNECT:
         broker_disconnect(c, p);

@@ -154,6 +154,9 @@ open_accounts(struct worker *w, struct bm_msg *msg)
             return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", a->broker_path);
         }
         err = table_attach(a->dir, &w->accounts[i].table, msg);
+        if (err == BM_OK) {
+            err = kept_open(a->dir, &w->accounts[i].kept, msg);
+        }
     }
     return err;
 }
@@ -209,6 +212,7 @@ finish(struct worker *w)
     SSL_CTX_free(w->tls);
     for (size_t i = 0; i < w->o->account_count; i++) {
         table_close(w->accounts[i].table);
+        kept_close(w->accounts[i].kept);
     }
     loop_free(w->loop);
     (void)close(w->o->listen_fd);

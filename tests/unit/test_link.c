@@ -71,6 +71,9 @@ fill(struct link_msg *m, enum link_type type)
         return;
     case LINK_STORED:
         m->u.stored.ok = 1;
+        m->u.stored.saved = 1;
+        return;
+    case LINK_SAVE:
         return;
     case LINK_THING:
         memset(m->u.thing.cert_id, 0xab, 32);

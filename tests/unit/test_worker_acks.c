@@ -26,11 +26,11 @@ settle(struct device *from, struct device *subscriber)
     struct mqtt_packet p;
     struct mqtt_publish m;
 
-    say_publish(from, 4, 0, "t/mark", "x");
+    say_publish(from, 4, 0, "t/kept/mark", "x");
     do {
         assert_true(device_next(subscriber, &p));
         assert_int_equal(mqtt_parse_publish(&p, 4, &m, NULL), BM_OK);
-    } while (!span_eq(m.topic, span_str("t/mark")));
+    } while (!span_eq(m.topic, span_str("t/kept/mark")));
     expect_ping(from);
 }
 
@@ -89,7 +89,7 @@ refusals_of_level_5_keep_their_place(void **state)
 }
 
 static void
-retained_message_is_acknowledged_when_its_topic_is_stored(void **state)
+retained_message_is_acknowledged_when_it_and_its_topic_are_stored(void **state)
 {
     struct fixture *f = *state;
     struct device d;
@@ -104,6 +104,7 @@ retained_message_is_acknowledged_when_its_topic_is_stored(void **state)
     expect_ping(&d);
     answer_stored(f, f->unstored, true);
     expect(&d, LIT("\x40\x02\x00\x07"));
+    assert_int_equal(f->saves, 1);
     device_free(&d);
 }
 
@@ -158,6 +159,86 @@ without_control_nothing_for_rules_is_acknowledged(void **state)
     device_free(&level4);
 }
 
+/* Wait until control was asked so often to have sessions saved. */
+static void
+wait_saves(struct fixture *f, unsigned count)
+{
+    int64_t end = clock_mono_ms() + WAIT_MS;
+
+    while (f->saves < count) {
+        assert_true(clock_mono_ms() < end);
+        pump(f, -1, 0, 20);
+    }
+    assert_int_equal(f->saves, count);
+}
+
+/* A device with a session that is kept and a subscription to t/kept/#, which is saved. */
+static struct device
+kept_subscriber(struct fixture *f)
+{
+    struct device d = device_open(f, &f->other);
+
+    /* level 4, not clean, keep-alive 60 s, client id `kept` */
+    device_send(&d, LIT("\x10\x10\x00\x04MQTT\x04\x00\x00\x3c\x00\x04kept"));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    say_subscribe(&d, 4, "t/kept/#", 0);
+    expect(&d, LIT("\x90\x03\x00\x14\x00"));
+    wait_saves(f, 1);
+    return d;
+}
+
+static void
+message_for_a_kept_session_waits_for_the_broker_s_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b;
+
+    publish(&a, 4, 1, "t/kept/x"); /* there is no such session yet */
+    expect(&a, LIT("\x40\x02\x00\x01"));
+    assert_int_equal(f->saves, 0);
+    b = kept_subscriber(f);
+    f->saves_late = true;
+    publish(&a, 4, 2, "t/other");
+    expect(&a, LIT("\x40\x02\x00\x02"));
+    assert_int_equal(f->saves, 1);
+    publish(&a, 4, 3, "t/kept/x");
+    wait_saves(f, 2);
+    publish(&a, 4, 4, "t/kept/y"); /* the broker gets it while the save is under way */
+    publish(&a, 4, 5, "t/other");
+    settle(&a, &b);
+    answer_saved(f, f->unsaved, true);
+    expect(&a, LIT("\x40\x02\x00\x03"));
+    wait_saves(f, 3);
+    expect_ping(&a);
+    answer_saved(f, f->unsaved, true);
+    expect(&a, LIT("\x40\x02\x00\x04"));
+    expect(&a, LIT("\x40\x02\x00\x05"));
+    say_publish(&a, 4, 0, "t/kept/x", "qos 0");
+    expect_ping(&a);
+    assert_int_equal(f->saves, 3);
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+what_the_broker_can_not_write_is_not_acknowledged(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = kept_subscriber(f);
+    size_t from = f->record_count;
+
+    f->saves_late = true;
+    publish(&a, 4, 1, "t/kept/x");
+    wait_saves(f, 2);
+    answer_saved(f, f->unsaved, false);
+    expect_closed(&a);
+    assert_fact(wait_record(f, from, CAUSE_BROKER_DOWN), "sessions=");
+    device_free(&a);
+    device_free(&b);
+}
+
 /* Many waiting: the client is read again when they are stored, and all get theirs, in order. */
 static void
 many_that_wait_are_bounded_and_all_released(void **state)
@@ -197,9 +278,11 @@ main(void)
     const struct CMUnitTest tests[] = {
         KNOWN(puback_waits_for_the_rules_store_and_later_ones_behind_it),
         KNOWN(refusals_of_level_5_keep_their_place),
-        KNOWN(retained_message_is_acknowledged_when_its_topic_is_stored),
+        KNOWN(retained_message_is_acknowledged_when_it_and_its_topic_are_stored),
         KNOWN(what_could_not_be_stored_is_not_acknowledged),
         KNOWN(without_control_nothing_for_rules_is_acknowledged),
+        KNOWN(message_for_a_kept_session_waits_for_the_broker_s_disk),
+        KNOWN(what_the_broker_can_not_write_is_not_acknowledged),
         LIFTED(many_that_wait_are_bounded_and_all_released),
     };
 

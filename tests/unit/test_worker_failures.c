@@ -96,7 +96,9 @@ device_waits_for_a_broker_that_is_not_there_yet(void **state)
 static void
 devices_of_a_lost_broker_are_closed_over_a_time(void **state)
 {
-    enum { MANY = 60 }; /* over 60 ms: that nobody draws the last 40 of them has a chance of 1e-28 */
+    enum {
+        MANY = 60
+    }; /* over 60 ms: that nobody draws the last 40 of them has a chance of 1e-28 */
     struct fixture *f = *state;
     struct device d[MANY];
     char id[16];

@@ -160,6 +160,17 @@ answer_stored(struct fixture *f, uint32_t number, bool ok)
     f->tx.type = LINK_STORED;
     f->tx.request = number;
     f->tx.u.stored.ok = ok;
+    f->tx.u.stored.saved = 0;
+    control_send_tx(f);
+}
+
+void
+answer_saved(struct fixture *f, uint32_t number, bool ok)
+{
+    f->tx.type = LINK_STORED;
+    f->tx.request = number;
+    f->tx.u.stored.ok = ok;
+    f->tx.u.stored.saved = 1;
     control_send_tx(f);
 }
 
@@ -200,6 +211,12 @@ control_message(struct fixture *f, struct span packet)
         note_ingress(f);
     } else if (f->rx.type == LINK_RETAINED) {
         note_unstored(f);
+    } else if (f->rx.type == LINK_SAVE) {
+        f->saves++;
+        f->unsaved = f->rx.request;
+        if (!f->saves_late) {
+            answer_saved(f, f->rx.request, true);
+        }
     } else if (f->rx.type == LINK_EVENT) {
         struct event *e = &f->events[f->event_count % EVENTS_MAX];
         struct span t = f->rx.u.ingress.topic;

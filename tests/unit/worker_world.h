@@ -64,6 +64,7 @@ struct fixture {
     bool silent; /* control does not answer */
     bool set_missing;
     bool stores_late;  /* control does not say that it stored */
+    bool saves_late;   /* nor that the broker saved */
     const char *thing; /* its attributes; NULL: the client is none */
     bool thing_fails;
     bool thing_waits; /* the question is taken, not answered */
@@ -82,6 +83,8 @@ struct fixture {
     struct timeline_record records[RECORDS_MAX];
     size_t record_count;
     unsigned ingresses;
+    unsigned saves;
+    uint32_t unsaved;  /* the newest save that control was asked for */
     uint32_t unstored; /* the newest that control was asked to store */
     char ingress_topic[300];
     char ingress_payload[300];
@@ -102,6 +105,8 @@ void control_send_tx(struct fixture *f);
 void changed(struct fixture *f, const struct made *m);
 /* Control stored, or lost, all up to this number. It does so by itself unless it stores_late. */
 void answer_stored(struct fixture *f, uint32_t number, bool ok);
+/* The same of the broker's sessions; by itself unless it saves_late. */
+void answer_saved(struct fixture *f, uint32_t number, bool ok);
 /* Wait until control got so many messages for rules. */
 void wait_ingress(struct fixture *f, unsigned count);
 /* The answer to the newest LINK_THING. */
