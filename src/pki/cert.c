@@ -183,51 +183,19 @@ pki_cert_is_ca(const struct pki_cert *c)
 bool
 pki_cert_common_name(const struct pki_cert *c, char *out, size_t cap)
 {
-    const X509_NAME *name = X509_get_subject_name(c->x);
-    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-    unsigned char *text = NULL;
-    int len;
-    bool fits;
-
-    out[0] = '\0';
-    if (at < 0)
-        return false;
-    len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-    fits = len >= 0 && (size_t)len < cap && memchr(text, 0, (size_t)len) == NULL;
-    if (fits) {
-        memcpy(out, text, (size_t)len);
-        out[len] = '\0';
-    }
-    OPENSSL_free(text);
-    ERR_clear_error();
-    return fits;
-}
-
-static void
-name_text(const X509_NAME *name, char *out, size_t cap)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *data = NULL;
-    long len = 0;
-
-    if (bio != NULL &&
-        X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0)
-        len = BIO_get_mem_data(bio, &data);
-    (void)snprintf(out, cap, "%.*s", (int)len, len > 0 ? data : "");
-    BIO_free(bio);
-    ERR_clear_error();
+    return pki_x509_common_name(X509_get_subject_name(c->x), out, cap);
 }
 
 void
 pki_cert_subject_text(const struct pki_cert *c, char *out, size_t cap)
 {
-    name_text(X509_get_subject_name(c->x), out, cap);
+    pki_x509_name_text(X509_get_subject_name(c->x), out, cap);
 }
 
 void
 pki_cert_issuer_text(const struct pki_cert *c, char *out, size_t cap)
 {
-    name_text(X509_get_issuer_name(c->x), out, cap);
+    pki_x509_name_text(X509_get_issuer_name(c->x), out, cap);
 }
 
 static bool

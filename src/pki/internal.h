@@ -12,6 +12,10 @@
 
 X509 *pki_cert_x509(const struct pki_cert *c); /* borrowed */
 
+/* names.c, as pki_name_text and pki_name_common_name; NULL has no name */
+void pki_x509_name_text(const X509_NAME *name, char *out, size_t cap);
+bool pki_x509_common_name(const X509_NAME *name, char *out, size_t cap);
+
 /* Why OpenSSL refused, its newest words; empties its queue. */
 void pki_openssl_words(char *out, size_t cap);
 

@@ -52,6 +52,14 @@ void pki_cert_subject_text(const struct pki_cert *c, char *out, size_t cap);
 void pki_cert_issuer_text(const struct pki_cert *c, char *out, size_t cap);
 
 /*
+ * The names of a certificate in DER, as DER and borrowed, without reading the rest of it (its key
+ * above all); false when it is none. Then each as text, as above: for lists of many certificates.
+ */
+bool pki_names_find(struct span der, struct span *subject, struct span *issuer);
+void pki_name_text(struct span name, char *out, size_t cap);
+bool pki_name_common_name(struct span name, char *out, size_t cap);
+
+/*
  * What the certificate says of its subject, issuer and alternative names, as SPEC aws-iot 7.3 names
  * it ("Subject.CommonName", "AlternativeName.DNSName", "SerialNumber"), each value in its turn, as
  * UTF-8 without terminator, borrowed for the call. A value that cannot be read is left out.

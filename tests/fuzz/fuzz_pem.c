@@ -26,8 +26,13 @@ ask_all(struct pki_cert *c)
     char text[PKI_CN_MAX];
     struct buf pem = { 0 };
     struct pki_cert *again = NULL;
+    struct span subject;
+    struct span issuer;
     size_t sum = 0;
 
+    if (!pki_names_find(pki_cert_der(c), &subject, &issuer) ||
+        !span_eq(subject, pki_cert_subject(c)) || !span_eq(issuer, pki_cert_issuer(c)))
+        abort();
     (void)pki_cert_is_ca(c);
     (void)pki_cert_common_name(c, text, sizeof text);
     pki_cert_subject_text(c, text, sizeof text);
@@ -49,7 +54,14 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pki_cert *c;
+    struct span names[2];
+    char text[PKI_CN_MAX];
     X509_REQ *req;
+
+    if (pki_names_find(span_of(data, size), &names[0], &names[1])) {
+        pki_name_text(names[0], text, sizeof text);
+        (void)pki_name_common_name(names[1], text, sizeof text);
+    }
 
     if (pki_cert_from_pem(span_of(data, size), &c, NULL) == BM_OK)
         ask_all(c);

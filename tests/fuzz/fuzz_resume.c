@@ -25,9 +25,9 @@ silent(struct link *l, const struct jrcp_msg *request, unsigned timeout_ms,
 static void
 take(enum address_kind kind, struct span session)
 {
-    struct a71ch chip = { .link = { .fd = -1, .name = "fuzz" },
-        .exchange = silent,
-        .address = { .kind = kind } };
+    struct a71ch chip = {
+        .link = { .fd = -1, .name = "fuzz" }, .exchange = silent, .address = { .kind = kind }
+    };
     uint8_t again[A71CH_SESSION_MAX];
     struct wr w = wr_of(again, sizeof again);
     a71ch_module_info info;

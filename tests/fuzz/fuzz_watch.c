@@ -50,7 +50,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     v.utf8 = (flags & 1) != 0;
     v.colour = (flags & 2) != 0;
     v.selected = flags >> 4;
-    for (struct span keys = rd_rest(&r); keys.len > 0; keys = span_of(keys.ptr + used, keys.len - used)) {
+    for (struct span keys = rd_rest(&r); keys.len > 0;
+         keys = span_of(keys.ptr + used, keys.len - used)) {
         int key = screen_key_parse(keys, &used);
 
         if (key == 0 || used == 0 || used > keys.len)
@@ -59,7 +60,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_add(&text, data, size);
     if (buf_cstr(&text) == NULL)
         return 0;
-    timeline_fill(&rec, cause, NULL, (char *)text.ptr, (char *)text.ptr, "", "%s", (char *)text.ptr);
+    timeline_fill(
+        &rec, cause, NULL, (char *)text.ptr, (char *)text.ptr, "", "%s", (char *)text.ptr);
     memset(&table, 0, sizeof table);
     watch_table_add(&table, &rec);
     watch_table_draw(&table, &v, &out);

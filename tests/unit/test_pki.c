@@ -537,6 +537,34 @@ damaged_server_files_are_made_again(void **state)
     buf_fini(&server);
 }
 
+static void
+names_are_found_without_reading_the_rest(void **state)
+{
+    static const char *const files[] = { "spec-id-vector", "not-a-ca", "subject-without-cn" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct pki_cert *c = cert(files[i]);
+        struct span der = pki_cert_der(c);
+        struct span subject;
+        struct span issuer;
+        char text[2][PKI_CN_MAX];
+
+        assert_true(pki_names_find(der, &subject, &issuer));
+        assert_true(span_eq(subject, pki_cert_subject(c)));
+        assert_true(span_eq(issuer, pki_cert_issuer(c)));
+        pki_name_text(subject, text[0], sizeof text[0]);
+        pki_cert_subject_text(c, text[1], sizeof text[1]);
+        assert_string_equal(text[0], text[1]);
+        assert_int_equal(pki_name_common_name(subject, text[0], sizeof text[0]),
+            pki_cert_common_name(c, text[1], sizeof text[1]));
+        assert_string_equal(text[0], text[1]);
+        for (size_t len = 0; len < der.len; len++) /* nothing is read beyond what is there */
+            assert_false(pki_names_find(span_of(der.ptr, len), &subject, &issuer));
+        pki_cert_free(c);
+    }
+}
+
 /* SPEC aws-iot 3.4 */
 static void
 assert_made_by_service(struct place *p, struct span pem)
@@ -648,6 +676,7 @@ main(void)
 #define IN_PLACE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(id_is_sha256_of_the_der),
+        cmocka_unit_test(names_are_found_without_reading_the_rest),
         cmocka_unit_test(attributes_are_told_by_the_names_that_policies_use),
         cmocka_unit_test(pem_text_around_and_crlf_do_not_change_the_id),
         cmocka_unit_test(anything_but_one_whole_certificate_is_refused),

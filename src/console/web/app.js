@@ -98,7 +98,7 @@ async function route() {
 
 function showConsole() {
   setFrame(true);
-  document.getElementById("where").textContent = `${session.region} · MQTT ${session.mqtt}`;
+  document.getElementById("where").textContent = `${session.region} · account ${session.account} · MQTT ${session.mqtt}`;
   stream.start(setLive);
   window.onhashchange = () => { document.activeElement?.blur(); route(); };
   route();

@@ -361,6 +361,7 @@ await claim("keys of another account show that account, and nothing of this one"
   const theirs = await open();
   const [otherAccess, otherSecret] = other.split(":");
   await logIn(theirs, otherSecret, otherAccess);
+  await theirs.getByText("account 111111111111").waitFor();
   await theirs.getByText("No CA is registered yet").waitFor();
   await theirs.getByRole("heading", { name: "0 certificates" }).waitFor();
   await menu(theirs, "Certificates");
