@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 1 << 18, ALL_MAX = 120000 };
+enum { SLOTS = 1 << 18, ALL_MAX = 120000, JOB_TEXT = 65 };
 
 struct chips {
     pthread_mutex_t lock;
     unsigned want;
     unsigned done;
     unsigned last_number;
+    char job[JOB_TEXT]; /* whose results these are, by their first record; "": not known */
     struct chip **all;
     size_t count;
     uint32_t *by_uid;  /* index + 1 in `all`; 0: free */
@@ -165,8 +166,11 @@ chips_replay(void *arg, uint64_t n, const json_t *r, struct bm_msg *msg)
     const char *uid = text_of(r, "uid");
     struct chip *chip;
 
-    if (*uid == '\0')
-        return BM_OK; /* of the job, not of a chip */
+    if (*uid == '\0') { /* of the job, not of a chip */
+        if (c->job[0] == '\0')
+            (void)snprintf(c->job, sizeof c->job, "%s", text_of(r, "job"));
+        return BM_OK;
+    }
     if (strlen(uid) != UID_TEXT - 1 || (chip = look_up(c, uid, true)) == NULL)
         return wrong(msg, n, "its unique id is none, or there are too many");
     if (chip->scrapped)
@@ -288,6 +292,12 @@ by_uid(const void *a, const void *b)
     const struct chip *const *y = b;
 
     return strcmp((*x)->uid, (*y)->uid);
+}
+
+const char *
+chips_job(const struct chips *c)
+{
+    return c->job;
 }
 
 enum bm_err

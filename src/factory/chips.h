@@ -58,6 +58,8 @@ void chips_set_done(struct chips *c, struct chip *chip);
 enum bm_err chips_may_scrap(
     struct chips *c, const char *uid, const struct chip **out, struct bm_msg *msg);
 void chips_scrap(struct chips *c, const char *uid, const char *reason);
+/* Name of the job whose journal was replayed; "": none was. */
+const char *chips_job(const struct chips *c);
 /* A chip that has a leaf and is neither done nor written off; NULL: none. */
 const struct chip *chips_stuck(const struct chips *c);
 /* SHA-256 of its leaf, hex, as the cloud names it; "": it has none. */

@@ -169,13 +169,15 @@ factory_plan(
         pki_cert_subject_text(r.ca, ca, sizeof ca);
         job_irreversible(&r.job, irreversible);
         buf_addf(plan,
-            "job %s: %u chips at %zu sockets\n"
+            "job %s: %u chips at %zu sockets%s\n"
             "key pair %u, %s\n"
             "leaf for %s, %u days, issued by %s\n"
             "stored as certificate %d%s, read back, proved by a signed challenge\n",
-            r.job.name, r.job.count, r.address_count, r.job.slot,
-            r.job.inject ? "made here, injected wrapped" : "made in the chip", r.job.subject,
-            r.job.days, ca, r.job.leaf_index,
+            r.job.name, r.job.count, r.address_count,
+            r.job.count > r.address_count ? ": put the next ones in after a run, and run it again"
+                                          : "",
+            r.job.slot, r.job.inject ? "made here, injected wrapped" : "made in the chip",
+            r.job.subject, r.job.days, ca, r.job.leaf_index,
             r.job.issuer_index >= 0 ? ", its issuer beside it" : "");
     }
     run_fini(&r);
@@ -320,11 +322,11 @@ factory_report_json(const struct factory_report *p)
     static const char *const names[] = { "connect", "key", "issue", "store", "finish" };
     unsigned tried = p->now + p->refused;
     json_t *times = json_object();
-    json_t *o = json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:f,s:f}", "wanted", (int)p->wanted, "done",
-        (int)p->done, "doneNow", (int)p->now, "doneBefore", (int)p->already, "failed",
+    json_t *o = json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:f}", "wanted", (int)p->wanted,
+        "done", (int)p->done, "doneNow", (int)p->now, "doneBefore", (int)p->already, "failed",
         (int)p->refused, "unfinished", (int)p->open, "seconds", p->seconds, "chipsPerSecond",
-        p->seconds > 0 ? p->now / p->seconds : 0.0, "yield",
-        tried > 0 ? (double)p->now / tried : 1.0);
+        p->seconds > 0 ? p->now / p->seconds : 0.0, "taktSeconds",
+        p->now > 0 ? p->seconds / p->now : 0.0, "yield", tried > 0 ? (double)p->now / tried : 1.0);
 
     for (int i = 0; i < TIME_PARTS; i++)
         (void)json_object_set_new(times, names[i],
@@ -342,12 +344,14 @@ write_report(struct run *r, struct bm_msg *msg)
 {
     char path[PATH_MAX];
     json_t *o = factory_report_json(&r->report);
+    bool idle = r->report.now == 0 && r->report.refused == 0;
     char *text = json_dumps(o, JSON_INDENT(2));
     enum bm_err err = results_path(r->o->folder, "report.json", path, msg);
 
     if (err == BM_OK && text == NULL)
         err = bm_fail(msg, BM_ERR_MEM, "out of memory for the report");
-    if (err == BM_OK)
+    /* a run that found nothing to do says nothing of the line */
+    if (err == BM_OK && (!idle || access(path, F_OK) != 0))
         err = file_write(path, span_str(text), 0644, msg);
     free(text);
     json_decref(o);

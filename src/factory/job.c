@@ -412,6 +412,23 @@ add_folder(struct list *l, const char *dir, struct bm_msg *msg)
     return err;
 }
 
+/* As a71ch_open() takes it, without asking whether there is a chip. */
+static bool
+is_address(const char *text)
+{
+    static const char *const kinds[] = { "unix:", "i2c:", "sim:" };
+    const char *port = strrchr(text, ':');
+    char *end = NULL;
+    unsigned long n;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strncmp(text, kinds[i], strlen(kinds[i])) == 0)
+            return text[strlen(kinds[i])] != '\0';
+    }
+    n = port != NULL && port > text ? strtoul(port + 1, &end, 10) : 0;
+    return n >= 1 && n <= 65535 && *end == '\0' && strpbrk(text, " \t/") == NULL;
+}
+
 /* "a{001..100}b" */
 static enum bm_err
 add_pattern(struct list *l, const char *text, struct bm_msg *msg)
@@ -449,6 +466,12 @@ job_addresses(const struct job *j, char ***out, size_t *count, struct bm_msg *ms
     {
         const char *text = json_string_value(v);
 
+        if (err == BM_OK && strncmp(text, "unix-dir:", 9) != 0 && strchr(text, '{') == NULL &&
+            !is_address(text))
+            err = bm_fail(msg, BM_ERR_INPUT,
+                "job: \"chips\": '%.100s' is no address of a chip; write HOST:PORT, unix:PATH, "
+                "unix-dir:FOLDER, i2c:DEVICE or sim:FOLDER",
+                text);
         if (err == BM_OK)
             err = strncmp(text, "unix-dir:", 9) == 0 ? add_folder(&l, text + 9, msg)
                                                      : add_pattern(&l, text, msg);

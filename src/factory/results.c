@@ -135,6 +135,11 @@ results_open(struct results *r, const struct job *job, const struct pki_cert *ca
     if (err == BM_OK)
         err = journal_open(
             path, ca_key_signer(r->log_key), r->log, chips_replay, r->chips, &r->journal, msg);
+    if (err == BM_OK && chips_job(r->chips)[0] != '\0' &&
+        strcmp(chips_job(r->chips), job->name) != 0)
+        err = bm_fail(msg, BM_ERR_INPUT,
+            "%s holds the results of the job %s, not of %s; give each job a folder of its own",
+            r->folder, chips_job(r->chips), job->name);
     return err;
 }
 

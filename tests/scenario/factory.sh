@@ -38,6 +38,9 @@ job bad ',"days":300,"slot":4'
 check_output "a slot that no chip has" '"slot" must be a number from 0 to 3' refusal run "$work/bad.json" --out "$work/bad"
 sed 's#/O=Acme/#/O=Other/#' "$work/bad.json" | sed 's/"slot":4/"slot":1/' >"$work/other.json"
 check_output "a name that the CA must not certify" 'name constraints' refusal run "$work/other.json" --out "$work/bad"
+job bad ',"days":300'
+sed 's#"unix-dir:[^"]*"#"127.0.0.1"#' "$work/bad.json" >"$work/nowhere.json"
+check_output "an address that is none" "'127.0.0.1' is no address of a chip" refusal run "$work/nowhere.json" --out "$work/bad"
 check "all before the first chip" [ -z "$(find "$work/chips" -mindepth 1 -type d)" ]
 check "and without a trace" [ ! -e "$work/bad" ]
 
@@ -74,6 +77,10 @@ check_output "verify says so" "^$count chips, " factory verify "$work/out1" --ca
 check_output "a further run has nothing to do" "\"doneNow\":0" factory run "$work/line.json" --out "$work/out1" --yes --json
 check "openssl takes a leaf of the bulk lines" sh -c 'head -n 1 "$0/bulk.jsonl" | python3 -c "import json,sys; print(json.loads(sys.stdin.read())[\"CertificatePem\"])" |
     openssl verify -CAfile "$1/root.pem" -untrusted "$1/issuing-1.pem"' "$work/out1" "$work/ca"
+
+check_output "and leaves the report as it was" '"doneNow": [1-9]' cat "$work/out1/report.json"
+sed 's/"line"/"other"/' "$work/line.json" >"$work/mixed.json"
+check_output "another job's results are not gone on with" 'holds the results of the job line, not of other' refusal run "$work/mixed.json" --out "$work/out1" --yes
 
 # tampering
 tamper() # file, sed expression
