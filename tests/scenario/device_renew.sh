@@ -139,6 +139,13 @@ url=$(newest --slot 0,1)
 activate "$url"
 check "the device is let in with it" device publish -t a -m x --state "$state" --slot 0,1
 
+# the CA has answered, and the chip does not store it: the answer is kept, nobody is asked again
+ctl fault add "status:ins=72,count=1,value=6a80" >/dev/null
+says 23 "a chip that stores nothing" "wrong data" timeout 60 "$bin/birthmark" device renew --state "$state" --slot 0,1 --force --renew-command "$sign --days 76"
+check "the answer is kept" test -s "$state/renewal.pem"
+check_output "and is stored without the CA" '^renewed: CN=d1' timeout 60 "$bin/birthmark" device renew --state "$state" --slot 0,1 --renew-command 'exit 3'
+check "then it is kept no more" test ! -e "$state/renewal.pem"
+
 # the service does it by itself, and reads anew on SIGHUP
 start service "$bin/birthmark" device run -h 127.0.0.1 -p "$port" --cafile "$ca" --state "$state" --slot 0,1 --renew-before 80 --renew-command "$sign --days 90"
 check "the service renews in time" wait_line service 'renewed: CN=d1'
