@@ -307,19 +307,22 @@ static enum bm_err
 run_sign(struct job *job, struct bm_msg *msg)
 {
     const struct ca_options *o = job->o;
-    const struct ca_sign_options s = { .days = o->days_given ? o->plan.days : 0,
+    struct ca_sign_options s = { .days = o->days_given ? o->plan.days : 0,
         .generation = o->generation,
         .renewals_only = o->renewals_only };
     struct buf request = { 0 };
     struct buf pem = { 0 };
     enum bm_err err = read_request(o, &request, msg);
 
+    if (err == BM_OK && o->active_only)
+        err = aws_open(&o->aws, &s.cloud, msg);
     if (err == BM_OK)
         err = ca_sign(job->f, o->dir, &job->o->access, &s, buf_span(&request), &pem, msg);
     if (err == BM_OK && o->json)
         print_json(o, json_pack("{s:s}", "certificatePem", buf_cstr(&pem)));
     else if (err == BM_OK)
         (void)fputs(buf_cstr(&pem), stdout);
+    aws_close(s.cloud);
     buf_fini(&request);
     buf_fini(&pem);
     return err;

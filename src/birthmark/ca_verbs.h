@@ -24,6 +24,7 @@ struct ca_options {
     const char *certificate;
     const char *csr;
     bool renewals_only;
+    bool active_only;
     char dir[PATH_MAX];
 };
 

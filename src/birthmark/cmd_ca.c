@@ -41,6 +41,7 @@ static const char usage[] =
     "(standard input)\n"
     "  --days N                 how long it is valid (365)\n"
     "  --renewals-only          sign only what proves to be a renewal with the same key\n"
+    "  --active-only            ask the cloud: what it renews must be ACTIVE there\n"
     "register, rotate, status, revoke:\n"
     "  --endpoint URL           of the cloud (default: $AWS_ENDPOINT_URL, else AWS of the region)\n"
     "  --region REGION, --profile NAME   as of the aws CLI\n"
@@ -79,6 +80,7 @@ static const struct rule {
     { "certificate", TEXT, AT(certificate), 0, 0 },
     { "csr", TEXT, AT(csr), 0, 0 },
     { "renewals-only", FLAG, AT(renewals_only), 0, 0 },
+    { "active-only", FLAG, AT(active_only), 0, 0 },
 #undef AT
 };
 enum { RULES = sizeof rules / sizeof *rules, OPT_RULE = 1000, OPT_PERMIT = OPT_RULE + RULES };

@@ -91,6 +91,26 @@ ca_cloud_set(
 }
 
 enum bm_err
+ca_cloud_device_active(struct aws_client *aws, const char id[PKI_ID_TEXT], struct bm_msg *msg)
+{
+    json_t *answer;
+    const char *status;
+    enum bm_err err = aws_send(aws,
+        &(struct aws_request){ .service = "iot", .method = "GET", .path = { "certificates", id } },
+        &answer, msg);
+
+    if (err == BM_ERR_NOT_FOUND)
+        return bm_fail(msg, BM_ERR_DENIED, "the cloud does not know certificate %s", id);
+    status = json_string_value(
+        json_object_get(json_object_get(answer, "certificateDescription"), "status"));
+    if (err == BM_OK && (status == NULL || strcmp(status, "ACTIVE") != 0))
+        err = bm_fail(msg, BM_ERR_DENIED, "certificate %s is %.40s at the cloud, not ACTIVE", id,
+            status != NULL ? status : "of no status");
+    json_decref(answer);
+    return err;
+}
+
+enum bm_err
 ca_cloud_revoke_device(struct aws_client *aws, const char id[PKI_ID_TEXT], struct bm_msg *msg)
 {
     json_t *answer;

@@ -41,6 +41,10 @@ enum bm_err ca_cloud_register(struct aws_client *aws, const struct pki_cert *ca,
 enum bm_err ca_cloud_set(
     struct aws_client *aws, const struct pki_cert *ca, bool active, bool joins, struct bm_msg *msg);
 
+/* Is a device's certificate ACTIVE at the cloud? BM_ERR_DENIED: no, the message says what it is, or
+ * that the cloud does not know it. */
+enum bm_err ca_cloud_device_active(
+    struct aws_client *aws, const char id[PKI_ID_TEXT], struct bm_msg *msg);
 /* A device's certificate: REVOKED. BM_ERR_NOT_FOUND. */
 enum bm_err ca_cloud_revoke_device(
     struct aws_client *aws, const char id[PKI_ID_TEXT], struct bm_msg *msg);

@@ -72,6 +72,18 @@ judge(const struct ca_folder *f, const struct ca_sign_options *o, X509_REQ *csr,
     return pki_cert_valid_at(in_use, clock_wall_ms(), msg);
 }
 
+/* A device that was shut out must not come back with another certificate. */
+static enum bm_err
+ask_cloud(struct aws_client *cloud, const struct pki_cert *in_use, struct bm_msg *msg)
+{
+    uint8_t id[PKI_ID_LEN];
+    char hex[PKI_ID_TEXT];
+
+    pki_cert_id(in_use, id);
+    hex_encode(hex, id, sizeof id);
+    return ca_cloud_device_active(cloud, hex, msg);
+}
+
 static enum bm_err
 issue(const struct ca_key *key, const struct pki_cert *ca, const struct ca_sign_options *o,
     X509_REQ *csr, struct buf *out, struct bm_msg *msg)
@@ -114,6 +126,8 @@ ca_sign(const struct ca_folder *f, const char *dir, struct ca_access *a,
     else if (err == BM_OK && o->renewals_only)
         err = bm_fail(msg, BM_ERR_DENIED,
             "no certificate comes with the request, so it renews nothing (--renewals-only)");
+    if (err == BM_OK && in_use != NULL && o->cloud != NULL)
+        err = ask_cloud(o->cloud, in_use, msg);
     if (err == BM_OK)
         err = ca_path(dir, generation, "key", path, sizeof path, msg);
     if (err == BM_OK)

@@ -6,6 +6,7 @@
 #ifndef BM_CA_SIGN_H
 #define BM_CA_SIGN_H
 
+#include "ca/cloud.h"
 #include "ca/folder.h"
 
 enum { CA_REQUEST_MAX = 65536 };
@@ -15,6 +16,7 @@ struct ca_sign_options {
     unsigned generation; /* 0: the newest */
     bool renewals_only;  /* refuse what does not prove to be a renewal: no certificate of ours in
                             use comes with it, or it is for another key than that certificate's */
+    struct aws_client *cloud; /* ask it: the certificate in use must be ACTIVE; NULL: nobody */
 };
 
 /*

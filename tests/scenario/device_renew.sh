@@ -103,6 +103,11 @@ activate "$third"
 check "it is let in with that" device publish -t a -m x --state "$state" --slot 0,1
 check "for good" admitted_is "$third"
 
+iot iot update-certificate --certificate-id "$third" --new-status INACTIVE
+says 23 "who is shut out is not renewed" 'is INACTIVE at the cloud' timeout 60 "$bin/birthmark" device renew --state "$state" --slot 0,1 --force \
+    --renew-command "$sign --active-only --endpoint $api --days 75"
+iot iot update-certificate --certificate-id "$third" --new-status ACTIVE
+
 # a web server issues; the chip signs for TLS, so that the server knows whose request it is
 cat >"$work/issuer.py" <<'PY'
 import http.server, ssl, subprocess, sys
@@ -126,7 +131,7 @@ server.serve_forever()
 PY
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/server.key" -out "$work/server.pem" -subj /CN=127.0.0.1 \
     -addext subjectAltName=IP:127.0.0.1 2>/dev/null
-start issuer /usr/bin/python3 "$work/issuer.py" "$work" "$work/ca/root.pem" "$sign --renewals-only --days 75"
+start issuer /usr/bin/python3 "$work/issuer.py" "$work" "$work/ca/root.pem" "$sign --renewals-only --active-only --endpoint $api --days 75"
 issuer=$(wait_line issuer '^port')
 check "a web server issues the next one" timeout 60 "$bin/birthmark" device renew --state "$work/url" --slot 0,1 --force --cafile "$work/server.pem" \
     --renew-url "https://127.0.0.1:${issuer#port }/"
