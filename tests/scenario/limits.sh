@@ -9,7 +9,7 @@ check_output "an unknown limit is refused, and told which there are" 'nonsense=1
     "'$bin/birthmark' cloud --dir '$work/x' --limit nonsense=1 2>&1 || [ \$? = 2 ]"
 
 CLOUD_OPTIONS='--metrics 127.0.0.1:0 --limit publish-rate=20 --limit in-flight=2 --limit subscriptions=3 --limit connect-burst=3
-    --limit register-rate=3 --limit create-policy-rate=2 --limit throughput=20000 --limit address-connections=4 --limit address-handshakes=2 --limit handshake-ms=60000'
+    --limit register-rate=1 --limit create-policy-rate=2 --limit throughput=20000 --limit address-connections=4 --limit address-handshakes=2 --limit handshake-ms=60000'
 start_cloud
 registered_device()
 {
@@ -73,18 +73,33 @@ check_fails any "one subscription more than allowed ends the connection" timeout
     --key "$work/a.key" -h 127.0.0.1 -p "$port" -i many -q 1 -t s/1 -t s/2 -t s/3 -t s/4
 check "with the cause: mqtt.subscriptions" wait_for 10 explains many 'subscriptions_max=3'
 
-# an account, over all clients: three newcomers in a second, and the API's calls
-for i in 1 2 3 4 5 6; do
+# an account, over all clients: one newcomer in a second, and the API's calls
+for i in 1 2; do
     make_device "new$i" factory
 done
-for i in 1 2 3 4 5 6; do
-    start "new$i" mosquitto_pub --cafile "$ca" --cert "$work/new$i.pem" --key "$work/new$i.key" -h 127.0.0.1 -p "$port" -i "new$i" -t t -m x
-done
+# both have their TLS connection before one says CONNECT, so that they come in one second on a loaded machine, too
+/usr/bin/python3 - "$work" "$ca" "$port" <<'END'
+import socket, ssl, sys
+folder, ca, port = sys.argv[1:4]
+def opened(name):
+    context = ssl.create_default_context(cafile=ca)
+    context.check_hostname = False
+    context.load_cert_chain(f"{folder}/{name}.pem", f"{folder}/{name}.key")
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", int(port)), 20))
+names = [f"new{n}" for n in (1, 2)]
+devices = [(opened(name), name.encode()) for name in names]
+for device, name in devices:
+    device.sendall(bytes([16, 12 + len(name)]) + b"\0\4MQTT\4\2\0\x3c" + len(name).to_bytes(2, "big") + name)
+for device, _ in devices:
+    try:
+        device.recv(1)
+    except OSError:
+        pass
+END
 check "newcomers beyond the rate are not registered" wait_for 10 metric register.throttled
 throttled()
 {
-    for i in 1 2 3 4 5 6; do explains "new$i" 'of=account registrations_per_second=3' && return; done
-    return 1
+    explains new1 'of=account registrations_per_second=1' || explains new2 'of=account registrations_per_second=1'
 }
 check "with the cause" wait_for 10 throttled
 check "an operation of the API beyond its rate is throttled" /usr/bin/python3 - "$api" "$open_policy" <<'END'
