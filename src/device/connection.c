@@ -555,7 +555,7 @@ say_goodbye(struct connection *c)
     if (c->ssl == NULL)
         return;
     if (up) {
-        mqtt_build_disconnect(&c->out, level(c), 0);
+        mqtt_build_disconnect(&c->out, level(c), 0, span_of(NULL, 0));
         ERR_clear_error();
         if (SSL_write(c->ssl, c->out.ptr, (int)c->out.len) > 0)
             (void)SSL_shutdown(c->ssl);

@@ -100,8 +100,8 @@ check_will(struct conn *c, const struct mqtt_connect *m)
     return why == NULL;
 }
 
-static bool
-check_properties(struct conn *c, const struct mqtt_connect *m)
+static void
+note_properties(struct conn *c, const struct mqtt_connect *m)
 {
     struct rd list = rd_of(m->properties);
     struct mqtt_property p;
@@ -110,6 +110,19 @@ check_properties(struct conn *c, const struct mqtt_connect *m)
         if (p.id == MQTT_PROP_SESSION_EXPIRY) {
             c->session_asked_s = p.number;
         }
+        if (p.id == MQTT_PROP_MAXIMUM_PACKET) {
+            c->packet_max = p.number;
+        }
+    }
+}
+
+static bool
+check_properties(struct conn *c, const struct mqtt_connect *m)
+{
+    struct rd list = rd_of(m->properties);
+    struct mqtt_property p;
+
+    while (mqtt_next_property(&list, &p) == BM_OK) {
         if (p.id == MQTT_PROP_AUTH_METHOD) { /* SPEC aws-iot 6.6 */
             conn_dismiss(c, CAUSE_PROTOCOL, REASON_UNSPECIFIED,
                 "field=\"authentication method\" error=\"AUTH is not supported\"");
@@ -343,6 +356,7 @@ hello_packet(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     c->level = m.level;
+    note_properties(c, &m);
     if (!check_id(c, &m)) {
         return;
     }

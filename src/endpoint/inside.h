@@ -232,6 +232,7 @@ struct conn {
     struct policy_decider decider;          /* of the newest decision */
     uint16_t keep_alive_asked_s;
     uint32_t session_asked_s; /* level 5: Session Expiry Interval */
+    uint32_t packet_max;      /* level 5: Maximum Packet Size; 0: any */
     uint16_t keep_alive_s;
     int64_t heard_ms;
     unsigned broker_tries;

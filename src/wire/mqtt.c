@@ -613,10 +613,16 @@ mqtt_build_puback(struct buf *out, uint8_t level, uint16_t packet_id, uint8_t re
 }
 
 void
-mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason)
+mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason, struct span properties)
 {
-    if (put_header(out, MQTT_DISCONNECT, 0, level == 5 ? 1 : 0) && level == 5) {
-        put_u8(out, reason);
+    size_t len = properties.len > 0 ? properties_len(level, properties) : 0;
+
+    if (!put_header(out, MQTT_DISCONNECT, 0, level == 5 ? 1 + len : 0) || level != 5) {
+        return;
+    }
+    put_u8(out, reason);
+    if (len > 0) {
+        put_properties(out, properties);
     }
 }
 

@@ -125,6 +125,7 @@ enum mqtt_property_id {
     MQTT_PROP_ASSIGNED_CLIENT_ID = 0x12,
     MQTT_PROP_SERVER_KEEP_ALIVE = 0x13,
     MQTT_PROP_AUTH_METHOD = 0x15,
+    MQTT_PROP_REASON_STRING = 0x1f,
     MQTT_PROP_RECEIVE_MAXIMUM = 0x21,
     MQTT_PROP_TOPIC_ALIAS_MAX = 0x22,
     MQTT_PROP_TOPIC_ALIAS = 0x23,
@@ -155,8 +156,8 @@ enum bm_err mqtt_parse_connack(
 
 void mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connack *ack);
 void mqtt_build_puback(struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason);
-/* Level 4 has no reason: the body is empty. */
-void mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason);
+/* Level 4 has no reason and no properties: the body is empty. */
+void mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason, struct span properties);
 void mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pub);
 
 /* OASIS 3.1.1 4.7: wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */

@@ -279,7 +279,7 @@ denied_client_id_is_closed_or_told_by_level(void **state)
     device_free(&d);
     d = device_open(f, &f->device);
     say_connect(&d, 5, "banned", span_of(NULL, 0));
-    expect(&d, LIT("\x20\x03\x00\x87\x00"));
+    expect_connack5(&d, 0x87);
     expect_closed(&d);
     device_free(&d);
 }

@@ -77,7 +77,7 @@ deleted_certificate_ends_its_connections(void **state)
     certs_id(&f->device, id);
     table_remove(f->table, id);
     changed(f, &f->device);
-    expect(&d, LIT("\xe0\x01\x98"));
+    expect_disconnect5(&d, 0x98, CAUSE_INACTIVE);
     expect_closed(&d);
     assert_fact(wait_record(f, 0, CAUSE_INACTIVE), "certificate=deleted");
     device_free(&d);
@@ -219,7 +219,7 @@ who_cannot_learn_its_thing_is_closed(void **state)
     d = device_in5(f, &f->device, "lamp");
     f->thing_fails = true;
     changed(f, &f->device);
-    expect(&d, LIT("\xe0\x01\x87"));
+    expect_disconnect5(&d, 0x87, CAUSE_CONTROL_DOWN);
     expect_closed(&d);
     device_free(&d);
     f->thing_fails = false;
@@ -233,7 +233,7 @@ who_cannot_learn_its_thing_is_closed(void **state)
     }
     (void)close(f->control); /* and with it the hope of an answer */
     f->control = -1;
-    expect(&d, LIT("\xe0\x01\x87"));
+    expect_disconnect5(&d, 0x87, CAUSE_CONTROL_DOWN);
     expect_closed(&d);
     expect_closed(&waiting);
     device_free(&d);
@@ -254,7 +254,7 @@ second_connection_with_the_id_takes_over(void **state)
     a = device_in5(f, &f->device, "five");
     device_free(&b);
     b = device_in5(f, &f->device, "five");
-    expect(&a, LIT("\xe0\x01\x8e"));
+    expect_disconnect5(&a, 0x8e, CAUSE_TAKEN_OVER);
     expect_closed(&a);
     device_free(&a);
     device_free(&b);

@@ -292,6 +292,33 @@ session_that_shall_live_longer_than_allowed_is_lowered(void **state)
     assert_int_equal(told_expiry(f, LIT(""), 1), 1);
 }
 
+/* MQTT 5, 3.2.2.3.9: the cause in words, unless the client takes no packet that long. */
+static void
+refusal_of_level_5_comes_with_its_cause(void **state)
+{
+    static const struct {
+        struct span properties;
+        size_t min;
+        size_t max;
+    } cases[] = { { { NULL, 0 }, 40, 200 },
+        { { (const uint8_t *)"\x27\x00\x00\x00\x20", 5 }, 0, 0 } };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct device d = device_open(f, &f->device);
+        struct mqtt_packet p;
+        struct mqtt_connack k;
+
+        say_connect(&d, 5, "banned", cases[i].properties);
+        assert_true(device_next(&d, &p));
+        assert_int_equal(mqtt_parse_connack(&p, 5, &k), BM_OK);
+        assert_int_equal(k.code, 0x87);
+        assert_in_range(k.properties.len, cases[i].min, cases[i].max);
+        expect_closed(&d);
+        device_free(&d);
+    }
+}
+
 static void
 short_keep_alive_is_raised_and_level_5_is_told(void **state)
 {
@@ -333,6 +360,7 @@ main(void)
             connects_of_an_account_beyond_its_rate_are_refused, set_up_slow, tear_down),
         KNOWN(device_without_an_id_gets_one),
         KNOWN(session_that_shall_live_longer_than_allowed_is_lowered),
+        KNOWN(refusal_of_level_5_comes_with_its_cause),
         KNOWN(short_keep_alive_is_raised_and_level_5_is_told),
     };
 

@@ -392,7 +392,7 @@ end_of_the_worker_tells_clients_and_sends_its_records(void **state)
 
     end_child(&f->worker, &status);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    expect(&a, LIT("\xe0\x01\x8b"));
+    expect_disconnect5(&a, 0x8b, CAUSE_DISCONNECTED);
     expect_closed(&a);
     expect_closed(&b);
     assert_fact(wait_record(f, 0, CAUSE_DISCONNECTED), "by=service");

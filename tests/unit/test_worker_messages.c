@@ -86,7 +86,7 @@ denied_publish_tells_level_5_and_keeps_it_at_qos_1(void **state)
     expect(&d, LIT("\x40\x03\x00\x0a\x87"));
     expect_ping(&d);
     say_publish(&d, 5, 0, "secret", "x");
-    expect(&d, LIT("\xe0\x01\x87"));
+    expect_disconnect5(&d, 0x87, CAUSE_PUBLISH_DENIED);
     expect_closed(&d);
     device_free(&d);
 }
@@ -275,7 +275,7 @@ topic_alias_was_not_offered_and_is_refused(void **state)
     struct device d = device_in5(f, &f->device, "a");
 
     device_send(&d, LIT("\x30\x0a\x00\x03t/x\x03\x23\x00\x01x"));
-    expect(&d, LIT("\xe0\x01\x94"));
+    expect_disconnect5(&d, 0x94, CAUSE_PROTOCOL);
     expect_closed(&d);
     device_free(&d);
 }
@@ -363,7 +363,7 @@ fifty_subscriptions_are_granted_and_one_more_ends_the_connection(void **state)
     expect(&d, LIT("\x90\x04\x00\x14\x00\x01"));
     from = f->record_count;
     say_subscribe(&d, 5, "t/51", 1);
-    expect(&d, LIT("\xe0\x01\x97"));
+    expect_disconnect5(&d, 0x97, CAUSE_SUBSCRIPTIONS);
     expect_closed(&d);
     assert_fact(wait_record(f, from, CAUSE_SUBSCRIPTIONS), "subscriptions_max=50");
     device_free(&d);

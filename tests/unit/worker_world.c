@@ -566,6 +566,24 @@ expect_connack5(struct device *d, uint8_t code)
     assert_int_equal(k.code, code);
 }
 
+void
+expect_disconnect5(struct device *d, uint8_t code, enum cause cause)
+{
+    struct mqtt_packet p;
+    struct rd body;
+    char text[256];
+
+    assert_true(device_next(d, &p));
+    assert_int_equal(p.type, MQTT_DISCONNECT);
+    body = rd_of(p.body);
+    assert_int_equal(rd_u8(&body), code);
+    (void)snprintf(text, sizeof text, "%s: %s", cause_info(cause)->id, cause_info(cause)->sentence);
+    (void)rd_span(&body, strlen(text) + 3 < 128 ? 1 : 2); /* length of the properties */
+    assert_int_equal(rd_u8(&body), MQTT_PROP_REASON_STRING);
+    assert_int_equal(rd_u16(&body), strlen(text));
+    assert_true(span_eq(rd_rest(&body), span_str(text)));
+}
+
 struct device
 device_in(struct fixture *f, const struct made *cert, const char *id)
 {

@@ -157,6 +157,8 @@ void say_publish(
     struct device *d, uint8_t level, uint8_t qos, const char *topic, const char *payload);
 void say_subscribe(struct device *d, uint8_t level, const char *filter, uint8_t qos);
 void expect_connack5(struct device *d, uint8_t code);
+/* DISCONNECT of level 5 with this code and the cause as Reason String. */
+void expect_disconnect5(struct device *d, uint8_t code, enum cause cause);
 /* An admitted device of level 4. */
 struct device device_in(struct fixture *f, const struct made *cert, const char *id);
 struct device device_in5(struct fixture *f, const struct made *cert, const char *id);
