@@ -3,6 +3,7 @@
 #include "lambda/tasks.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 enum { STATUS_MAX = 4096, ENVIRONMENT_MAX = 128 * 1024, LOOKS = 20, SIGKILL_BIT = 1 << (9 - 1) };
+enum { READS_MAX = 32, READS_MS = 50 };
 
 struct task {
     pid_t pid;
@@ -140,7 +142,11 @@ group_of(struct task_group *groups, size_t count, int proc, const struct task *t
 struct measuring {
     struct task_group *groups;
     size_t count;
+    /* of tasks_exact: what was read of its tasks, and until when others are read */
     bool exact;
+    size_t reads;
+    uint64_t upper, divided;
+    int64_t end_ms;
 };
 
 static uint64_t
@@ -161,14 +167,20 @@ add_bytes(void *arg, int proc, const struct task *task)
     struct measuring *m = arg;
     struct task_group *g = group_of(m->groups, m->count, proc, task);
 
-    if (g != NULL)
-        g->bytes += m->exact ? exact_bytes(proc, task->pid, task->bytes) : task->bytes;
+    if (g == NULL)
+        return;
+    g->bytes += task->bytes;
+    if (!m->exact || m->reads == READS_MAX || (m->reads > 0 && clock_mono_ms() > m->end_ms))
+        return;
+    m->reads++;
+    m->upper += task->bytes;
+    m->divided += exact_bytes(proc, task->pid, task->bytes);
 }
 
 void
 tasks_measure(struct task_group *groups, size_t count)
 {
-    struct measuring m = { groups, count, false };
+    struct measuring m = { .groups = groups, .count = count };
 
     for (size_t i = 0; i < count; i++)
         groups[i].bytes = 0;
@@ -180,11 +192,13 @@ uint64_t
 tasks_exact(const struct task_group *group)
 {
     struct task_group copy = *group;
-    struct measuring m = { &copy, 1, true };
+    struct measuring m = {
+        .groups = &copy, .count = 1, .exact = true, .end_ms = clock_mono_ms() + READS_MS
+    };
 
     copy.bytes = 0;
     each_task(add_bytes, &m);
-    return copy.bytes;
+    return m.upper > 0 ? (uint64_t)((double)copy.bytes * (double)m.divided / (double)m.upper) : 0;
 }
 
 /* ---- the end ---- */

@@ -27,7 +27,9 @@ unsigned tasks_of_user(uid_t uid);
 /*
  * One look at all processes: how much anonymous and shared memory those of each group have,
  * resident or swapped out. Pages that a process shares with its parent are counted for both, so
- * this is an upper bound; tasks_exact divides them, and takes longer.
+ * this is an upper bound; tasks_exact divides them, for the first 32 processes or 50 ms, and
+ * takes the rest to share as much: to read that waits for a process that holds its own memory map,
+ * as those of a fork bomb do.
  */
 void tasks_measure(struct task_group *groups, size_t count);
 uint64_t tasks_exact(const struct task_group *group);
