@@ -2,7 +2,7 @@
 # Two commands do everything on a fresh Debian machine: `make demo` and `make check`.
 #
 #   make build [BUILD=build] [CC=gcc] [SANITIZE=address,undefined]   programs in $(BUILD)/bin, lib, share
-#              [OPENSSL=/opt/openssl-3.5]   against the OpenSSL installed there: 3.5 halves the cost of a handshake
+#              [OPENSSL=/opt/openssl-3.5]   against the OpenSSL installed there, 3.0 or later
 #   make check [T=filter]    all tests; T runs those whose name holds the filter, on this one build
 #   make demo [KEEP=1]       the AN12131 flow with the real clients
 #   make bench [T=chip] [QUICK=1]   figures beside a peer in the same run; installs the peers. QUICK tries the benchmarks only
