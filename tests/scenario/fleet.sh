@@ -84,17 +84,18 @@ check "and nobody is dropped" is again "r['causes'], r['connects']['attempts']" 
 admitted() { "$bin/birthmark" explain --dir "$work/cloud" --json --limit 1000000 | grep -c '"connect.admitted"'; }
 at_least() { [ "$(admitted)" -ge "$1" ]; }
 before=$(admitted)
-fleet --json -n 10 --spread 0s --state "$work/devices" --storm 500ms --stay --for 5m >"$work/outages.json" 2>"$work/outages.err" &
+"$bin/birthmark" fleet -p "$port" --cafile "$ca" --ca "$work/ca" --quiet --json -n 10 --spread 0s --state "$work/devices" --storm 500ms \
+    --stay --for 5m >"$work/outages.json" 2>"$work/outages.err" &
 fleet_pid=$!
 check "a storm: all are cut off and come back" wait_for 60 at_least $((before + 20))
 stop cloud
 MQTT_PORT=$port start_cloud
 check "so they do when the cloud was away" wait_for 90 at_least $((before + 30))
-kill -INT $fleet_pid
+kill $fleet_pid
 wait $fleet_pid
 check "interrupted when all is well, it ends with 0" [ $? = 0 ]
 check "outages are in the report, and all came back from each" is outages \
-    "r['connected'], max(o['lost'] for o in r['outages']), all(o['settled'] >= o['first_back'] > o['at'] for o in r['outages'])" "(10, 10, True)"
+    "r['end'], r['connected'], max(o['lost'] for o in r['outages']), all(o['settled'] >= o['first_back'] > o['at'] for o in r['outages'])" "('interrupted', 10, 10, True)"
 
 bar() { "$root/tests/scenario/terminal.py" $tool -p "$port" --cafile "$ca" --ca "$work/ca" --state "$work/devices" -n 3 --spread 0s --stay --for 1s; }
 check_output "on a terminal there is a progress bar" '\[#+\] 3/3 connected' bar
