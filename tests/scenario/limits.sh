@@ -11,11 +11,14 @@ check_output "an unknown limit is refused, and told which there are" 'nonsense=1
 CLOUD_OPTIONS='--metrics 127.0.0.1:0 --limit publish-rate=20 --limit in-flight=2 --limit subscriptions=3 --limit connect-burst=3
     --limit register-rate=1 --limit create-policy-rate=2 --limit throughput=20000 --limit address-connections=4 --limit address-handshakes=2 --limit handshake-ms=60000'
 start_cloud
+registered()
+{
+    iot iot register-certificate --certificate-pem "file://$work/$1.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE
+}
 registered_device()
 {
     make_device "$1" factory
-    iot iot register-certificate --certificate-pem "file://$work/$1.crt" --ca-certificate-pem "file://$work/factory.crt" \
-        --status ACTIVE >/dev/null
+    wait_for 20 registered "$1" || not_ok "$1 is registered" # one in a second, so the second of two may have to ask again
     iot iot attach-policy --policy-name open --target "$arn:cert/$(id_of "$work/$1.crt")"
 }
 make_ca factory
