@@ -62,7 +62,7 @@ struct operation {
     enum service service;
     const char *name;
     const char *method;
-    /* {}: one segment, a label; {+}: one or more, only where not built; ?a=b: is in the query */
+    /* {}: one segment, a label; {+}: one or more, the last label; ?a=b: is in the query */
     const char *path;
     enum body body;
     unsigned status;              /* of success */
@@ -365,6 +365,14 @@ void api_list_topic_rules(struct call *c);
 void api_delete_topic_rule(struct call *c);
 void api_enable_topic_rule(struct call *c);
 void api_disable_topic_rule(struct call *c);
+
+/* Its request comes without a signature too: a receiver opens the URL it was sent. */
+void api_confirm_topic_rule_destination(struct call *c); /* destination.c */
+void api_create_topic_rule_destination(struct call *c);
+void api_get_topic_rule_destination(struct call *c);
+void api_list_topic_rule_destinations(struct call *c);
+void api_update_topic_rule_destination(struct call *c);
+void api_delete_topic_rule_destination(struct call *c);
 
 void api_describe_endpoint(struct call *c); /* endpoint.c */
 void api_publish(struct call *c);

@@ -94,6 +94,12 @@ static const struct {
     { SERVICE_IOT, "DeleteTopicRule", api_delete_topic_rule },
     { SERVICE_IOT, "EnableTopicRule", api_enable_topic_rule },
     { SERVICE_IOT, "DisableTopicRule", api_disable_topic_rule },
+    { SERVICE_IOT, "CreateTopicRuleDestination", api_create_topic_rule_destination },
+    { SERVICE_IOT, "ConfirmTopicRuleDestination", api_confirm_topic_rule_destination },
+    { SERVICE_IOT, "GetTopicRuleDestination", api_get_topic_rule_destination },
+    { SERVICE_IOT, "ListTopicRuleDestinations", api_list_topic_rule_destinations },
+    { SERVICE_IOT, "UpdateTopicRuleDestination", api_update_topic_rule_destination },
+    { SERVICE_IOT, "DeleteTopicRuleDestination", api_delete_topic_rule_destination },
     { SERVICE_IOT, "DescribeEndpoint", api_describe_endpoint },
     { SERVICE_DATA, "Publish", api_publish },
     { SERVICE_DATA, "GetRetainedMessage", api_get_retained_message },
@@ -156,8 +162,11 @@ path_fits(const char *pattern, const char *path, struct buf labels[LABELS_MAX])
     while (next_segment(&want, &p)) {
         if (!next_segment(&have, &s) || s.len == 0)
             return false;
-        if (span_eq(p, span_str("{+}")))
+        if (span_eq(p, span_str("{+}"))) {
+            if (label < LABELS_MAX)
+                buf_add(&labels[label], s.ptr, (size_t)(have.pos - s.ptr) + rd_left(&have));
             return true;
+        }
         if (!span_eq(p, span_str("{}"))) {
             if (!span_eq(p, s))
                 return false;

@@ -50,7 +50,22 @@ store(struct call *c, const char *name, bool disabled, struct bm_msg *msg)
         return err;
     err = registry_rule_create(c->registry, name, disabled, http_body(c->rq), msg);
     if (err == BM_OK)
+        err = rules_make_destinations(c->account->rules, http_body(c->rq), msg);
+    if (err == BM_OK)
         err = call_tag(c, iot_arn(c, "rule", name).text, msg);
+    return group_end(c, err, msg);
+}
+
+static enum bm_err
+replace(struct call *c, const char *name, bool disabled, struct bm_msg *msg)
+{
+    enum bm_err err = group_begin(c, msg);
+
+    if (err != BM_OK)
+        return err;
+    err = registry_rule_replace(c->registry, name, disabled, http_body(c->rq), msg);
+    if (err == BM_OK)
+        err = rules_make_destinations(c->account->rules, http_body(c->rq), msg);
     return group_end(c, err, msg);
 }
 
@@ -108,8 +123,7 @@ api_replace_topic_rule(struct call *c)
 
     if (name == NULL || !check_payload(c, &disabled))
         return;
-    finish(
-        c, name, registry_rule_replace(c->registry, name, disabled, http_body(c->rq), &msg), &msg);
+    finish(c, name, replace(c, name, disabled, &msg), &msg);
 }
 
 /* ---- read ---- */

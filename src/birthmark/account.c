@@ -271,6 +271,14 @@ account_open_store(struct account *a, const struct account_options *options, str
     return err == BM_OK ? registry_open(&ro, &a->registry, msg) : err;
 }
 
+static void
+commit_from_rules(void *arg)
+{
+    struct account *a = arg;
+
+    a->o.commit(a->o.arg, true);
+}
+
 enum bm_err
 account_open_services(struct account *a, struct bm_msg *msg)
 {
@@ -298,7 +306,9 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .region = o->region,
         .account = o->place.number,
         .changed = on_rules_changed,
-        .changed_arg = a };
+        .changed_arg = a,
+        .commit_soon = commit_from_rules,
+        .commit_arg = a };
     enum bm_err err;
 
     if ((err = lambda_open(&lo, &a->lambda, msg)) != BM_OK)
@@ -315,7 +325,9 @@ account_tell_place(struct account *a, const char *api_url, struct bm_msg *msg)
 {
     const struct timeline_place place = { a->o.region, a->o.place.number, api_url };
 
-    return place_write(a->registry, &place, msg);
+    enum bm_err err = rules_set_endpoint(a->rules, api_url, msg);
+
+    return err == BM_OK ? place_write(a->registry, &place, msg) : err;
 }
 
 void

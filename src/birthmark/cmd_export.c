@@ -20,7 +20,7 @@ static const char usage[] =
     "\n"
     "Prints the state of a cloud, running or not, as JSON lines: CAs, certificates, policies, "
     "things,\n"
-    "rules, functions, tags and settings. `birthmark import` takes them in again.\n"
+    "rules, destinations, functions, tags and settings. `birthmark import` takes them in again.\n"
     "\n"
     "  --dir DIR          state folder (default: $BIRTHMARK_DIR, else ~/.local/state/birthmark)\n"
     "  --help, --version\n";
@@ -234,6 +234,16 @@ print_rule(void *arg, const struct registry_rule *rule)
                  rule->disabled, "payload", parsed(&rule->payload)));
 }
 
+/* Without the token of one that is not confirmed: the import makes another and sends it. */
+static void
+print_destination(void *arg, const struct registry_destination *d)
+{
+    struct export *e = arg;
+
+    print(e, json_pack("{s:s,s:s,s:s,s:s,s:s}", "kind", "destination", "id", d->id, "url", d->url,
+                 "status", destination_status_name(d->status), "reason", d->reason));
+}
+
 static void
 print_function(void *arg, const struct registry_function *f)
 {
@@ -304,6 +314,7 @@ print_all(struct export *e, struct bm_msg *msg)
     PAGES(registry_thing_list(e->r, &any, &page, print_thing, e, msg));
     PAGES(registry_type_list(e->r, NULL, &page, print_deprecated, e, msg));
     PAGES(registry_cert_list(e->r, NULL, &page, print_cert, e, msg));
+    PAGES(registry_destination_list(e->r, &page, print_destination, e, msg));
     err = registry_rule_list(e->r, print_rule, e, msg);
     if (err == BM_OK)
         err = registry_function_list(e->r, print_function, e, msg);

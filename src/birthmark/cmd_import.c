@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "http/client.h"
 #include "pki/pki.h"
 #include "registry/registry.h"
 #include "registry/table.h"
@@ -403,6 +404,33 @@ take_rule(struct import *i, const json_t *line, struct bm_msg *msg)
     return err;
 }
 
+static enum bm_err
+take_destination(struct import *i, const json_t *line, struct bm_msg *msg)
+{
+    struct registry_destination d = { 0 };
+    const char *id;
+    const char *url;
+    const char *status;
+    bool loopback;
+    enum bm_err err = need(line, "id", &id, msg);
+
+    if (err == BM_OK)
+        err = need(line, "url", &url, msg);
+    if (err == BM_OK)
+        err = need(line, "status", &status, msg);
+    if (err == BM_OK)
+        err = http_url_check(url, &loopback, msg);
+    if (err != BM_OK)
+        return err;
+    if (strlen(id) != sizeof d.id - 1 || strspn(id, "0123456789abcdef-") != strlen(id) ||
+        strlen(url) >= sizeof d.url || !destination_status_of(status, &d.status))
+        return bm_fail(msg, BM_ERR_INPUT, "\"id\", \"url\" or \"status\" is none of a destination");
+    (void)snprintf(d.id, sizeof d.id, "%s", id);
+    (void)snprintf(d.url, sizeof d.url, "%s", url);
+    (void)snprintf(d.reason, sizeof d.reason, "%s", text(line, "reason"));
+    return registry_destination_create(i->r, &d, msg);
+}
+
 /* The package is unpacked when the function first runs. */
 static enum bm_err
 put_package(struct import *i, const json_t *line, uint8_t sha256[32], struct bm_msg *msg)
@@ -457,8 +485,8 @@ static const struct {
     enum bm_err (*take)(struct import *i, const json_t *line, struct bm_msg *msg);
 } KINDS[] = { { "certificate", take_certificate }, { "thing", take_thing }, { "ca", take_ca },
     { "policy", take_policy }, { "thingType", take_type }, { "deprecatedType", take_deprecated },
-    { "thingGroup", take_group }, { "rule", take_rule }, { "function", take_function },
-    { "tag", take_tag }, { "setting", take_setting } };
+    { "thingGroup", take_group }, { "destination", take_destination }, { "rule", take_rule },
+    { "function", take_function }, { "tag", take_tag }, { "setting", take_setting } };
 
 static enum bm_err
 take_line(struct import *i, const char *line, size_t len, struct bm_msg *msg)

@@ -2,9 +2,11 @@
 /* See client.h. curl says which sockets it waits for and until when; the loop tells it. */
 #include "http/client.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 
 struct http_client {
@@ -253,4 +255,36 @@ http_client_post(struct http_client *c, const char *url, const char *const *head
         return bm_fail(msg, BM_ERR_MEM, "the request to '%.100s' cannot be prepared", url);
     }
     return BM_OK;
+}
+
+static bool
+host_is_loopback(char *host)
+{
+    uint8_t ip[4];
+    struct in6_addr ip6;
+    size_t len = strlen(host);
+
+    if (inet_pton(AF_INET, host, ip) == 1)
+        return ip[0] == 127;
+    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
+        host[len - 1] = '\0';
+        return inet_pton(AF_INET6, host + 1, &ip6) == 1 && IN6_IS_ADDR_LOOPBACK(&ip6);
+    }
+    return strcasecmp(host, "localhost") == 0;
+}
+
+enum bm_err
+http_url_check(const char *url, bool *loopback, struct bm_msg *msg)
+{
+    CURLU *u = curl_url();
+    char *host = NULL;
+    bool ok = u != NULL && (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) &&
+              strpbrk(url, " \t\r\n") == NULL &&
+              curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK;
+
+    *loopback = ok && host_is_loopback(host);
+    curl_free(host);
+    curl_url_cleanup(u);
+    return ok ? BM_OK : bm_fail(msg, BM_ERR_INPUT, "'%.100s' is no http or https URL", url);
 }

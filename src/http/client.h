@@ -16,6 +16,12 @@ enum bm_err http_client_open(struct loop *loop, struct http_client **out, struct
 /* Requests under way are dropped; their `done` is not called. Takes NULL. */
 void http_client_close(struct http_client *c);
 
+/*
+ * Is it an http or https URL with a host? BM_ERR_INPUT. *loopback: the host is 127.0.0.0/8, ::1 or
+ * localhost.
+ */
+enum bm_err http_url_check(const char *url, bool *loopback, struct bm_msg *msg);
+
 /* status 0: no answer, and `why` says the cause. Not called from within http_client_post. */
 typedef void (*http_done_fn)(void *arg, unsigned status, const char *why);
 

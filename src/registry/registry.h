@@ -409,6 +409,46 @@ enum bm_err registry_rule_delete(struct registry *r, const char *name, struct bm
 enum bm_err registry_rule_list(
     struct registry *r, registry_rule_fn fn, void *arg, struct bm_msg *msg);
 
+/* ---- topic rule destinations: confirmation URLs of HTTP receivers. SPEC aws-iot 1.3.5, 5.3 ----
+ */
+enum { DESTINATION_URL_MAX = 2000, DESTINATION_TOKEN_LEN = 64 };
+enum destination_status {
+    DESTINATION_IN_PROGRESS, /* the receiver has not confirmed */
+    DESTINATION_ENABLED,
+    DESTINATION_DISABLED, /* confirmed, and switched off */
+    DESTINATION_ERROR,    /* the confirmation did not reach it; its token still counts */
+};
+const char *destination_status_name(enum destination_status status); /* as in the API */
+bool destination_status_of(const char *name, enum destination_status *out);
+struct registry_destination {
+    char id[37]; /* UUID, the end of its ARN */
+    char url[DESTINATION_URL_MAX + 1];
+    enum destination_status status;
+    char token[DESTINATION_TOKEN_LEN + 1]; /* hex; "" when it was used. A secret of the receiver */
+    char reason[200];                      /* of DESTINATION_ERROR */
+    int64_t created_ms;
+    int64_t modified_ms;
+};
+typedef void (*registry_destination_fn)(void *arg, const struct registry_destination *d);
+/*
+ * From url, status, reason and, unless "", id; fills the rest. BM_ERR_EXISTS: of this URL (or id)
+ * there is one.
+ */
+enum bm_err registry_destination_create(
+    struct registry *r, struct registry_destination *d, struct bm_msg *msg);
+enum bm_err registry_destination_get(
+    struct registry *r, const char *id, struct registry_destination *out, struct bm_msg *msg);
+enum bm_err registry_destination_of_token(
+    struct registry *r, const char *token, struct registry_destination *out, struct bm_msg *msg);
+enum bm_err registry_destination_of_url(
+    struct registry *r, const char *url, struct registry_destination *out, struct bm_msg *msg);
+/* IN_PROGRESS makes a new token, ENABLED and DISABLED forget it. */
+enum bm_err registry_destination_set_status(struct registry *r, const char *id,
+    enum destination_status status, const char *reason, struct bm_msg *msg);
+enum bm_err registry_destination_delete(struct registry *r, const char *id, struct bm_msg *msg);
+enum bm_err registry_destination_list(struct registry *r, struct registry_page *page,
+    registry_destination_fn fn, void *arg, struct bm_msg *msg);
+
 /*
  * Functions: configuration as JSON (of SPEC aws-iot 5.5); the code is a file of the lambda room,
  * named by its SHA-256.

@@ -15,7 +15,7 @@
  */
 #include "registry/store.h"
 
-enum { SCHEMA_VERSION = 4 };
+enum { SCHEMA_VERSION = 5 };
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -139,7 +139,15 @@ static const char schema_4[] =
     " payload BLOB NOT NULL);"
     "PRAGMA user_version = 4;";
 
-static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3, schema_4 };
+/* Version 5: topic rule destinations. A token is "" when it was used. */
+static const char schema_5[] =
+    "CREATE TABLE destinations(row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
+    " url TEXT NOT NULL UNIQUE, status INTEGER NOT NULL, token TEXT NOT NULL,"
+    " created INTEGER NOT NULL, modified INTEGER NOT NULL, reason TEXT NOT NULL);"
+    "CREATE INDEX destinations_token ON destinations(token) WHERE token <> '';"
+    "PRAGMA user_version = 5;";
+
+static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3, schema_4, schema_5 };
 
 static const char sql_version[] = "PRAGMA user_version";
 

@@ -35,6 +35,13 @@ struct action {
     size_t header_count;
 };
 
+/* A destination as the registry has it. */
+struct destination {
+    struct destination *next;
+    struct registry_destination stored;
+    bool sent; /* the confirmation with this token, by this process */
+};
+
 /* How much was said of something in a second. */
 struct recorded {
     int64_t second; /* of the last record */
@@ -63,7 +70,10 @@ struct rules {
     const char **filters; /* of the enabled rules, borrowed from them */
     size_t filter_count;
     struct http_client *http;
-    struct waiting *waiting; /* all of them */
+    struct destination *destinations;
+    struct confirmation *confirmations; /* under way */
+    char *api_url;                      /* NULL: not known yet, and none is sent */
+    struct waiting *waiting;            /* all of them */
     size_t waiting_count;
     struct republished *first; /* to be evaluated, in order */
     struct republished **last;
@@ -108,6 +118,14 @@ void wait_for_function(struct evaluation *e);
 /* Make the request with a copy of `e`, which ends with it. */
 void wait_for_http(struct evaluation *e, const struct action *action);
 void waiting_end(struct rules *r);
+
+/* ---- destination.c ---- */
+
+/* Read them again, and send the confirmations that are to be sent. */
+enum bm_err destinations_load(struct rules *r, struct bm_msg *msg);
+void destinations_end(struct rules *r);
+/* May a rule POST there? BM_ERR_CONFLICT, with the cause and its cure. */
+enum bm_err destination_allows(struct rules *r, const char *url, struct bm_msg *msg);
 
 /* ---- rules.c ---- */
 

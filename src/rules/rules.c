@@ -104,9 +104,10 @@ rules_reload(struct rules *r, struct bm_msg *msg)
     r->rules = load.first;
     r->filters = filters;
     r->filter_count = count;
+    err = destinations_load(r, msg);
     if (!same && r->options.changed != NULL)
         r->options.changed(r->options.changed_arg);
-    return BM_OK;
+    return err;
 }
 
 size_t
@@ -166,6 +167,7 @@ rules_close(struct rules *r)
         return;
     http_client_close(r->http);
     waiting_end(r);
+    destinations_end(r);
     free_list(r->rules);
     free(r->filters);
     free(r->region);

@@ -35,6 +35,8 @@ struct rules_options {
     void *publish_arg;
     void (*changed)(void *arg); /* the set of filters changed; may be NULL */
     void *changed_arg;
+    void (*commit_soon)(void *arg); /* the registry has something to commit; may be NULL */
+    void *commit_arg;
 };
 /* No rule is known before the first rules_reload. */
 enum bm_err rules_open(const struct rules_options *options, struct rules **out, struct bm_msg *msg);
@@ -52,7 +54,23 @@ enum bm_err rules_check(
  */
 enum bm_err rules_reload(struct rules *r, struct bm_msg *msg);
 
-/* The FROM filters of all enabled rules that have one, for the workers. Borrowed until the next reload. */
+/*
+ * Topic rule destinations. A rule may POST to a URL that an ENABLED one's confirmation URL begins;
+ * to a loopback URL also where no destination is. Before that, the receiver gets a token: POST to
+ * the confirmation URL, by rules_reload, of each IN_PROGRESS destination whose token this process
+ * has not sent yet. The receiver opens API-URL/confirmdestination/TOKEN.
+ *
+ * Where the API is: confirmations are sent from now on.
+ */
+enum bm_err rules_set_endpoint(struct rules *r, const char *api_url, struct bm_msg *msg);
+/*
+ * Store, in the caller's group, a destination for each http action of a checked payload that needs
+ * one and has none. BM_ERR_INPUT: its confirmationUrl.
+ */
+enum bm_err rules_make_destinations(struct rules *r, struct span payload, struct bm_msg *msg);
+
+/* The FROM filters of all enabled rules that have one, for the workers. Borrowed until the next
+ * reload. */
 size_t rules_filter_count(const struct rules *r);
 const char *rules_filter(const struct rules *r, size_t i);
 

@@ -274,6 +274,8 @@ wait_for_http(struct evaluation *e, const struct action *a)
     if (err == BM_OK && (buf_cstr(&w->url) == NULL || strlen(buf_cstr(&w->url)) != w->url.len))
         err = bm_fail(&msg, BM_ERR_INPUT, "the URL has a zero byte");
     if (err == BM_OK)
+        err = destination_allows(e->rules, buf_cstr(&w->url), &msg);
+    if (err == BM_OK)
         err = make_headers(w, a, &msg);
     if (err == BM_OK)
         post(w);

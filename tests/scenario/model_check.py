@@ -7,12 +7,14 @@ A request is made from the input shape of its operation: required members, each 
 that names something (a policy, a thing, an ARN) is drawn from a small pool, so that what was made before is met again.
 """
 import base64
+import http.server
 import io
 import json
 import random
 import re
 import string
 import sys
+import threading
 import zipfile
 
 import boto3
@@ -63,7 +65,7 @@ def policy(*extra):
 
 
 DOCUMENTS = [policy(), policy({"Effect": "Deny", "Action": "iot:Publish", "Resource": ARN + "topic/no"})]
-ids = {"cert": ["0" * 64], "ca": ["f" * 64]}
+ids = {"cert": ["0" * 64], "ca": ["f" * 64], "destination": [ARN + "ruledestination/http/none"]}
 NAMES = {n: [f"{n}_{i}" for i in range(4)] for n in ("policy", "thing", "type", "group", "rule", "function")}
 
 
@@ -113,6 +115,31 @@ def rule_payload(parameters):
 
 def function_code(parameters):
     parameters.update(Code={"ZipFile": package()}, Runtime="python3.9", Handler="code.handler")
+
+
+confirmation_tokens = ["0" * 64]
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """What destinations confirm with: it keeps the tokens that it is sent."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        confirmation_tokens.append(body["confirmationToken"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+threading.Thread(target=receiver.serve_forever, daemon=True).start()
+
+
+def destination(parameters):
+    url = f"http://127.0.0.1:{receiver.server_port}/{rng.randint(1, 4)}"
+    parameters["destinationConfiguration"] = {"httpUrlConfiguration": {"confirmationUrl": url}}
 
 
 def new_code(parameters):
@@ -173,6 +200,7 @@ FIX = {
     "UpdateCACertificate": update_ca,
     "CreateTopicRule": rule_payload,
     "ReplaceTopicRule": rule_payload,
+    "CreateTopicRuleDestination": destination,
     "CreateFunction": function_code,
     "UpdateFunctionCode": new_code,
     "AddThingToThingGroup": group_and_thing,
@@ -202,6 +230,7 @@ VALUES = {
     "policyDocument": lambda: rng.choice(DOCUMENTS), "policyVersionId": lambda: str(rng.randint(1, 5)),
     "thingName": lambda: one("thing"), "thingTypeName": lambda: one("type"), "thingGroupName": lambda: one("group"),
     "parentGroupName": lambda: one("group"), "parentGroup": lambda: one("group"), "ruleName": lambda: one("rule"),
+    "arn": lambda: an_id("destination"), "confirmationToken": lambda: rng.choice(confirmation_tokens[-4:]),
     "target": target, "principal": principal, "resourceArn": resource,
     "caCertificatePem": lambda: read(rng.choice(["demo", "spare"]) + ".crt"),
     "certificateSigningRequest": lambda: read(f"demo-{rng.randint(1, 5)}.csr"),
@@ -407,13 +436,15 @@ def judge(service, operation, seen, name, answer):
 # What a request of legal members may still be refused for as invalid: facts the model cannot say.
 FAIR = [r"is not a marker of", r"^no (policy|thing group|certificate)", r"is none that was given here", r"certificate", r"differs|same", r"thing .* (is attached|has no type)", r"is retired",
         r"Timeout|MemorySize", r"cycle|below itself", r"not deprecated|deprecated|at least 5 minutes", r"CSR", r"have a parent", r"type .* is used",
-        r"attached to", r"architecture", r"already", r"payload", r"searchable"]
+        r"confirmation token", r"cannot be set", r"not confirmed yet", r"attached to", r"architecture", r"already", r"payload", r"searchable"]
 
 
 def remember(operation, answer):
     for key, what in (("certificateId", "ca" if operation.name == "RegisterCACertificate" else "cert"),):
         if key in answer and answer[key] not in ids[what]:
             ids[what].append(answer[key])
+    if operation.name == "CreateTopicRuleDestination":
+        ids["destination"].append(answer["topicRuleDestination"]["arn"])
     for key in ("nextMarker", "nextToken", "NextMarker"):
         if answer.get(key):
             TOKENS.setdefault(operation.name, []).append(answer[key])

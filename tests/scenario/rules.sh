@@ -61,6 +61,54 @@ check "the server gets result, path and header" wait_for 10 got server 'POST /in
 as a mosquitto_pub -q 1 -t web/gone -m '{"temp": 2}'
 check "an answer that is no success reaches the error action" wait_for 10 said sub 'errors/gone.*answer 404'
 
+# beyond loopback (0.0.0.0 is this machine, by an address that does not say so) the receiver must have agreed
+cat >"$work/receiver.py" <<'PY'
+import http.server, json, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+        if self.headers["x-amz-rules-engine-message-type"] != "DestinationConfirmation":
+            print("message", self.path, json.dumps(body), flush=True)
+            return
+        same = self.path == "/base/?confirmationToken=" + body["confirmationToken"] and self.headers["x-amz-rules-engine-destination-arn"] == body["arn"]
+        print("asked", body["arn"], body["messageType"], same, flush=True)
+        with open(sys.argv[1], "w") as f:
+            f.write(body["enableUrl"])
+    def log_message(self, *args): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print("port", server.server_port, flush=True)
+server.serve_forever()
+PY
+start receiver python3 "$work/receiver.py" "$work/enable"
+wait_for 10 said receiver '^port'
+afar="http://0.0.0.0:$(sed -n 's/^port //p' "$work/receiver.log")/base"
+check "a rule for a receiver beyond loopback is created" rule far "SELECT n FROM 'far/+'" \
+    "{\"http\":{\"url\":\"$afar/\${topic(2)}\",\"confirmationUrl\":\"$afar\"}}" "$(republish 'errors/far')"
+check "and its destination with it, which asks the receiver" wait_for 10 said receiver '^asked arn:aws:iot:us-east-1:000000000000:ruledestination/http/[-0-9a-f]* DestinationConfirmation True$'
+destination=$(text iot list-topic-rule-destinations --query 'destinationSummaries[0].arn')
+destination_status() { text iot get-topic-rule-destination --arn "$destination" --query topicRuleDestination.status; }
+check_output "it is IN_PROGRESS" '^IN_PROGRESS$' destination_status
+as a mosquitto_pub -q 1 -t far/early -m '{"n": 1}'
+check "a message before the confirmation reaches the error action, with the cause" wait_for 10 said sub 'errors/far.*IN_PROGRESS, not ENABLED'
+check_output "it can not be enabled by hand" 'not confirmed yet' \
+    sh -c '"$@" 2>&1 || true' sh aws --endpoint-url "$api" iot update-topic-rule-destination --arn "$destination" --status ENABLED
+rm "$work/enable"
+check "the confirmation is sent again when asked for" iot iot update-topic-rule-destination --arn "$destination" --status IN_PROGRESS
+wait_for 10 test -s "$work/enable"
+check "the receiver opens the URL that it was sent, without credentials" python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])' "$(cat "$work/enable")"
+check_output "and the destination is ENABLED" '^ENABLED$' destination_status
+as a mosquitto_pub -q 1 -t far/late -m '{"n": 2}'
+check "from now on messages arrive" wait_for 10 got receiver 'message /base/late {"n": 2}'
+check_fails 1 "that one before did not" said receiver 'early'
+rm "$work/enable"
+iot iot update-topic-rule-destination --arn "$destination" --status IN_PROGRESS
+wait_for 10 test -s "$work/enable"
+check "the token confirms with the CLI as well" iot iot confirm-topic-rule-destination --confirmation-token "$(sed 's|.*/||' "$work/enable")"
+check "a destination is deleted" iot iot delete-topic-rule-destination --arn "$destination"
+check_output "and is not listed any more" '^None$' text iot list-topic-rule-destinations --query 'destinationSummaries[0].arn'
+
 mkdir "$work/f"
 cat >"$work/f/app.py" <<'PY'
 def handler(event, context):

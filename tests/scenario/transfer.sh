@@ -29,7 +29,10 @@ id=$(id_of "$work/dev.crt")
         --zip-file "fileb://$work/f.zip"
     iot iot create-topic-rule --rule-name r --topic-rule-payload \
         '{"sql":"SELECT * FROM '"'a'"'","actions":[{"lambda":{"functionArn":"arn:aws:lambda:us-east-1:000000000000:function:f"}}]}'
+    iot iot create-topic-rule-destination --destination-configuration 'httpUrlConfiguration={confirmationUrl=http://127.0.0.1:1/}'
 } >"$work/made" 2>&1
+unreachable() { text iot list-topic-rule-destinations --query 'destinationSummaries[].[status,statusReason]' | grep -q '^ERROR.*failed: '; }
+check "a destination that is not reached says why" wait_for 10 unreachable
 check "a state is made" test "$(grep -c 'error occurred' "$work/made")" -eq 0
 bm export --dir "$work/cloud" >"$work/beside.jsonl"
 check_fails 4 "import beside a running cloud is refused" bm import --dir "$work/cloud" "$work/beside.jsonl"
@@ -38,10 +41,10 @@ bm export --dir "$work/cloud" >"$work/a.jsonl"
 check "export beside a running cloud has the same lines" cmp "$work/a.jsonl" "$work/beside.jsonl"
 
 # ---- it moves whole ----
-check_output "import says how many lines" '^12 lines, 0 of them known' bm import --dir "$work/second" "$work/a.jsonl"
+check_output "import says how many lines" '^13 lines, 0 of them known' bm import --dir "$work/second" "$work/a.jsonl"
 bm export --dir "$work/second" >"$work/b.jsonl"
 check "the second cloud exports what the first did" cmp "$work/a.jsonl" "$work/b.jsonl"
-check_output "importing again changes nothing" '^12 lines, ' bm import --dir "$work/second" "$work/a.jsonl"
+check_output "importing again changes nothing" '^13 lines, ' bm import --dir "$work/second" "$work/a.jsonl"
 bm export --dir "$work/second" >"$work/c.jsonl"
 check "not even the order" cmp "$work/a.jsonl" "$work/c.jsonl"
 start_cloud "$work/second"

@@ -95,7 +95,8 @@ setup(void **state)
                        .access_key = "AKID",
                        .secret_key = "secret" },
         &w->lambda, &msg));
-    OK(rules_open(&(struct rules_options){ .registry = w->registry,
+    OK(rules_open(&(struct rules_options){ .loop = w->loop,
+                      .registry = w->registry,
                       .lambda = w->lambda,
                       .region = "eu-west-1",
                       .account = ACCOUNT },

@@ -76,8 +76,6 @@ operations_not_built_are_named(void **state)
     expect(w, "GET", "/jobs", "", 501, "NotImplementedException", "ListJobs (GET /jobs)");
     expect(w, "POST", "/jobs/a/targets", "", 501, "NotImplementedException",
         "AssociateTargetsWithJob");
-    expect(w, "GET", "/destinations/arn%3Aaws/x/y", "", 501, "NotImplementedException",
-        "GetTopicRuleDestination");
     expect(
         w, "GET", "/nonsense", "", 501, "NotImplementedException", "GET /nonsense is no operation");
     expect(w, "PATCH", "/certificates", "", 405, "MethodNotAllowedException",

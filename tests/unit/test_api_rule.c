@@ -135,6 +135,125 @@ publish_keeps_the_limits(void **state)
     assert_int_equal(w->published.len, 0);
 }
 
+#define DESTINATION(url)                                                                           \
+    "{\"destinationConfiguration\":{\"httpUrlConfiguration\":{\"confirmationUrl\":\"" url "\"}}}"
+#define DESTINATION_ARN "arn:aws:iot:eu-west-1:" ACCOUNT ":ruledestination/http/"
+
+static void
+update_destination(struct world *w, const char *arn, const char *to, int status, const char *says)
+{
+    char body[400];
+
+    (void)snprintf(body, sizeof body, "{\"arn\":\"%s\",\"status\":\"%s\"}", arn, to);
+    expect(w, "PATCH", "/destinations", body, status,
+        status == 200 ? NULL : "InvalidRequestException", says);
+}
+
+static void
+expect_status(struct world *w, const char *path, const char *status)
+{
+    expect_ok(w, "GET", path, "");
+    assert_string_equal(text_of(w, "topicRuleDestination", "status"), status);
+}
+
+static void
+destination_is_made_confirmed_switched_and_deleted(void **state)
+{
+    struct world *w = *state;
+    struct registry_destination d;
+    char arn[256];
+    char path[512];
+    char confirm[128];
+
+    expect_ok(w, "POST", "/destinations", DESTINATION("https://h.example/a"));
+    assert_string_equal(text_of(w, "topicRuleDestination", "status"), "IN_PROGRESS");
+    (void)snprintf(arn, sizeof arn, "%s", text_of(w, "topicRuleDestination", "arn"));
+    assert_memory_equal(arn, DESTINATION_ARN, strlen(DESTINATION_ARN));
+    (void)snprintf(path, sizeof path, "/destinations/%s", arn);
+    expect(w, "POST", "/destinations", DESTINATION("https://h.example/a"), 409,
+        "ResourceAlreadyExistsException", NULL);
+    assert_string_equal(text_of(w, NULL, "resourceArn"), arn);
+    update_destination(w, arn, "ENABLED", 400, "not confirmed yet");
+    update_destination(w, arn, "DISABLED", 400, "not confirmed yet");
+    update_destination(w, arn, "DELETING", 400, "cannot be set");
+    assert_int_equal(
+        registry_destination_of_url(w->registry, "https://h.example/a", &d, NULL), BM_OK);
+    assert_null(strstr((const char *)w->reply.body.ptr, d.token));
+    (void)snprintf(confirm, sizeof confirm, "/confirmdestination/%s", d.token);
+    update_destination(w, arn, "IN_PROGRESS", 200, NULL); /* another token */
+    w->unsigned_request = true;                           /* as the receiver opens it */
+    expect(w, "GET", confirm, "", 400, "InvalidRequestException", "confirmation token");
+    expect(w, "GET", "/confirmdestination/", "", 403, "MissingAuthenticationTokenException", NULL);
+    expect(w, "GET", path, "", 403, "MissingAuthenticationTokenException", NULL);
+    assert_int_equal(
+        registry_destination_of_url(w->registry, "https://h.example/a", &d, NULL), BM_OK);
+    (void)snprintf(confirm, sizeof confirm, "/confirmdestination/%s", d.token);
+    expect_ok(w, "GET", confirm, "");
+    expect(w, "GET", confirm, "", 400, "InvalidRequestException", "it was used");
+    w->unsigned_request = false;
+    expect_status(w, path, "ENABLED");
+    update_destination(w, arn, "DISABLED", 200, NULL);
+    expect_status(w, path, "DISABLED");
+    update_destination(w, arn, "ENABLED", 200, NULL);
+    expect_status(w, path, "ENABLED");
+    expect_ok(w, "POST", "/destinations", DESTINATION("https://h.example/b"));
+    expect_ok(w, "GET", "/destinations?maxResults=1", "");
+    assert_int_equal(json_array_size(json_object_get(w->reply.json, "destinationSummaries")), 1);
+    (void)snprintf(
+        confirm, sizeof confirm, "/destinations?nextToken=%s", text_of(w, NULL, "nextToken"));
+    expect_ok(w, "DELETE", path, "");
+    expect(w, "GET", path, "", 401, "UnauthorizedException", "none of this ARN");
+    expect(w, "DELETE", path, "", 401, "UnauthorizedException", "none of this ARN");
+    expect(w, "GET", "/destinations/" DESTINATION_ARN "x", "", 401, "UnauthorizedException", NULL);
+}
+
+static void
+destinations_that_could_not_work_are_refused(void **state)
+{
+    struct world *w = *state;
+
+    expect(w, "POST", "/destinations",
+        "{\"destinationConfiguration\":{\"vpcConfiguration\":{\"vpcId\":\"v\",\"subnetIds\":[],"
+        "\"roleArn\":\"arn:aws:iam::000000000000:role/r\"}}}",
+        501, "NotImplementedException", "vpcConfiguration");
+    expect(w, "POST", "/destinations", "{\"destinationConfiguration\":{}}", 400,
+        "InvalidRequestException", "httpUrlConfiguration");
+    expect(w, "POST", "/destinations", DESTINATION("ftp://h/"), 400, "InvalidRequestException",
+        "no http or https URL");
+    expect(w, "POST", "/destinations", DESTINATION("https://h/?a"), 400, "InvalidRequestException",
+        "without '?'");
+}
+
+static void
+a_rule_makes_the_destination_that_it_needs(void **state)
+{
+    static const char rule[] =
+        "{\"sql\":\"SELECT * FROM "
+        "'a'\",\"actions\":[{\"http\":{\"url\":\"https://h.example/in?q=1\"}},"
+        "{\"http\":{\"url\":\"http://127.0.0.1:1/\"}},{\"http\":{\"url\":\"https://h.example/"
+        "${topic()}\"}}]}";
+    struct world *w = *state;
+    json_t *items;
+
+    expect_ok(w, "POST", "/rules/r", rule);
+    expect_ok(w, "GET", "/destinations", "");
+    items = json_object_get(w->reply.json, "destinationSummaries");
+    assert_int_equal(json_array_size(items), 1);
+    assert_string_equal(
+        json_string_value(json_object_get(
+            json_object_get(json_array_get(items, 0), "httpUrlSummary"), "confirmationUrl")),
+        "https://h.example/in");
+    expect_ok(w, "PATCH", "/rules/r", rule);
+    expect_ok(w, "GET", "/destinations", "");
+    assert_int_equal(json_array_size(json_object_get(w->reply.json, "destinationSummaries")), 1);
+    expect(w, "POST", "/rules/r2",
+        "{\"sql\":\"SELECT * FROM "
+        "'a'\",\"actions\":[{\"http\":{\"url\":\"https://h.example/${topic()}\","
+        "\"confirmationUrl\":\"h.example\"}}]}",
+        400, "InvalidRequestException", "'h.example' is no http or https URL");
+    expect(w, "GET", "/rules/r2", "", 401, "UnauthorizedException", NULL);
+}
+
 int
 main(void)
 {
@@ -143,6 +262,9 @@ main(void)
         CLAIM(rule_is_made_switched_and_deleted),
         CLAIM(rules_that_could_not_run_are_refused),
         CLAIM(rules_are_listed_in_pages_by_name),
+        CLAIM(destination_is_made_confirmed_switched_and_deleted),
+        CLAIM(destinations_that_could_not_work_are_refused),
+        CLAIM(a_rule_makes_the_destination_that_it_needs),
         CLAIM(endpoint_types_are_told_apart),
         CLAIM(publish_hands_topic_and_payload_on),
         CLAIM(publish_keeps_the_limits),

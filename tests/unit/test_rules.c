@@ -24,7 +24,8 @@ struct rules_world {
     struct http_server *server;
     unsigned status;
     int requests;
-    struct buf request; /* path, header X-Device, body of the last one */
+    struct buf request;   /* path, header X-Device, body of the last one */
+    char destination[40]; /* whose confirmation is to fail */
 };
 
 static enum bm_err
@@ -590,6 +591,134 @@ http_that_is_refused_reaches_the_error_action(void **state)
     buf_fini(&rule);
 }
 
+/* ---- destinations ---- */
+
+/* The server by an address that is not loopback, though it is this machine. */
+static void
+serve_afar(struct world *w, const char *path, char url[128])
+{
+    struct rules_world *rw = w->extra;
+    struct http_options o = {
+        .loop = w->loop, .host = "127.0.0.1", .body_max = 65536, .handler = on_request, .arg = rw
+    };
+
+    if (rw->server == NULL)
+        assert_int_equal(http_open(&o, &rw->server, NULL), BM_OK);
+    (void)snprintf(url, 128, "http://0.0.0.0:%u%s", http_port(rw->server), path);
+}
+
+static void
+set_status(struct world *w, const char *id, enum destination_status status)
+{
+    assert_int_equal(registry_destination_set_status(w->registry, id, status, "", NULL), BM_OK);
+    assert_int_equal(rules_reload(rules_of(w), NULL), BM_OK);
+}
+
+static bool
+confirmation_failed(struct world *w)
+{
+    struct rules_world *rw = w->extra;
+    struct registry_destination d;
+
+    return registry_destination_get(w->registry, rw->destination, &d, NULL) == BM_OK &&
+           d.status == DESTINATION_ERROR;
+}
+
+static void
+http_beyond_loopback_waits_for_the_receiver_s_consent(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    struct registry_destination d;
+    struct bm_msg msg = { 0 };
+    char base[128];
+    char url[128];
+    char rule[512];
+    char want[128];
+
+    serve_afar(w, "/in", base);
+    serve_afar(w, "/in/${topic(2)}?a=1", url);
+    (void)snprintf(rule, sizeof rule,
+        SQL_RULE("SELECT n FROM 'a/+'", "{\"http\":{\"url\":\"%s\",\"confirmationUrl\":\"%s\"}}",
+            ",\"errorAction\":" REPUBLISH("errors")),
+        url, base);
+    add_rule(w, "r", rule);
+    send(w, "a/7", "{\"n\":1}");
+    assert_contains(buf_cstr(&rw->last), "no topic rule destination");
+    assert_int_equal(rules_make_destinations(rules_of(w), span_str(rule), &msg), BM_OK);
+    assert_int_equal(rules_make_destinations(rules_of(w), span_str(rule), &msg), BM_OK); /* once */
+    assert_int_equal(registry_destination_of_url(w->registry, base, &d, &msg), BM_OK);
+    assert_int_equal(strlen(d.token), DESTINATION_TOKEN_LEN);
+    assert_int_equal(rules_reload(rules_of(w), &msg), BM_OK);
+    assert_int_equal(rules_set_endpoint(rules_of(w), "http://api:1", &msg), BM_OK);
+    UNTIL(w, was_requested);
+    assert_contains(buf_cstr(&rw->request),
+        "POST /in/ - {\"arn\":\"arn:aws:iot:us-east-1:000000000000:ruledestination/http/");
+    assert_contains(buf_cstr(&rw->request), d.id);
+    (void)snprintf(
+        want, sizeof want, "\"enableUrl\":\"http://api:1/confirmdestination/%s\"", d.token);
+    assert_contains(buf_cstr(&rw->request), want);
+    assert_int_equal(rules_reload(rules_of(w), &msg), BM_OK); /* it is not sent again */
+    send(w, "a/7", "{\"n\":1}");
+    assert_contains(buf_cstr(&rw->last), "is IN_PROGRESS, not ENABLED");
+    assert_int_equal(rw->requests, 1);
+    set_status(w, d.id, DESTINATION_ENABLED);
+    rw->requests = 0;
+    send(w, "a/7", "{\"n\":1}");
+    UNTIL(w, was_requested);
+    assert_string_equal(buf_cstr(&rw->request), "POST /in/7 - {\"n\":1}");
+    set_status(w, d.id, DESTINATION_DISABLED);
+    send(w, "a/7", "{\"n\":1}");
+    assert_contains(buf_cstr(&rw->last), "is DISABLED, not ENABLED");
+    assert_int_equal(rw->requests, 1);
+    /* a refused confirmation is an error, and the token still counts */
+    rw->status = 500;
+    (void)snprintf(rw->destination, sizeof rw->destination, "%s", d.id);
+    set_status(w, d.id, DESTINATION_IN_PROGRESS);
+    UNTIL(w, confirmation_failed);
+    assert_int_equal(registry_destination_get(w->registry, rw->destination, &d, &msg), BM_OK);
+    assert_contains(d.reason, "answered 500");
+    assert_int_equal(strlen(d.token), DESTINATION_TOKEN_LEN);
+}
+
+static void
+a_destination_covers_what_its_url_begins_at_a_boundary(void **state)
+{
+    static const struct {
+        const char *url;
+        bool allowed;
+    } cases[] = { { "https://h.example/a", true }, { "https://h.example/a/b", true },
+        { "https://h.example/a?b", true }, { "https://h.example/ab", false },
+        { "https://h.example", false }, { "https://h.example.org/a", false },
+        { "http://h.example/a", false }, { "http://127.0.0.1:1/x", true },
+        { "http://127.9.9.9/", true }, { "http://[::1]:8/", true }, { "http://localhost/", true },
+        { "http://127.0.0.1.example/", false }, { "http://127.0.0.1@h.example/", false },
+        { "http://[::2]/", false }, { "http://0.0.0.0/", false } };
+    struct world *w = *state;
+    struct registry_destination d = { .url = "https://h.example/a", .status = DESTINATION_ENABLED };
+
+    assert_int_equal(registry_destination_create(w->registry, &d, NULL), BM_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rules_world *rw = w->extra;
+        char rule[512];
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "r%zu", i);
+        (void)snprintf(rule, sizeof rule,
+            SQL_RULE("SELECT * FROM 'c'",
+                "{\"http\":{\"url\":\"%s\",\"headers\":[{\"key\":\"a\",\"value\":\"${x}\"}]}}",
+                ",\"errorAction\":" REPUBLISH("errors")),
+            cases[i].url);
+        add_rule(w, name, rule);
+        /* what is allowed ends at the header, which no request can have */
+        send(w, "c", "{\"x\":\"1\\r\\nb: 2\"}");
+        if (strstr(buf_cstr(&rw->last),
+                cases[i].allowed ? "has a line end" : "no topic rule destination") == NULL)
+            fail_msg("%s: %s", cases[i].url, buf_cstr(&rw->last));
+        assert_int_equal(registry_rule_delete(w->registry, name, NULL), BM_OK);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rules_world_open, rules_world_close)
 
 int
@@ -612,6 +741,8 @@ main(void)
         TEST(function_in_the_statement_that_is_late_is_an_error),
         TEST(http_posts_the_result_with_its_headers),
         TEST(http_that_is_refused_reaches_the_error_action),
+        TEST(http_beyond_loopback_waits_for_the_receiver_s_consent),
+        TEST(a_destination_covers_what_its_url_begins_at_a_boundary),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
