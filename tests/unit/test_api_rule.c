@@ -178,7 +178,8 @@ destination_is_made_confirmed_switched_and_deleted(void **state)
     update_destination(w, arn, "DELETING", 400, "cannot be set");
     assert_int_equal(
         registry_destination_of_url(w->registry, "https://h.example/a", &d, NULL), BM_OK);
-    assert_null(strstr((const char *)w->reply.body.ptr, d.token));
+    expect_status(w, path, "IN_PROGRESS");
+    assert_null(memmem(w->reply.body.ptr, w->reply.body.len, d.token, strlen(d.token)));
     (void)snprintf(confirm, sizeof confirm, "/confirmdestination/%s", d.token);
     update_destination(w, arn, "IN_PROGRESS", 200, NULL); /* another token */
     w->unsigned_request = true;                           /* as the receiver opens it */
@@ -201,6 +202,9 @@ destination_is_made_confirmed_switched_and_deleted(void **state)
     assert_int_equal(json_array_size(json_object_get(w->reply.json, "destinationSummaries")), 1);
     (void)snprintf(
         confirm, sizeof confirm, "/destinations?nextToken=%s", text_of(w, NULL, "nextToken"));
+    expect_ok(w, "GET", confirm, "");
+    assert_int_equal(json_array_size(json_object_get(w->reply.json, "destinationSummaries")), 1);
+    assert_null(json_object_get(w->reply.json, "nextToken"));
     expect_ok(w, "DELETE", path, "");
     expect(w, "GET", path, "", 401, "UnauthorizedException", "none of this ARN");
     expect(w, "DELETE", path, "", 401, "UnauthorizedException", "none of this ARN");
