@@ -65,25 +65,34 @@ on_changed(void *arg)
     rw->changes++;
 }
 
+static void
+open_rules(struct world *w)
+{
+    struct rules_world *rw = w->extra;
+    struct rules_options o = { .loop = w->loop,
+        .registry = w->registry,
+        .lambda = w->lambda,
+        .region = "us-east-1",
+        .account = "000000000000",
+        .publish = on_publish,
+        .publish_arg = rw,
+        .changed = on_changed,
+        .changed_arg = rw };
+
+    assert_int_equal(rules_open(&o, &rw->rules, NULL), BM_OK);
+}
+
 static int
 rules_world_open(void **state)
 {
     struct rules_world *rw = calloc(1, sizeof *rw);
-    struct rules_options o = {
-        .region = "us-east-1", .account = "000000000000", .changed = on_changed, .changed_arg = rw
-    };
     struct world *w;
 
     assert_int_equal(world_open(state), 0);
     w = *state;
     w->extra = rw;
-    o.loop = w->loop;
-    o.registry = w->registry;
-    o.lambda = w->lambda;
-    o.publish = on_publish;
-    o.publish_arg = rw;
     rw->status = 200;
-    assert_int_equal(rules_open(&o, &rw->rules, NULL), BM_OK);
+    open_rules(w);
     return 0;
 }
 
@@ -662,6 +671,14 @@ http_beyond_loopback_waits_for_the_receiver_s_consent(void **state)
     send(w, "a/7", "{\"n\":1}");
     assert_contains(buf_cstr(&rw->last), "is IN_PROGRESS, not ENABLED");
     assert_int_equal(rw->requests, 1);
+    /* the next start sends it again, with the same token */
+    rules_close(rw->rules);
+    open_rules(w);
+    rw->requests = 0;
+    assert_int_equal(rules_reload(rules_of(w), &msg), BM_OK);
+    assert_int_equal(rules_set_endpoint(rules_of(w), "http://api:1", &msg), BM_OK);
+    UNTIL(w, was_requested);
+    assert_contains(buf_cstr(&rw->request), want);
     set_status(w, d.id, DESTINATION_ENABLED);
     rw->requests = 0;
     send(w, "a/7", "{\"n\":1}");
