@@ -5,11 +5,14 @@
 #include "base/file.h"
 #include "wire/mqtt.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { VERSION = 1, BUSY_MS = 10000, APPLICATION = 0x424d4451 /* BMDQ */ };
@@ -152,12 +155,29 @@ prepare(struct queue *q, struct bm_msg *msg)
     return BM_OK;
 }
 
+/*
+ * Those who open the file for the first time do so one after another: SQLite does not wait for who
+ * changes the journal's mode at that moment. Closing the descriptor ends it.
+ */
+static enum bm_err
+take_turn(const char *dir, int *fd, struct bm_msg *msg)
+{
+    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return bm_fail(msg, BM_ERR_IO, "%s: %s", dir, strerror(errno));
+    while (flock(*fd, LOCK_EX) != 0)
+        if (errno != EINTR)
+            return bm_fail(msg, BM_ERR_IO, "cannot lock %s: %s", dir, strerror(errno));
+    return BM_OK;
+}
+
 enum bm_err
 queue_open(const struct queue_options *o, struct queue **out, struct bm_msg *msg)
 {
     struct queue *q = calloc(1, sizeof *q);
     char path[PATH_MAX];
     enum bm_err err = BM_OK;
+    int turn = -1;
 
     *out = NULL;
     if (q == NULL)
@@ -171,6 +191,8 @@ queue_open(const struct queue_options *o, struct queue **out, struct bm_msg *msg
         err = bm_fail(msg, BM_ERR_ARG, "the path of the state folder is too long");
     if (err == BM_OK)
         err = dir_make(o->dir, 0700, msg);
+    if (err == BM_OK)
+        err = take_turn(o->dir, &turn, msg);
     if (err == BM_OK && sqlite3_open_v2(path, &q->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
                             NULL) != SQLITE_OK)
         err = failed(q, msg);
@@ -188,6 +210,8 @@ queue_open(const struct queue_options *o, struct queue **out, struct bm_msg *msg
         err = make_schema(q, msg);
     if (err == BM_OK)
         err = prepare(q, msg);
+    if (turn >= 0)
+        (void)close(turn);
     if (err != BM_OK) {
         queue_close(q);
         return err;

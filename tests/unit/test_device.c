@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -381,6 +382,47 @@ queue_keeps_order_bounds_and_what_was_refused(void **state)
     assert_int_equal(dir_remove(dir, NULL), BM_OK);
 }
 
+/* `device run` and `device put` of a boot script start together. */
+static void
+two_may_make_the_queue_at_the_same_moment(void **state)
+{
+    enum { ROUNDS = 20, OPENERS = 4 };
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        char dir[] = "/tmp/birthmark-queue.XXXXXX";
+        struct queue_options o = { .dir = dir };
+        pid_t children[OPENERS];
+        int gate[2];
+        char c;
+
+        assert_non_null(mkdtemp(dir));
+        assert_int_equal(pipe(gate), 0);
+        for (int i = 0; i < OPENERS; i++) {
+            children[i] = fork();
+            if (children[i] == 0) {
+                struct queue *q = NULL;
+
+                (void)close(gate[1]);
+                (void)!read(gate[0], &c, 1); /* until all are there */
+                _exit(queue_open(&o, &q, NULL) == BM_OK && put(q, "t", "m") == BM_OK &&
+                              queue_settle(q, NULL) == BM_OK
+                          ? 0
+                          : 1);
+            }
+        }
+        (void)close(gate[0]);
+        (void)close(gate[1]);
+        for (int i = 0; i < OPENERS; i++) {
+            int status = -1;
+
+            assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+            assert_int_equal(status, 0);
+        }
+        assert_int_equal(dir_remove(dir, NULL), BM_OK);
+    }
+}
+
 static void
 a_damaged_queue_is_named_and_can_be_put_away(void **state)
 {
@@ -443,6 +485,7 @@ main(void)
         cmocka_unit_test(in_1970_and_2100_the_least_time_counts_or_the_servers),
         cmocka_unit_test(a_server_corrects_a_clock_that_differs_but_not_by_seconds),
         cmocka_unit_test(queue_keeps_order_bounds_and_what_was_refused),
+        cmocka_unit_test(two_may_make_the_queue_at_the_same_moment),
         cmocka_unit_test(a_damaged_queue_is_named_and_can_be_put_away),
         cmocka_unit_test(a_line_is_a_topic_and_a_message),
     };
