@@ -266,8 +266,8 @@ account_open_store(struct account *a, const struct account_options *options, str
     (void)snprintf(a->saving.path, sizeof a->saving.path, "%s/broker/mosquitto.db", ro.dir);
     if (err == BM_OK)
         err = kept_open(ro.dir, &a->kept, msg);
-    if (err == BM_OK && access(a->saving.path, F_OK) != 0)
-        kept_clear(a->kept); /* the broker knows no session */
+    if (err == BM_OK)
+        kept_begin(a->kept, access(a->saving.path, F_OK) == 0);
     return err == BM_OK ? registry_open(&ro, &a->registry, msg) : err;
 }
 

@@ -859,7 +859,8 @@ open_console(struct control *c, struct bm_msg *msg)
             .table = a->table,
             .rules = a->rules,
             .dir = o->accounts[i].dir,
-            .broker_path = o->accounts[i].broker_path };
+            .broker_path = o->accounts[i].broker_path,
+            .kept = c->accounts[i].kept };
     }
     (void)snprintf(c->mqtt_address, sizeof c->mqtt_address,
         strchr(o->mqtt_host, ':') != NULL ? "[%s]:%u" : "%s:%u", o->mqtt_host, o->mqtt_port);

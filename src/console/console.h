@@ -14,6 +14,7 @@
 #define BM_CONSOLE_CONSOLE_H
 
 #include "api/api.h"
+#include "endpoint/kept.h"
 #include "endpoint/metrics.h"
 #include "registry/table.h"
 
@@ -27,6 +28,7 @@ struct console_account {
     struct rules *rules;
     const char *dir;         /* state folder: the functions' logs are below it */
     const char *broker_path; /* Unix socket */
+    struct kept *kept;       /* is told what the test clients subscribe to */
 };
 
 /* All borrowed until console_close. Accounts and keys are those of the API, in its order. */

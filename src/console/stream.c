@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "console/guard.h"
 #include "console/tester.h"
+#include "wire/mqtt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -339,9 +340,10 @@ mqtt_ask(struct site *c, struct http_request *rq, const struct session *session)
         err = bm_fail(&msg, BM_ERR_NOT_FOUND, "This page's stream has ended; it opens a new one.");
     else if (s->tester == NULL)
         err = tester_open(c->loop, c->account->broker_path, on_message, s, &s->tester, &msg);
-    if (err == BM_OK && on != NULL)
+    if (err == BM_OK && on != NULL) {
+        kept_add(c->account->kept, mqtt_plain_filter(span_str(on)), false);
         err = tester_subscribe(s->tester, on, &msg);
-    else if (err == BM_OK && off != NULL)
+    } else if (err == BM_OK && off != NULL)
         tester_unsubscribe(s->tester, off);
     else if (err == BM_OK)
         err = bm_fail(&msg, BM_ERR_INPUT, "Say subscribe or unsubscribe, and a topic filter.");

@@ -401,6 +401,8 @@ void relay_delivery(struct conn *c, const struct mqtt_packet *p);
 enum policy_verdict relay_decide(struct conn *c, enum policy_action action, struct span name);
 /* The broker publishes the will now; if it is retained, control hears of it. */
 void relay_will(struct conn *c);
+/* Does a rule of the account look at this topic? */
+bool relay_rules_see(const struct conn *c, struct span topic);
 /* The newest decision for a fact: `explicit_deny policy=NAME statement=2 effect=Deny`. */
 enum { DECISION_FACT = 192 };
 void relay_decision(const struct conn *c, enum policy_verdict v, char *out, size_t cap);

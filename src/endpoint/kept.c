@@ -21,6 +21,7 @@ enum {
 struct shared {
     _Atomic uint64_t added; /* filters, ever */
     _Atomic uint64_t words[WORDS];
+    _Atomic uint64_t listen; /* subscriptions below $aws since the start */
 };
 
 struct kept {
@@ -91,11 +92,18 @@ open_end(uint64_t h)
 }
 
 void
-kept_add(struct kept *k, struct span filter)
+kept_add(struct kept *k, struct span filter, bool outlives)
 {
+    static const char service[] = "$aws/"; /* no wildcard stands for what begins with $ */
     size_t len = 0;
     uint64_t h;
 
+    if (filter.len > 5 && memcmp(filter.ptr, service, 5) == 0) {
+        atomic_fetch_add(&k->shared->listen, 1);
+    }
+    if (!outlives) {
+        return;
+    }
     while (len < filter.len && filter.ptr[len] != '+' && filter.ptr[len] != '#') {
         len++;
     }
@@ -122,6 +130,13 @@ kept_may(const struct kept *k, struct span topic)
         }
     }
     return is_set(k, h);
+}
+
+bool
+kept_hears(const struct kept *k, struct span topic)
+{
+    return atomic_load_explicit(&k->shared->listen, memory_order_relaxed) != 0 ||
+           kept_may(k, topic);
 }
 
 enum bm_err
@@ -170,8 +185,12 @@ kept_close(struct kept *k)
 }
 
 void
-kept_clear(struct kept *k)
+kept_begin(struct kept *k, bool any)
 {
+    atomic_store(&k->shared->listen, 0);
+    if (any) {
+        return;
+    }
     for (size_t i = 0; i < WORDS; i++) {
         atomic_store_explicit(&k->shared->words[i], 0, memory_order_relaxed);
     }

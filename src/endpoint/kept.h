@@ -5,6 +5,9 @@
  * of a filter only what is before its first wildcard counts. It may say yes where there is no
  * subscription (any more), never no where there is one.
  *
+ * And whether anybody at all, kept or not, listens to the service's own events: as long as nobody
+ * does, workers make none (presence.c).
+ *
  * A bit that was set outlives its process; kept_sync makes it outlive the machine. No locks.
  */
 #ifndef BM_ENDPOINT_KEPT_H
@@ -18,11 +21,16 @@ struct kept;
 /* `DIR/broker/kept` is made when it is not there. BM_ERR_IO says why it can not be mapped. */
 enum bm_err kept_open(const char *dir, struct kept **out, struct bm_msg *msg);
 void kept_close(struct kept *k); /* takes NULL */
-/* No session is kept: forget all. Before anybody else has it open. */
-void kept_clear(struct kept *k);
-/* A filter as policies mean it: without `$share/name/`. */
-void kept_add(struct kept *k, struct span filter);
+/*
+ * The cloud starts, so whoever was not kept is gone; when no session is kept (the broker has none),
+ * forget all. Before anybody else has it open.
+ */
+void kept_begin(struct kept *k, bool any);
+/* A filter as policies mean it: without `$share/name/`; of a session that `outlives` or not. */
+void kept_add(struct kept *k, struct span filter, bool outlives);
 bool kept_may(const struct kept *k, struct span topic);
+/* May somebody be subscribed to this event (`$aws/events/...`)? */
+bool kept_hears(const struct kept *k, struct span topic);
 /* To disk, if a filter was added since. BM_ERR_IO. */
 enum bm_err kept_sync(struct kept *k);
 

@@ -3,8 +3,9 @@
  * Lifecycle events: who came, who left and why, who subscribed to what. SPEC aws-iot 8.
  *
  * The worker makes the message and hands it to control, which publishes it and shows it to the
- * rules. They are not stored: one that finds control's queue full, or control or the broker gone,
- * is lost and counted, and the device does not wait for it.
+ * rules; when no rule looks at such a topic and nobody has subscribed to one, none is made. They are
+ * not stored: one that finds control's queue full, or control or the broker gone, is lost and
+ * counted, and the device does not wait for it.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,23 +17,28 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* SPEC aws-iot 6.2: such an id would be a wildcard in the event's topic. */
+enum { TOPIC_SIZE = sizeof "$aws/events/subscriptions/unsubscribed/" + MQTT_CLIENT_ID_MAX };
+
+/* To whom? False: to nobody. SPEC aws-iot 6.2: `#` in an id would be a wildcard in the topic. */
 static bool
-id_has_events(const struct conn *c)
+event_topic(const struct conn *c, const char *family, const char *type, char topic[TOPIC_SIZE])
 {
-    return strpbrk(c->client_id, "#+") == NULL;
+    if (strpbrk(c->client_id, "#+") != NULL) {
+        return false;
+    }
+    (void)snprintf(topic, TOPIC_SIZE, "$aws/events/%s/%s/%s", family, type, c->client_id);
+    return kept_hears(c->w->accounts[c->account].kept, span_str(topic)) ||
+           relay_rules_see(c, span_str(topic));
 }
 
 /* Takes `event` over; NULL: out of memory. */
 static void
-send_event(struct conn *c, const char *family, const char *type, json_t *event)
+send_event(struct conn *c, const char *topic, json_t *event)
 {
     struct worker *w = c->w;
-    char topic[sizeof "$aws/events/subscriptions/unsubscribed/" + MQTT_CLIENT_ID_MAX];
     char *text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
     enum bm_err err = BM_ERR_MEM;
 
-    (void)snprintf(topic, sizeof topic, "$aws/events/%s/%s/%s", family, type, c->client_id);
     if (text != NULL) {
         w->tx.type = LINK_EVENT;
         w->tx.request = 0;
@@ -79,18 +85,19 @@ with(json_t *event, const char *name, json_t *value)
 void
 presence_connected(struct conn *c)
 {
+    char topic[TOPIC_SIZE];
     json_t *event;
 
     if (getrandom(c->session, sizeof c->session, 0) != (ssize_t)sizeof c->session) {
         log_warn("no random numbers: a session has a poor identifier");
     }
     c->connected_ms = clock_wall_ms();
-    if (!id_has_events(c)) {
+    if (!event_topic(c, "presence", "connected", topic)) {
         return;
     }
     event = with(new_event(c, "connected"), "ipAddress", json_string(c->source_ip));
     event = with(event, "versionNumber", json_integer((json_int_t)c->connected_ms));
-    send_event(c, "presence", "connected", event);
+    send_event(c, topic, event);
 }
 
 static const char *
@@ -129,27 +136,29 @@ void
 presence_disconnected(struct conn *c)
 {
     bool client = c->ended_by == CAUSE_DISCONNECTED && c->left == LEFT_CLIENT;
+    char topic[TOPIC_SIZE];
     json_t *event;
 
-    if (!id_has_events(c)) {
+    if (!event_topic(c, "presence", "disconnected", topic)) {
         return;
     }
     event = with(new_event(c, "disconnected"), "clientInitiatedDisconnect", json_boolean(client));
     event = with(event, "disconnectReason", json_string(reason_of(c)));
     event = with(event, "versionNumber", json_integer((json_int_t)c->connected_ms));
-    send_event(c, "presence", "disconnected", event);
+    send_event(c, topic, event);
 }
 
 void
 presence_subscriptions(
     struct conn *c, const char *type, const struct mqtt_subscribe *s, uint8_t denied)
 {
-    json_t *topics = json_array();
+    char topic[TOPIC_SIZE];
+    json_t *topics;
 
-    if (!id_has_events(c)) {
-        json_decref(topics);
+    if (!event_topic(c, "subscriptions", type, topic)) {
         return;
     }
+    topics = json_array();
     for (size_t i = 0; i < s->count; i++) {
         struct span f = s->filters[i].filter;
 
@@ -157,5 +166,5 @@ presence_subscriptions(
             (void)json_array_append_new(topics, json_stringn((const char *)f.ptr, f.len));
         }
     }
-    send_event(c, "subscriptions", type, with(new_event(c, type), "topics", topics));
+    send_event(c, topic, with(new_event(c, type), "topics", topics));
 }

@@ -266,18 +266,17 @@ relay_will(struct conn *c)
     }
 }
 
-/* Rules see a message where it enters; once is enough, whatever number of filters match. */
-static bool
-tell_rules(struct conn *c, const struct mqtt_publish *m, uint32_t *number)
+bool
+relay_rules_see(const struct conn *c, struct span topic)
 {
     const struct worker_account *a = &c->w->accounts[c->account];
 
     for (size_t i = 0; i < a->filter_count; i++) {
-        if (mqtt_match(a->filters[i], m->topic)) {
-            return send_to_rules(c, m, number);
+        if (mqtt_match(a->filters[i], topic)) {
+            return true;
         }
     }
-    return true;
+    return false;
 }
 
 /*
@@ -376,7 +375,7 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     taken = (!m.retain || tell_retained(c, m.topic, m.payload.len == 0, m.qos == 1, &number)) &&
-            tell_rules(c, &m, &number);
+            (!relay_rules_see(c, m.topic) || send_to_rules(c, &m, &number));
     if (m.qos == 1 && !taken) {
         refuse(c, &m);
         return;
@@ -390,26 +389,10 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
 
 /* ---- SUBSCRIBE and UNSUBSCRIBE ---- */
 
-/* The filter of `$share/name/filter`, which is what policies and limits mean. */
-static struct span
-plain_filter(struct span filter)
-{
-    struct rd r = rd_of(filter);
-    size_t slashes = 0;
-
-    if (!begins(filter, "$share/")) {
-        return filter;
-    }
-    while (rd_left(&r) > 0 && slashes < 2) {
-        slashes += rd_u8(&r) == '/';
-    }
-    return rd_rest(&r);
-}
-
 static bool
 check_filter(struct conn *c, struct span whole)
 {
-    struct span filter = plain_filter(whole);
+    struct span filter = mqtt_plain_filter(whole);
     char text[TOPIC_FACT];
 
     if (mqtt_filter_valid(filter) && relay_depth_fits(filter)) {
@@ -464,7 +447,7 @@ check_subscribe(struct conn *c, struct mqtt_subscribe *s)
 static bool
 filter_allowed(struct conn *c, struct span whole)
 {
-    struct span filter = plain_filter(whole);
+    struct span filter = mqtt_plain_filter(whole);
     bool reserved = (begins(filter, "$") && !begins(filter, "$aws/")) ||
                     begins(filter, "$aws/rules/"); /* SPEC aws-iot 6.7 */
     enum policy_verdict v =
@@ -573,7 +556,7 @@ suback_denied(struct conn *c, const struct mqtt_subscribe *s)
 static struct span
 broker_filter(struct span filter, struct wr *room)
 {
-    struct span plain = plain_filter(filter);
+    struct span plain = mqtt_plain_filter(filter);
     uint8_t *start = room->pos;
 
     if (plain.len < 3 || !span_eq(span_of(plain.ptr + plain.len - 2, 2), span_str("/#"))) {
@@ -613,8 +596,8 @@ forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe
                 broker_options(c, s->filters[i].filter, s->filters[i].options);
             up.count++;
         }
-        if ((denied >> i & 1) == 0 && type == MQTT_SUBSCRIBE && c->kept) {
-            kept_add(c->w->accounts[c->account].kept, plain_filter(s->filters[i].filter));
+        if ((denied >> i & 1) == 0 && type == MQTT_SUBSCRIBE) {
+            kept_add(c->w->accounts[c->account].kept, mqtt_plain_filter(s->filters[i].filter), c->kept);
         }
     }
     mqtt_build_subscribe(&c->up_out, type, c->level, &up);

@@ -799,6 +799,19 @@ level_is(struct span l, char wildcard)
     return l.len == 1 && l.ptr[0] == (uint8_t)wildcard;
 }
 
+struct span
+mqtt_plain_filter(struct span filter)
+{
+    struct rd r = rd_of(filter);
+    size_t slashes = 0;
+
+    if (filter.len < 7 || memcmp(filter.ptr, "$share/", 7) != 0)
+        return filter;
+    while (rd_left(&r) > 0 && slashes < 2)
+        slashes += rd_u8(&r) == '/';
+    return rd_rest(&r);
+}
+
 bool
 mqtt_match(struct span filter, struct span topic)
 {

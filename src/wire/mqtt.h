@@ -163,6 +163,8 @@ void mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publis
 /* OASIS 3.1.1 4.7: wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
 bool mqtt_topic_valid(struct span topic);
 bool mqtt_filter_valid(struct span filter);
+/* The filter of `$share/name/filter`, which is what policies and limits mean; else as it is. */
+struct span mqtt_plain_filter(struct span filter);
 
 /*
  * Does the filter match the topic? As AWS does it (SPEC aws-iot 6.4): `x/#` does not match `x`, and

@@ -45,9 +45,9 @@ topic_of_a_kept_filter_is_found_and_others_are_not(void **state)
     void *k = *state;
 
     assert_false(may(k, "a/b"));
-    kept_add(k, span_str("a/b"));
-    kept_add(k, span_str("c/+/d"));
-    kept_add(k, span_str("e/#"));
+    kept_add(k, span_str("a/b"), true);
+    kept_add(k, span_str("c/+/d"), true);
+    kept_add(k, span_str("e/#"), true);
     assert_true(may(k, "a/b"));
     assert_false(may(k, "a/b/"));
     assert_false(may(k, "a"));
@@ -64,7 +64,7 @@ filter_that_begins_with_a_wildcard_is_for_all(void **state)
 {
     void *k = *state;
 
-    kept_add(k, span_str("+/x"));
+    kept_add(k, span_str("+/x"), true);
     assert_true(may(k, "a"));
     assert_true(may(k, "a/b/c"));
 }
@@ -76,7 +76,7 @@ file_keeps_what_was_added_until_it_is_cleared(void **state)
     struct kept *other;
 
     assert_int_equal(kept_open(dir, &other, NULL), BM_OK);
-    kept_add(*state, span_str("a/b"));
+    kept_add(*state, span_str("a/b"), true);
     assert_true(may(other, "a/b"));
     assert_int_equal(kept_sync(other), BM_OK);
     kept_close(other);
@@ -84,7 +84,9 @@ file_keeps_what_was_added_until_it_is_cleared(void **state)
     assert_int_equal(kept_open(dir, &other, NULL), BM_OK);
     *state = other;
     assert_true(may(other, "a/b"));
-    kept_clear(other);
+    kept_begin(other, true);
+    assert_true(may(other, "a/b"));
+    kept_begin(other, false);
     assert_false(may(other, "a/b"));
 }
 
@@ -97,7 +99,7 @@ few_topics_are_taken_for_kept_ones(void **state)
 
     for (int i = 0; i < 5000; i++) {
         (void)snprintf(text, sizeof text, "cmd/device-%d/#", i);
-        kept_add(*state, span_str(text));
+        kept_add(*state, span_str(text), true);
     }
     for (int i = 0; i < 5000; i++) {
         (void)snprintf(text, sizeof text, "cmd/device-%d/now", i);
@@ -108,6 +110,40 @@ few_topics_are_taken_for_kept_ones(void **state)
     assert_true(wrong <= 50);
 }
 
+static bool
+hears(void *k)
+{
+    return kept_hears(k, span_str("$aws/events/presence/connected/x"));
+}
+
+static void
+events_are_heard_once_somebody_subscribed_to_what_begins_with_aws(void **state)
+{
+    void *k = *state;
+
+    kept_add(k, span_str("a/b"), false);
+    kept_add(k, span_str("#"), false);
+    kept_add(k, span_str("+/events/#"), false);
+    assert_false(hears(k));
+    kept_add(k, span_str("$aws/events/#"), false);
+    assert_true(hears(k));
+    assert_false(may(k, "$aws/events/presence/connected/x"));
+}
+
+/* Who subscribed without a session is gone when the cloud starts again; who has one is not. */
+static void
+events_are_heard_after_a_start_by_kept_sessions_only(void **state)
+{
+    void *k = *state;
+
+    kept_add(k, span_str("$aws/events/#"), false);
+    kept_begin(k, true);
+    assert_false(hears(k));
+    kept_add(k, span_str("$aws/events/presence/+/x"), true);
+    kept_begin(k, true);
+    assert_true(hears(k));
+}
+
 int
 main(void)
 {
@@ -116,6 +152,8 @@ main(void)
         TEST(topic_of_a_kept_filter_is_found_and_others_are_not),
         TEST(filter_that_begins_with_a_wildcard_is_for_all),
         TEST(file_keeps_what_was_added_until_it_is_cleared),
+        TEST(events_are_heard_once_somebody_subscribed_to_what_begins_with_aws),
+        TEST(events_are_heard_after_a_start_by_kept_sessions_only),
         TEST(few_topics_are_taken_for_kept_ones),
     };
 

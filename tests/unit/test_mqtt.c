@@ -679,6 +679,22 @@ topics_and_filters_are_checked(void **state)
     assert_false(mqtt_filter_valid(span_of(at_limit, MQTT_TOPIC_MAX + 1)));
 }
 
+static void
+plain_filter_is_what_follows_the_share_s_name(void **state)
+{
+    static const char *const cases[][2] = { { "a/b", "a/b" }, { "$share/g/a/b", "a/b" },
+        { "$share/g/$aws/events/#", "$aws/events/#" }, { "$share/g", "" }, { "$share", "$share" },
+        { "", "" } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct span plain = mqtt_plain_filter(span_str(cases[i][0]));
+
+        assert_int_equal(plain.len, strlen(cases[i][1]));
+        assert_memory_equal(plain.ptr, cases[i][1], plain.len);
+    }
+}
+
 int
 main(void)
 {
@@ -702,6 +718,7 @@ main(void)
         cmocka_unit_test(properties_are_walked_one_by_one),
         cmocka_unit_test(filters_match_as_the_service_does),
         cmocka_unit_test(topics_and_filters_are_checked),
+        cmocka_unit_test(plain_filter_is_what_follows_the_share_s_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,6 +66,26 @@ events_tell_of_coming_subscribing_and_leaving(void **state)
 }
 
 static void
+events_that_nobody_hears_are_not_made(void **state)
+{
+    struct fixture *f = *state;
+    struct device before;
+    struct device by_rule;
+
+    events_heard(f, false);
+    before = device_in(f, &f->device, "before");
+    by_rule = device_in(f, &f->device, "by-rule");
+    say_subscribe(&before, 4, "t/x", 1);
+    device_free(&before);
+    wait_record(f, 0, CAUSE_DISCONNECTED);
+    give_filters(&by_rule, "$aws/events/presence/disconnected/+", NULL);
+    say_subscribe(&by_rule, 4, "t/x", 1);
+    device_free(&by_rule);
+    wait_event(f, "presence/disconnected/by-rule", "CONNECTION_LOST");
+    assert_int_equal(f->event_count, 1);
+}
+
+static void
 events_tell_why_a_device_is_gone(void **state)
 {
     struct fixture *f = *state;
@@ -450,6 +470,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         KNOWN(known_device_is_admitted_without_asking_who_it_is),
         KNOWN(events_tell_of_coming_subscribing_and_leaving),
+        KNOWN(events_that_nobody_hears_are_not_made),
         KNOWN(events_tell_why_a_device_is_gone),
         KNOWN(ids_that_look_like_wildcards_have_no_events),
         KNOWN(worker_counts_what_it_does),

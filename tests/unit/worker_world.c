@@ -605,6 +605,19 @@ device_in5(struct fixture *f, const struct made *cert, const char *id)
 }
 
 void
+events_heard(struct fixture *f, bool heard)
+{
+    struct kept *k;
+
+    assert_int_equal(kept_open(f->dir, &k, NULL), BM_OK);
+    kept_begin(k, false);
+    if (heard) {
+        kept_add(k, span_str("$aws/events/#"), false);
+    }
+    kept_close(k);
+}
+
+void
 expect_ping(struct device *d)
 {
     device_send(d, LIT("\xc0\x00"));
@@ -749,6 +762,7 @@ set_up_with(struct fixture *f)
     assert_int_equal(table_create(f->dir, 16, &f->table, NULL), BM_OK);
     put_table(f, &f->other, CERT_ACTIVE, SET);
     f->verdict = CAUSE_REGISTERED_JITR;
+    events_heard(f, true);
     start_mosquitto(f);
     start_worker(f);
 }

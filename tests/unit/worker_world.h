@@ -115,6 +115,8 @@ void answer_thing(struct fixture *f);
 void pump(struct fixture *f, int fd, short events, int ms);
 /* Wait for the record number `from` or later of this cause. */
 const struct timeline_record *wait_record(struct fixture *f, size_t from, enum cause cause);
+/* Somebody is subscribed to events (as when the fixture begins), or nobody is. */
+void events_heard(struct fixture *f, bool heard);
 /* Wait for the event with this topic below $aws/events/, with this part in its payload. */
 const struct event *wait_event(struct fixture *f, const char *topic, const char *part);
 /* Wait until the one worker's numbers have this line: it may count what it did afterwards. */
