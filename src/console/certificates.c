@@ -2,15 +2,17 @@
 /*
  * Lists of certificates and CAs as a person reads them: with subjects, searched and filtered.
  *
- * Subjects are in no index, so a search by subject, and a list of one state, reads certificates and
- * looks. Each request has a budget for that and says where to go on; the page asks again until it
- * has enough. So a list of ten million holds up the cloud no longer than one of a hundred. Ids and
- * client ids are found by their index; an id that is found is not looked for among the names.
+ * Subjects are in no index (it would cost every insert a page at a random place), so a search by
+ * subject, and a list of one state, reads certificates and looks, newest first. Each request has a
+ * slice of time for that and says where to go on; the page asks again until it has enough. So a
+ * list of ten million holds up the cloud no longer than one of a hundred. Ids and client ids are
+ * found by their index; an id that is found is not looked for among the names.
  */
 #include "console/inside.h"
 
+#include "base/clock.h"
+
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -20,10 +22,8 @@ enum {
     SUBJECT_MAX = 300,
     PREFIX_MIN = 4,
     PREFIX_SURE = 8,
-    BUDGET = 8000, /* of one request, about 10 ms: */
-    COST_ROW = 1,
-    COST_READ = 8,
-    COST_SHOWN = 16,
+    EXAMINED_MAX = 100000, /* of one request, and no longer than: */
+    SLICE_US = 10 * 1000,
 };
 
 /* ---- one certificate as JSON ---- */
@@ -84,7 +84,8 @@ struct listing {
     json_t *items;
     size_t limit;
     size_t examined;
-    size_t spent;
+    struct registry_page page;
+    int64_t until_us;
     bool any_status;
     enum cert_status status;
     bool has_ca;
@@ -120,45 +121,25 @@ may_be_in(const char *search, struct span der)
            contains((const char *)subject.ptr, subject.len, search);
 }
 
-/* Read the whole certificate; NULL: it is not what is looked for, or it cannot be read. */
-static json_t *
-examine(struct listing *l, const struct registry_cert *narrow)
-{
-    struct registry_cert cert = { 0 };
-    const char *subject;
-    json_t *o = NULL;
-
-    if (registry_cert_get(l->site->registry, narrow->id, &cert, NULL) == BM_OK &&
-        (l->search == NULL || may_be_in(l->search, buf_span(&cert.der)))) {
-        l->spent += COST_SHOWN;
-        o = certificate_json(&cert);
-        add_names(o, buf_span(&cert.der));
-        subject = json_string_value(json_object_get(o, "subject"));
-        if (l->search != NULL &&
-            (subject == NULL || !contains(subject, strlen(subject), l->search))) {
-            json_decref(o);
-            o = NULL;
-        }
-    }
-    registry_cert_fini(&cert);
-    return o;
-}
-
+/* Into the list, when it is what is looked for. */
 static void
-consider(void *arg, const struct registry_cert *cert)
+consider(struct listing *l, const struct registry_cert *cert, struct span der)
 {
-    struct listing *l = arg;
+    const char *subject;
     json_t *o;
 
     l->examined++;
-    l->spent += COST_ROW;
     if ((!l->any_status && cert->status != l->status) ||
-        (l->has_ca && (!cert->has_ca || memcmp(cert->ca_id, l->ca, sizeof l->ca) != 0)))
+        (l->has_ca && (!cert->has_ca || memcmp(cert->ca_id, l->ca, sizeof l->ca) != 0)) ||
+        (l->search != NULL && !may_be_in(l->search, der)))
         return;
-    l->spent += COST_READ;
-    o = examine(l, cert);
-    if (o == NULL)
+    o = certificate_json(cert);
+    add_names(o, der);
+    subject = json_string_value(json_object_get(o, "subject"));
+    if (l->search != NULL && (subject == NULL || !contains(subject, strlen(subject), l->search))) {
+        json_decref(o);
         return;
+    }
     if (l->client != NULL)
         (void)json_object_set_new(o, "clientId", text_json(l->client));
     (void)json_array_append_new(l->items, o);
@@ -184,27 +165,23 @@ read_filter(struct listing *l, struct http_request *rq, struct buf *room)
     return true;
 }
 
+static void
+consider_next(void *arg, const struct registry_cert *cert, struct span der)
+{
+    struct listing *l = arg;
+
+    consider(l, cert, der);
+    l->page.enough = json_array_size(l->items) >= l->limit || clock_mono_us() >= l->until_us;
+}
+
 /* In order of their rows: the marker stands behind the last one that was looked at. */
 static enum bm_err
-list_pages(struct listing *l, const char *marker, char next[128], struct bm_msg *msg)
+list_page(struct listing *l, const char *marker, struct bm_msg *msg)
 {
-    struct registry_page page = { .marker = next, .limit = 1 };
-    enum bm_err err = BM_OK;
-
-    (void)snprintf(next, 128, "%s", marker != NULL ? marker : "");
-    do {
-        size_t left = l->limit - json_array_size(l->items);
-        char at[128];
-
-        (void)snprintf(at, sizeof at, "%s", next);
-        page.marker = at;
-        page.limit = left; /* no more than can be taken in, so that nothing is skipped */
-        err = registry_cert_list(
-            l->site->registry, l->has_ca ? l->ca : NULL, &page, consider, l, msg);
-        (void)snprintf(next, 128, "%s", page.next_marker);
-    } while (err == BM_OK && next[0] != '\0' && json_array_size(l->items) < l->limit &&
-             l->spent < BUDGET);
-    return err;
+    l->page = (struct registry_page){ .marker = marker, .limit = EXAMINED_MAX };
+    l->until_us = clock_mono_us() + SLICE_US;
+    return registry_cert_read(
+        l->site->registry, l->has_ca ? l->ca : NULL, &l->page, consider_next, l, msg);
 }
 
 /* ---- found by an index: ids and client ids; one page, no marker ---- */
@@ -236,17 +213,29 @@ is_id(const char *search)
 }
 
 static void
+add_id(struct listing *l, const uint8_t cert_id[REGISTRY_ID_LEN])
+{
+    struct registry_cert cert = { 0 };
+
+    if (registry_cert_get(l->site->registry, cert_id, &cert, NULL) == BM_OK)
+        consider(l, &cert, buf_span(&cert.der));
+    registry_cert_fini(&cert);
+}
+
+static void
+add_narrow(void *arg, const struct registry_cert *cert)
+{
+    add_id(arg, cert->id);
+}
+
+static void
 add_client(void *arg, const char *client_id, const uint8_t cert_id[REGISTRY_ID_LEN])
 {
     struct listing *l = arg;
-    struct registry_cert cert = { 0 };
 
-    if (json_array_size(l->items) < l->limit &&
-        registry_cert_get(l->site->registry, cert_id, &cert, NULL) == BM_OK) {
-        l->client = client_id;
-        consider(l, &cert);
-    }
-    registry_cert_fini(&cert);
+    l->client = client_id;
+    if (json_array_size(l->items) < l->limit)
+        add_id(l, cert_id);
 }
 
 static enum bm_err
@@ -258,7 +247,7 @@ find_indexed(struct listing *l, const char *search, struct bm_msg *msg)
     enum bm_err err = BM_OK;
 
     if (id_range(search, low, high))
-        err = registry_cert_between(r, low, high, l->limit, consider, l, msg);
+        err = registry_cert_between(r, low, high, l->limit, add_narrow, l, msg);
     if (err == BM_OK)
         err = registry_timeline_clients(r, search, l->limit, add_client, l, msg);
     l->client = NULL;
@@ -289,8 +278,9 @@ drop_repeated(json_t *items)
 
 /*
  * ?search= part of the subject, or beginning of an id or a client id; ?status= ?ca= ?limit=
- * ?marker= of the page before. {certificates, nextMarker, examined}: with a marker there is more,
- * also when there are fewer than `limit`.
+ * ?marker= of the page before. {certificates, nextMarker, examined, total}: with a marker there is
+ * more, also when there are fewer than `limit`; `examined` by this request, of `total` that are
+ * registered.
  */
 void
 view_certificates(struct site *c, struct http_request *rq)
@@ -299,7 +289,6 @@ view_certificates(struct site *c, struct http_request *rq)
     struct buf rooms[3] = { { 0 } };
     const char *search = query_text(rq, "search", &rooms[0]);
     const char *marker = query_text(rq, "marker", &rooms[1]);
-    char next[128] = "";
     struct bm_msg msg = { "" };
     enum bm_err err = BM_OK;
 
@@ -311,14 +300,15 @@ view_certificates(struct site *c, struct http_request *rq)
         l.limit += json_array_size(l.items);
         l.search = searching ? search : NULL;
         if (err == BM_OK && !(json_array_size(l.items) > 0 && is_id(search)))
-            err = list_pages(&l, marker, next, &msg);
+            err = list_page(&l, marker, &msg);
         drop_repeated(l.items);
         if (err != BM_OK)
             refuse_err(rq, err, &msg);
         else
             reply_json(rq, 200,
-                json_pack("{s:O,s:s,s:I}", "certificates", l.items, "nextMarker", next, "examined",
-                    (json_int_t)l.examined));
+                json_pack("{s:O,s:s,s:I,s:I}", "certificates", l.items, "nextMarker",
+                    l.page.next_marker, "examined", (json_int_t)l.examined, "total",
+                    (json_int_t)table_count(c->account->table)));
     }
     for (size_t i = 0; i < 3; i++)
         buf_fini(&rooms[i]);

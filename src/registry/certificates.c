@@ -298,6 +298,45 @@ registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_pag
     return page_run(r, page, &query, list_item, &to, msg);
 }
 
+struct read_to {
+    registry_der_fn fn;
+    void *arg;
+};
+
+static enum bm_err
+read_item(void *arg, sqlite3_stmt *st, struct bm_msg *msg)
+{
+    struct read_to *to = arg;
+    struct registry_cert c;
+
+    (void)msg;
+    cert_row(st, &c);
+    to->fn(to->arg, &c,
+        (struct span){ sqlite3_column_blob(st, 12), (size_t)sqlite3_column_bytes(st, 12) });
+    return BM_OK;
+}
+
+enum bm_err
+registry_cert_read(struct registry *r, const uint8_t *ca_id, struct registry_page *page,
+    registry_der_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char all[] = "SELECT " COLUMNS ", cert_der.der" FROM
+                              " JOIN cert_der ON cert_der.row = certs.row"
+                              " WHERE certs.row < ?1 ORDER BY certs.row DESC LIMIT ?2";
+    static const char of_ca[] =
+        "SELECT " COLUMNS ", cert_der.der" FROM " JOIN cert_der ON cert_der.row = certs.row"
+        " WHERE certs.issuer = (SELECT row FROM issuers WHERE id = ?3)"
+        " AND certs.row < ?1 ORDER BY certs.row DESC LIMIT ?2";
+    struct read_to to = { fn, arg };
+    struct arg ca = a_id(ca_id);
+    const struct page_query query = { .list = 'c',
+        .descending = ca_id != NULL ? of_ca : all,
+        .extra = &ca,
+        .extra_count = ca_id != NULL ? 1 : 0 };
+
+    return page_run(r, page, &query, read_item, &to, msg);
+}
+
 enum bm_err
 registry_cert_between(struct registry *r, const uint8_t low[REGISTRY_ID_LEN],
     const uint8_t high[REGISTRY_ID_LEN], size_t limit, registry_cert_fn fn, void *arg,

@@ -63,6 +63,7 @@ page_run(struct registry *r, struct registry_page *page, const struct page_query
     enum bm_err err;
 
     page->next_marker[0] = '\0';
+    page->enough = false;
     if (page->limit == 0 || page->limit > 1000000)
         return bm_fail(msg, BM_ERR_ARG, "page of %zu items", page->limit);
     err = marker_read(page, q->list, &row_number, msg);
@@ -80,7 +81,7 @@ page_run(struct registry *r, struct registry_page *page, const struct page_query
         err = db_step(r, st, &row, msg);
         if (err != BM_OK || !row)
             break;
-        if (n == page->limit) {
+        if (n == page->limit || page->enough) {
             marker_write(page, q->list, row_number);
             break;
         }

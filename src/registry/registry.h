@@ -155,6 +155,7 @@ struct registry_page {
     const char *marker;
     size_t limit;
     bool ascending;
+    bool enough; /* set by the callback: none is wanted after this one */
     char next_marker[128];
 };
 typedef void (*registry_ca_fn)(void *arg, const struct registry_ca *ca);
@@ -164,6 +165,11 @@ enum bm_err registry_ca_list(struct registry *r, struct registry_page *page, reg
 /* ca_id NULL: all. BM_ERR_INPUT: not a marker of ours. */
 enum bm_err registry_cert_list(struct registry *r, const uint8_t *ca_id, struct registry_page *page,
     registry_cert_fn fn, void *arg, struct bm_msg *msg);
+
+/* The same, newest first, each with its DER: for who looks into certificates. */
+typedef void (*registry_der_fn)(void *arg, const struct registry_cert *cert, struct span der);
+enum bm_err registry_cert_read(struct registry *r, const uint8_t *ca_id, struct registry_page *page,
+    registry_der_fn fn, void *arg, struct bm_msg *msg);
 
 /* Those with an id from `low` to `high`, by id, at most `limit`; narrow as in lists. */
 enum bm_err registry_cert_between(struct registry *r, const uint8_t low[REGISTRY_ID_LEN],

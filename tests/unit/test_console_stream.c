@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Unit tests of the console's stream of events: a real registry for each of two accounts, the
- * console on a real socket, clients in the same thread. Waiting is for a fact with a deadline.
+ * Unit tests of the console's stream of events and of its search: a real registry for each of two
+ * accounts, the console on a real socket, clients in the same thread. Waiting is for a fact with a deadline.
  */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "certs.h"
 #include "console/console.h"
 
 #include <arpa/inet.h>
@@ -527,6 +528,85 @@ logging_out_ends_the_streams_of_that_session_only(void **state)
     leave(&second);
 }
 
+/* ---- the search ---- */
+
+/* Certificates of self-signed "CN=device-0", "CN=device-1", ...; every third one is REVOKED. */
+static void
+devices_are_registered(struct world *w, size_t count)
+{
+    struct bm_msg msg = { "" };
+
+    for (size_t i = 0; i < count; i++) {
+        char name[32];
+        struct make make = { .name = name };
+        struct registry_cert cert = { .status = i % 3 == 2 ? CERT_REVOKED : CERT_ACTIVE };
+        struct made made;
+
+        (void)snprintf(name, sizeof name, "device-%zu", i);
+        made = certs_make(&make);
+        certs_der(&made, &cert.der);
+        certs_id(&made, cert.id);
+        assert_int_equal(registry_cert_insert(w->registries[0], &cert, &msg), BM_OK);
+        registry_cert_fini(&cert);
+        certs_fini(&made);
+    }
+    assert_int_equal(registry_commit(w->registries[0], &msg), BM_OK);
+}
+
+static size_t
+number_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+
+    assert_non_null(at);
+    return strtoul(at + strlen(name), NULL, 10);
+}
+
+/* Ask, page by page, until there is no more; how many were shown and looked at. */
+static size_t
+search(struct world *w, const struct login *l, const char *query, size_t *examined)
+{
+    char marker[128] = "";
+    size_t shown = 0;
+
+    *examined = 0;
+    do {
+        struct client c = ask(w, 0,
+            "GET /view/certificates?limit=2&%s&marker=%s HTTP/1.0\r\nHost: 127.0.0.1\r\n"
+            "Cookie: %s\r\n\r\n",
+            query, marker, l->cookie);
+        const char *next;
+
+        wait_end(w, &c);
+        assert_non_null(strstr(said(&c), " 200 "));
+        assert_int_equal(number_after(said(&c), "\"total\":"), 9);
+        shown += count_of(&c, "\"certificateId\"");
+        *examined += number_after(said(&c), "\"examined\":");
+        next = strstr(said(&c), "\"nextMarker\":\"") + strlen("\"nextMarker\":\"");
+        (void)snprintf(marker, sizeof marker, "%.*s", (int)strcspn(next, "\""), next);
+        leave(&c);
+    } while (marker[0] != '\0');
+    return shown;
+}
+
+static void
+search_goes_on_behind_its_marker_and_says_how_far_it_is(void **state)
+{
+    struct world *w = *state;
+    struct login l = log_in(w, 0);
+    size_t examined;
+
+    devices_are_registered(w, 9);
+    assert_int_equal(search(w, &l, "search=DEVICE-", &examined), 9);
+    assert_int_equal(examined, 9);
+    assert_int_equal(search(w, &l, "search=device-4", &examined), 1);
+    assert_int_equal(examined, 9);
+    assert_int_equal(search(w, &l, "search=nobody", &examined), 0);
+    assert_int_equal(examined, 9);
+    assert_int_equal(search(w, &l, "status=REVOKED", &examined), 3);
+    assert_int_equal(search(w, &l, "status=REVOKED&search=device-4", &examined), 0);
+}
+
 #define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
 
 int
@@ -540,6 +620,7 @@ main(void)
         IN_WORLD(streams_are_limited_and_who_is_one_too_many_is_told),
         IN_WORLD(slow_reader_is_dropped_and_comes_back_for_the_rest),
         IN_WORLD(logging_out_ends_the_streams_of_that_session_only),
+        IN_WORLD(search_goes_on_behind_its_marker_and_says_how_far_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,6 +237,51 @@ pages_show_every_certificate_once_in_either_order(void **state)
     }
 }
 
+struct reading {
+    struct registry_page page;
+    struct seen seen;
+    size_t until; /* how many are enough */
+};
+
+static void
+read_der(void *arg, const struct registry_cert *c, struct span der)
+{
+    struct reading *to = arg;
+    char want[32];
+
+    (void)snprintf(want, sizeof want, "der of %u", c->id[0]);
+    assert_true(span_eq(der, span_str(want)));
+    see_cert(&to->seen, c);
+    to->page.enough = to->seen.count >= to->until;
+}
+
+static void
+reader_goes_on_behind_the_one_that_was_enough(void **state)
+{
+    struct fixture *f = *state;
+    char marker[sizeof(struct registry_page){ 0 }.next_marker] = "";
+    struct reading to = { .until = 0 };
+    uint8_t ca[32];
+
+    make_id(ca, 200);
+    for (unsigned n = 0; n < 23; n++)
+        OK(f, insert_cert(f->r, n, CERT_ACTIVE, n % 2 == 0 ? ca : NULL, &f->msg));
+    do {
+        to.until += 4;
+        to.page = (struct registry_page){ .marker = marker, .limit = 1000 };
+        OK(f, registry_cert_read(f->r, NULL, &to.page, read_der, &to, &f->msg));
+        assert_int_equal(to.seen.count, to.until < 23 ? to.until : 23);
+        memcpy(marker, to.page.next_marker, sizeof marker);
+    } while (marker[0] != '\0');
+    assert_int_equal(to.seen.count, 23);
+    for (unsigned n = 0; n < 23; n++)
+        assert_int_equal(to.seen.n[n], 22 - n);
+    to = (struct reading){ .page = { .marker = "", .limit = 1000 }, .until = 12 };
+    OK(f, registry_cert_read(f->r, ca, &to.page, read_der, &to, &f->msg));
+    assert_int_equal(to.seen.count, 12);
+    assert_string_equal(to.page.next_marker, ""); /* the last one was enough: there is no more */
+}
+
 static void
 page_that_ends_exactly_has_no_next_marker(void **state)
 {
@@ -278,6 +323,7 @@ main(void)
         TEST(ca_is_stored_found_by_subject_changed_and_deleted),
         TEST(eleventh_ca_with_one_subject_is_refused),
         TEST(pages_show_every_certificate_once_in_either_order),
+        TEST(reader_goes_on_behind_the_one_that_was_enough),
         TEST(page_that_ends_exactly_has_no_next_marker),
         TEST(marker_of_another_list_or_none_of_ours_is_refused),
     };

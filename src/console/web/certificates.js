@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of certificates. A search that finds little goes on by itself, page by page, and can be stopped.
+// The list of certificates. A search that finds little goes on by itself, slice by slice, for a while; then it says how far it is
+// and waits to be told to go on. It can be stopped before.
 import { el, pill, shortId, when, row, table, button } from "./dom.js";
 import { view } from "./api.js";
 
 const COLUMNS = ["Name", "State", "Certificate id", "Client id", "Registered", "Valid until"];
 const STATES = ["", "ACTIVE", "PENDING_ACTIVATION", "INACTIVE", "REVOKED"];
 const PAGE = 25;
+const AT_ONCE = 1000000; // looked at until the person is asked: some seconds
 
 const cells = (c) => [
   el("a", { href: "#/certificates/" + c.certificateId }, c.commonName || c.subject || "(no name)"),
@@ -19,10 +21,12 @@ export async function showCertificates(page) {
   const rows = body.querySelector("tbody");
   const said = el("p", { class: "muted", role: "status" });
   const more = button("Show more", () => load(), "more");
-  const stop = button("Stop", () => { run++; said.textContent += " (stopped)"; finish(); }, "more");
+  const stop = button("Stop", () => { run++; finish(); }, "more");
   let run = 0;
   let marker = "";
   let examined = 0;
+  let total = 0;
+  let query; // what the rows are the answer to
 
   state.value = STATES.includes(params.get("status")) ? params.get("status") : "";
   page.title("Certificates");
@@ -30,29 +34,41 @@ export async function showCertificates(page) {
     params.get("ca") ? el("span", { class: "tag" }, "of CA ", shortId(params.get("ca")), " ", el("a", { href: "#/certificates" }, "all")) : null),
   body, said, el("div", { class: "actions" }, more, stop));
 
+  const searching = () => Boolean(query.search || query.status);
+  const number = (n) => n.toLocaleString("en");
+
+  function tell() {
+    const looked = !searching() ? "" : marker && !query.ca ? `, ${number(examined)} of ${number(total)} looked at, newest first` : `, ${number(examined)} looked at`;
+    said.textContent = `${rows.children.length} shown${looked}` + (marker ? "" : rows.children.length ? ", that is all" : ": there is none");
+  }
+
   function finish() {
     stop.hidden = true;
     more.hidden = !marker;
+    more.textContent = searching() ? "Search on" : "Show more";
   }
 
   async function load() {
     const mine = ++run;
+    const until = examined + AT_ONCE;
     let added = 0;
     stop.hidden = false;
     more.hidden = true;
     do {
-      const answer = await view("certificates", { search: search.value.trim(), status: state.value, ca: params.get("ca"), marker, limit: PAGE });
+      const answer = await view("certificates", { ...query, marker, limit: PAGE });
       if (mine !== run || page.gone) return;
       marker = answer.nextMarker;
       examined += answer.examined;
+      total = answer.total;
       added += answer.certificates.length;
       rows.append(...answer.certificates.map((c) => row(COLUMNS, cells(c))));
-      said.textContent = `${rows.children.length} shown` + (search.value || state.value ? `, ${examined.toLocaleString("en")} looked at` : "") + (marker ? "" : rows.children.length ? ", that is all" : ": there is none");
-    } while (marker && added < PAGE);
+      tell();
+    } while (marker && added < PAGE && examined < until);
     finish();
   }
 
   function restart() {
+    query = { search: search.value.trim(), status: state.value, ca: params.get("ca") };
     marker = "";
     examined = 0;
     rows.replaceChildren();
@@ -69,5 +85,5 @@ export async function showCertificates(page) {
       timer = setTimeout(restart, 300);
     }
   });
-  await load();
+  await restart();
 }

@@ -406,6 +406,28 @@ await claim("long lists come page by page", async () => {
   await page.getByRole("button", { name: "Show more" }).click();
   await page.locator("tbody tr").nth(56).waitFor();
 });
+await claim("a search of very many certificates says how far it is, waits to be told to go on, and can be stopped", async () => {
+  const SLICE = 250000, TOTAL = 5000000; // so many are not registered here: the answers are made up
+  let asked = 0, held = false;
+  await page.route("**/view/certificates?*", async (route) => {
+    const marker = Number(new URL(route.request().url()).searchParams.get("marker"));
+    asked++;
+    if (held) return; // no answer until the page leaves
+    await route.fulfill({ json: { certificates: [], examined: SLICE, total: TOTAL, nextMarker: marker + SLICE < TOTAL ? String(marker + SLICE) : "" } });
+  });
+  await menu(page, "Certificates");
+  await page.getByRole("searchbox").fill("nobody");
+  await page.getByText("0 shown, 1,000,000 of 5,000,000 looked at, newest first").waitFor();
+  const before = asked;
+  await page.getByRole("button", { name: "Search on" }).click();
+  await page.getByText("0 shown, 2,000,000 of 5,000,000 looked at").waitFor();
+  must(asked === before + 4, "it did not wait to be told");
+  held = true;
+  await page.getByRole("button", { name: "Search on" }).click();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("button", { name: "Search on" }).waitFor();
+  await page.unroute("**/view/certificates?*");
+});
 await claim("a rule and a function are deleted after a question, which may be answered with no", async () => {
   for (const [list, name] of [["Rules", "onboard"], ["Functions", "jitr"]]) {
     await menu(page, list);
