@@ -230,6 +230,7 @@ send_letter(struct resending *re, struct registry_letter *l)
             printf("{\"id\":%" PRId64 ",\"function\":\"%s\"}\n", l->id, l->target);
         else
             printf("%" PRId64 " is sent to the function %s again\n", l->id, l->target);
+        (void)fflush(stdout); /* so what was said is what was sent, also when it is killed */
     } else {
         re->failed++;
         re->worst = err;
