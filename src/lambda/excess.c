@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void
 kill_excess(struct worker *w, const char *type, const char *why)
@@ -30,18 +31,67 @@ kill_excess(struct worker *w, const char *type, const char *why)
             w->lambda, inv, process_tail(w->process), type, "the process was killed: %s", why);
 }
 
-static void
-look_at_memory(struct worker *w, const struct task_group *group)
+/* So that looking takes at most one part in LOOK_SHARE of the time, even at a fork bomb. */
+static int64_t
+pause_after(int64_t begun_ms)
 {
-    uint64_t limit = (uint64_t)w->seat.memory_mb * 1024 * 1024;
+    int64_t pause = (clock_mono_ms() - begun_ms) * LOOK_SHARE;
+
+    return pause < LOOK_MS ? LOOK_MS : pause > LOOK_MAX_MS ? LOOK_MAX_MS : pause;
+}
+
+/* ---- memory ---- */
+
+static uint64_t
+memory_limit(const struct worker *w)
+{
+    return (uint64_t)w->seat.memory_mb * 1024 * 1024;
+}
+
+static enum bm_err
+divide_memory(void *arg, struct buf *out, struct bm_msg *msg)
+{
+    uint64_t bytes = tasks_divided(arg);
+
+    (void)msg;
+    buf_add(out, &bytes, sizeof bytes);
+    return BM_OK;
+}
+
+static void
+on_divided(void *arg, enum bm_err err, const struct bm_msg *msg, struct span out)
+{
+    struct worker *w = arg;
+    uint64_t bytes = 0;
     char why[128];
 
-    if (group->bytes <= limit || tasks_exact(group) <= limit)
+    (void)msg;
+    w->dividing = NULL;
+    w->divide_ms = clock_mono_ms() + pause_after(w->divide_ms);
+    if (err == BM_OK && out.len == sizeof bytes)
+        memcpy(&bytes, out.ptr, sizeof bytes);
+    if (w->function == NULL || bytes <= memory_limit(w))
         return;
     (void)snprintf(
         why, sizeof why, "its processes use more than %u MB of memory together", w->seat.memory_mb);
     kill_excess(w, "Runtime.OutOfMemory", why);
+    pool_kick(w->lambda);
 }
+
+/* The upper bound is cheap to know; what is shared, a process of its own finds out. */
+static void
+look_at_memory(struct worker *w, struct task_group *group)
+{
+    int64_t now = clock_mono_ms();
+
+    if (group->bytes <= memory_limit(w) || w->dividing != NULL || now < w->divide_ms)
+        return;
+    w->divide_ms = now;
+    (void)job_start(
+        w->lambda->options.loop, divide_memory, group, on_divided, w, &w->dividing, NULL);
+}
+
+/* ---- all of them ---- */
 
 static void
 look_at_folder(struct worker *w)
@@ -98,25 +148,19 @@ any_is_busy(const struct lambda *l)
     return false;
 }
 
-/*
- * Folders, and processes while nothing is asked of them, every LOOKS_REST-th time. To look takes at
- * most one part in LOOK_SHARE of the time, even among the processes of a fork bomb.
- */
+/* Folders, and processes while nothing is asked of them, every LOOKS_REST-th time. */
 static void
 on_look(void *arg)
 {
     struct lambda *l = arg;
     bool rest = ++l->looks % LOOKS_REST == 0;
     int64_t begun = clock_mono_ms();
-    int64_t pause;
 
     l->look = NULL;
     if (l->worker_count > 0 && (rest || any_is_busy(l)))
         look_at_all(l, rest);
-    pause = (clock_mono_ms() - begun) * LOOK_SHARE;
-    pause = pause < LOOK_MS ? LOOK_MS : pause > LOOK_MAX_MS ? LOOK_MAX_MS : pause;
     if (l->worker_count > 0)
-        l->look = loop_after(l->options.loop, pause, on_look, l);
+        l->look = loop_after(l->options.loop, pause_after(begun), on_look, l);
     pool_kick(l);
 }
 

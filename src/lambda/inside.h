@@ -85,6 +85,8 @@ struct worker {
     struct http_server *api;
     struct config config;
     struct seat seat;
+    struct job *dividing; /* its processes' memory among those who share it */
+    int64_t divide_ms;    /* when that began, or is allowed next; monotonic */
     enum phase phase;
     bool retire; /* its code or configuration is not the stored one any more */
     struct http_request *poll;

@@ -3,7 +3,6 @@
 #include "lambda/tasks.h"
 
 #include "base/bytes.h"
-#include "base/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +16,6 @@
 #include <unistd.h>
 
 enum { STATUS_MAX = 4096, ENVIRONMENT_MAX = 128 * 1024, LOOKS = 20, SIGKILL_BIT = 1 << (9 - 1) };
-enum { READS_MAX = 32, READS_MS = 50 };
 
 struct task {
     pid_t pid;
@@ -142,24 +140,7 @@ group_of(struct task_group *groups, size_t count, int proc, const struct task *t
 struct measuring {
     struct task_group *groups;
     size_t count;
-    /* of tasks_exact: what was read of its tasks, and until when others are read */
-    bool exact;
-    size_t reads;
-    uint64_t upper, divided;
-    int64_t end_ms;
 };
-
-static uint64_t
-exact_bytes(int proc, pid_t pid, uint64_t otherwise)
-{
-    char text[STATUS_MAX];
-    size_t len;
-
-    if (!read_file(proc, pid, "smaps_rollup", text, sizeof text, &len))
-        return otherwise;
-    return 1024 * (number_of(text, "\nPss_Anon:") + number_of(text, "\nPss_Shmem:") +
-                      number_of(text, "\nSwapPss:"));
-}
 
 static void
 add_bytes(void *arg, int proc, const struct task *task)
@@ -167,20 +148,14 @@ add_bytes(void *arg, int proc, const struct task *task)
     struct measuring *m = arg;
     struct task_group *g = group_of(m->groups, m->count, proc, task);
 
-    if (g == NULL)
-        return;
-    g->bytes += task->bytes;
-    if (!m->exact || m->reads == READS_MAX || (m->reads > 0 && clock_mono_ms() > m->end_ms))
-        return;
-    m->reads++;
-    m->upper += task->bytes;
-    m->divided += exact_bytes(proc, task->pid, task->bytes);
+    if (g != NULL)
+        g->bytes += task->bytes;
 }
 
 void
 tasks_measure(struct task_group *groups, size_t count)
 {
-    struct measuring m = { .groups = groups, .count = count };
+    struct measuring m = { groups, count };
 
     for (size_t i = 0; i < count; i++)
         groups[i].bytes = 0;
@@ -188,17 +163,51 @@ tasks_measure(struct task_group *groups, size_t count)
         each_task(add_bytes, &m);
 }
 
-uint64_t
-tasks_exact(const struct task_group *group)
-{
-    struct task_group copy = *group;
-    struct measuring m = {
-        .groups = &copy, .count = 1, .exact = true, .end_ms = clock_mono_ms() + READS_MS
-    };
+struct members {
+    struct task_group group;
+    struct buf pids;
+};
 
-    copy.bytes = 0;
-    each_task(add_bytes, &m);
-    return m.upper > 0 ? (uint64_t)((double)copy.bytes * (double)m.divided / (double)m.upper) : 0;
+static void
+add_member(void *arg, int proc, const struct task *task)
+{
+    struct members *m = arg;
+
+    if (group_of(&m->group, 1, proc, task) != NULL)
+        buf_add(&m->pids, &task->pid, sizeof task->pid);
+}
+
+/* What has ended has nothing; what we may not read (root without CAP_SYS_PTRACE) counts in full. */
+static uint64_t
+divided_bytes(int proc, pid_t pid)
+{
+    struct task task;
+    char text[STATUS_MAX];
+    size_t len;
+
+    if (read_file(proc, pid, "smaps_rollup", text, sizeof text, &len))
+        return 1024 * (number_of(text, "\nPss_Anon:") + number_of(text, "\nPss_Shmem:") +
+                          number_of(text, "\nSwapPss:"));
+    return read_task(proc, pid, &task) ? task.bytes : 0;
+}
+
+uint64_t
+tasks_divided(const struct task_group *group)
+{
+    int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct members m = { .group = *group };
+    uint64_t sum = 0;
+    pid_t pid;
+
+    each_task(add_member, &m);
+    for (size_t at = 0; proc >= 0 && at < m.pids.len; at += sizeof pid) {
+        memcpy(&pid, m.pids.ptr + at, sizeof pid);
+        sum += divided_bytes(proc, pid);
+    }
+    if (proc >= 0)
+        (void)close(proc);
+    buf_fini(&m.pids);
+    return sum;
 }
 
 /* ---- the end ---- */

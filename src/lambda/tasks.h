@@ -27,12 +27,14 @@ unsigned tasks_of_user(uid_t uid);
 /*
  * One look at all processes: how much anonymous and shared memory those of each group have,
  * resident or swapped out. Pages that a process shares with its parent are counted for both, so
- * this is an upper bound; tasks_exact divides them, for the first 32 processes or 50 ms, and
- * takes the rest to share as much: to read that waits for a process that holds its own memory map,
- * as those of a fork bomb do.
+ * this is an upper bound.
  */
 void tasks_measure(struct task_group *groups, size_t count);
-uint64_t tasks_exact(const struct task_group *group);
+/*
+ * The same of one group with such pages divided among those who share them. To read that waits for
+ * a process that holds its own memory map; among those of a fork bomb it may take minutes.
+ */
+uint64_t tasks_divided(const struct task_group *group);
 
 /* SIGKILL to all, until each has got it (a few looks). For groups without a user of their own. */
 void tasks_kill(const struct task_group *group);

@@ -429,6 +429,7 @@ worker_free(struct worker *w)
         return;
     unlink_worker(w);
     loop_cancel(w->lambda->options.loop, w->timer);
+    job_cancel(w->dividing);
     process_free(w->process);
     seat_leave(&w->seat);
     remove_scratch(w);

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit tests of containment: what a function cannot do to the machine and to others. */
+#include "lambda/tasks.h"
 #include "lambda_world.h"
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 static bool
 no_scratch_is_left(struct world *w)
@@ -160,6 +165,64 @@ memory_that_children_share_counts_once(void **state)
     assert_contains(invoke(w, "f", "{}"), "held 100");
 }
 
+enum { MB = 1 << 20, SHARED_MB = 8, SHARERS = 200, OWN_MB = 64 };
+
+static void
+take(size_t size)
+{
+    (void)mmap(
+        NULL, size * MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+}
+
+/* A session: children that share what their parent has, and then it takes something of its own. */
+_Noreturn static void
+share(int ready)
+{
+    pid_t parent = getpid();
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)setsid();
+    take(SHARED_MB);
+    for (int i = 0; i < SHARERS; i++) {
+        if (fork() == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            while (getppid() == parent)
+                (void)pause();
+            _exit(0);
+        }
+    }
+    take(OWN_MB);
+    (void)!write(ready, "x", 1);
+    for (;;)
+        (void)pause();
+}
+
+/* The first, with the most, says nothing of how much the others share. */
+static void
+memory_of_one_does_not_count_for_those_that_share(void **state)
+{
+    struct task_group group = { .scratch = "/nowhere" };
+    uint64_t divided;
+    int ready[2];
+    char byte;
+
+    (void)state;
+    assert_int_equal(pipe(ready), 0);
+    group.session = fork();
+    if (group.session == 0)
+        share(ready[1]);
+    assert_true(group.session > 0);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    tasks_measure(&group, 1);
+    divided = tasks_divided(&group);
+    (void)kill(-group.session, SIGKILL);
+    assert_int_equal(waitpid(group.session, NULL, 0), group.session);
+    assert_in_range(group.bytes, (uint64_t)SHARERS * SHARED_MB * MB, UINT64_MAX);
+    assert_in_range(divided, (SHARED_MB + OWN_MB) * MB, 2 * (SHARED_MB + OWN_MB) * MB);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+}
+
 /* Where the kernel lets us make mounts; the place of functions of a plain user is below /tmp here.
  */
 static void
@@ -287,6 +350,7 @@ main(void)
         IN_WORLD(nothing_of_a_function_of_root_outlives_it),
         IN_WORLD(children_that_take_too_much_memory_together_are_killed),
         IN_WORLD(memory_that_children_share_counts_once),
+        cmocka_unit_test(memory_of_one_does_not_count_for_those_that_share),
         IN_WORLD(tmp_is_the_scratch_folder_and_all_else_is_read_only),
         IN_WORLD(what_went_into_the_background_ends_with_its_function),
         IN_WORLD(function_cannot_start_more_processes_than_its_limit),
