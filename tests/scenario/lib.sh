@@ -54,7 +54,7 @@ not_ok()
 {
     failed=$((failed + 1))
     printf 'not ok - %s\n' "$1"
-    [ -z "${2:-}" ] || sed 's/^/    /' "$2" | tail -n 40
+    [ -z "${2:-}" ] || sed -e 's/^/    /' -e '$a\' "$2" | tail -n 40 # $a: the end of a last line that has none
 }
 
 check()
@@ -73,7 +73,7 @@ check_fails()
     if [ "$got" = "$code" ] || { [ "$code" = any ] && [ "$got" -ne 0 ] && [ "$got" -lt 126 ]; }; then
         ok "$claim"
     else
-        echo "exit code $got, wanted $code" >>"$work/out"
+        printf '\nexit code %s, wanted %s\n' "$got" "$code" >>"$work/out"
         not_ok "$claim" "$work/out"
     fi
 }
@@ -83,7 +83,7 @@ check_output()
     claim=$1 pattern=$2
     shift 2
     if "$@" >"$work/out" 2>&1 && grep -qE -- "$pattern" "$work/out"; then ok "$claim"; else
-        echo "wanted a line matching: $pattern" >>"$work/out"
+        printf '\nwanted a line matching: %s\n' "$pattern" >>"$work/out"
         not_ok "$claim" "$work/out"
     fi
 }
