@@ -21,6 +21,14 @@ span_eq(struct span a, struct span b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+bool
+span_begins(struct span s, const char *with)
+{
+    size_t len = strlen(with);
+
+    return s.len >= len && (len == 0 || memcmp(s.ptr, with, len) == 0);
+}
+
 struct rd
 rd_of(struct span in)
 {

@@ -33,6 +33,7 @@ span_of(const void *ptr, size_t len)
 
 struct span span_str(const char *text); /* without the terminator */
 bool span_eq(struct span a, struct span b);
+bool span_begins(struct span s, const char *with);
 
 struct rd {
     const uint8_t *pos;

@@ -6,6 +6,7 @@
  *   conn.c      one connection: I/O, deadlines     state.c    its states as a pure table
  *   hello.c     CONNECT: who, may it, to the broker
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
+ *   subscribe.c its SUBSCRIBE and UNSUBSCRIBE
  *   acks.c      PUBACKs that wait for control's store
  *   control.c   the link to the control process    policies.c compiled policy sets by number
  *   thing.c     what policies may know of the thing of a connection
@@ -409,6 +410,11 @@ void relay_decision(const struct conn *c, enum policy_verdict v, char *out, size
 /* May a client publish there at all? SPEC aws-iot 6.3, 6.7. NULL when it may, else why not. */
 const char *relay_topic_reserved(struct span topic);
 bool relay_depth_fits(struct span topic);
+
+/* subscribe.c */
+void subscribe_packet(struct conn *c, const struct mqtt_packet *p); /* SUBSCRIBE */
+void subscribe_undo(struct conn *c, const struct mqtt_packet *p);   /* UNSUBSCRIBE */
+void subscribe_answer(struct conn *c, const struct mqtt_packet *p); /* the broker's SUBACK */
 
 /* thing.c */
 /* May `set` decide for c? Else control was asked, and hello_policies_ready is called again. */
