@@ -9,7 +9,8 @@
  * connection (kept.h), or as retained: mosquitto acknowledges what it has in memory. So control has
  * it write its sessions to disk, once for all who wait, after it acknowledged (LINK_SAVE).
  *
- * A connection has a queue only while one of its PUBACKs waits. When control could not store, or is
+ * A connection has a queue only while one of its PUBACKs waits: for the above, or, of a message that
+ * went nowhere, for the broker's of earlier ones, which have no place in it and are counted. When control could not store, or is
  * gone, the connection ends without them, and the client sends again.
  */
 #include "base/clock.h"
@@ -38,6 +39,7 @@ struct acks {
     size_t first;
     size_t end;
     size_t cap;
+    unsigned ahead; /* in flight since before there was a queue: theirs come first */
 };
 
 /* Numbers go round: is `a` not after `b`? */
@@ -64,7 +66,7 @@ open_queue(struct conn *c)
     if (q == NULL) {
         return NULL;
     }
-    *q = (struct acks){ .conn = c, .next = a->waiting };
+    *q = (struct acks){ .conn = c, .next = a->waiting, .ahead = c->in_flight };
     if (q->next != NULL) {
         q->next->prev = q;
     }
@@ -167,7 +169,7 @@ release(struct conn *c)
 {
     struct acks *q = c->acks;
 
-    while (q->first < q->end && may_go(account_of(c), &q->list[q->first])) {
+    while (q->ahead == 0 && q->first < q->end && may_go(account_of(c), &q->list[q->first])) {
         give(c, q->list[q->first].packet_id, q->list[q->first].code);
         q->first++;
     }
@@ -179,7 +181,6 @@ release(struct conn *c)
 void
 acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered, bool kept)
 {
-    count_one(c);
     if (c->timed_id == 0) {
         c->timed_id = packet_id;
         c->timed_us = clock_mono_us();
@@ -188,6 +189,7 @@ acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered, 
         add(c, (struct ack){
                    .number = number, .packet_id = packet_id, .answered = answered, .kept = kept });
     }
+    count_one(c);
 }
 
 static void
@@ -242,6 +244,10 @@ acks_answer(struct conn *c, uint16_t packet_id, uint8_t code)
     }
     if (q == NULL || i == q->end) { /* published before anything that waits */
         give(c, packet_id, code);
+        if (q != NULL && q->ahead > 0) {
+            q->ahead--;
+            release(c);
+        }
         return;
     }
     q->list[i].answered = true;
@@ -255,9 +261,9 @@ acks_answer(struct conn *c, uint16_t packet_id, uint8_t code)
 void
 acks_refuse(struct conn *c, uint16_t packet_id, uint8_t code)
 {
-    if (c->acks != NULL) {
-        count_one(c);
+    if (c->acks != NULL || c->in_flight > 0) {
         add(c, (struct ack){ .packet_id = packet_id, .code = code, .answered = true });
+        count_one(c);
     } else {
         mqtt_build_puback(&c->out, c->level, packet_id, code);
     }

@@ -88,6 +88,34 @@ refusals_of_level_5_keep_their_place(void **state)
     device_free(&d);
 }
 
+/* MQTT 5, 4.6: the broker's PUBACK of a message that nothing else waits for comes first, too. */
+static void
+refusal_and_basic_ingest_wait_for_the_broker_s_pubacks(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "d");
+    struct mqtt_packet p;
+
+    assert_int_equal(kill(f->mosquitto, SIGSTOP), 0);
+    publish(&d, 5, 1, "t/x");
+    publish(&d, 5, 2, "denied");
+    publish(&d, 5, 3, "$aws/rules/r/t");
+    publish(&d, 5, 4, "t/x");
+    wait_ingress(f, 1);
+    expect_ping(&d); /* and no PUBACK before */
+    assert_int_equal(kill(f->mosquitto, SIGCONT), 0);
+    for (uint8_t i = 1; i <= 4; i++) {
+        assert_true(device_next(&d, &p));
+        assert_int_equal(p.type, MQTT_PUBACK);
+        assert_int_equal(p.body.ptr[1], i);
+        assert_int_equal(p.body.len > 2 && p.body.ptr[2] == 0x87, i == 2);
+    }
+    publish(&d, 5, 5, "denied"); /* nothing is in flight: at once */
+    assert_true(device_next(&d, &p));
+    assert_memory_equal(p.body.ptr, "\x00\x05\x87", 3);
+    device_free(&d);
+}
+
 static void
 retained_message_is_acknowledged_when_it_and_its_topic_are_stored(void **state)
 {
@@ -278,6 +306,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         KNOWN(puback_waits_for_the_rules_store_and_later_ones_behind_it),
         KNOWN(refusals_of_level_5_keep_their_place),
+        KNOWN(refusal_and_basic_ingest_wait_for_the_broker_s_pubacks),
         KNOWN(retained_message_is_acknowledged_when_it_and_its_topic_are_stored),
         KNOWN(what_could_not_be_stored_is_not_acknowledged),
         KNOWN(without_control_nothing_for_rules_is_acknowledged),

@@ -849,6 +849,7 @@ end_child(pid_t *pid, int *status)
 {
     if (*pid > 0) {
         (void)kill(*pid, SIGTERM);
+        (void)kill(*pid, SIGCONT); /* a test that failed may have left it stopped */
         (void)waitpid(*pid, status, 0);
         *pid = 0;
     }
