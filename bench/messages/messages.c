@@ -207,7 +207,7 @@ on_subscriber(struct load_conn *c, enum load_event e, const struct mqtt_packet *
 
         memcpy(&at, m.payload.ptr, sizeof at);
         b->took_ns[b->delivered++] = now_ns() - at;
-        mqtt_build_puback(&out, 4, m.packet_id, 0);
+        mqtt_build_puback(&out, 4, m.packet_id, 0, span_of(NULL, 0));
         load_send(c, buf_span(&out));
         pump(b);
         look_done(b);

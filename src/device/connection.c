@@ -297,7 +297,7 @@ take_publish(struct connection *c, const struct mqtt_packet *p)
     if (c->o.message != NULL)
         c->o.message(c->o.arg, topic, m.payload, m.retain);
     if (m.qos == 1 && !c->over && !c->closed)
-        mqtt_build_puback(&c->out, level(c), m.packet_id, 0);
+        mqtt_build_puback(&c->out, level(c), m.packet_id, 0, span_of(NULL, 0));
     return BM_OK;
 }
 

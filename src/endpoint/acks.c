@@ -9,9 +9,10 @@
  * connection (kept.h), or as retained: mosquitto acknowledges what it has in memory. So control has
  * it write its sessions to disk, once for all who wait, after it acknowledged (LINK_SAVE).
  *
- * A connection has a queue only while one of its PUBACKs waits: for the above, or, of a message that
- * went nowhere, for the broker's of earlier ones, which have no place in it and are counted. When control could not store, or is
- * gone, the connection ends without them, and the client sends again.
+ * A connection has a queue only while one of its PUBACKs waits: for the above, or, of a message
+ * that went nowhere, for the broker's of earlier ones, which have no place in it and are counted.
+ * When control could not store, or is gone, the connection ends without them, and the client sends
+ * again.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,6 +26,7 @@ enum { ACKS_FIRST = 8 };
 struct ack {
     uint32_t number; /* of control's store; 0: needs none */
     uint32_t save;   /* when answered: of the broker's store */
+    char *why;       /* Reason String; NULL: none */
     uint16_t packet_id;
     uint8_t code;
     bool answered; /* by the broker, or nobody else has to */
@@ -87,6 +89,9 @@ acks_forget(struct conn *c)
     if (q->next != NULL) {
         q->next->prev = q->prev;
     }
+    for (size_t i = q->first; i < q->end; i++) {
+        free(q->list[i].why);
+    }
     free(q->list);
     free(q);
     c->acks = NULL;
@@ -127,6 +132,7 @@ add(struct conn *c, struct ack ack)
     struct ack *place = q != NULL ? append(q) : NULL;
 
     if (place == NULL) {
+        free(ack.why);
         conn_end(c, CAUSE_CONTROL_DOWN, "error=\"out of memory\"");
         return;
     }
@@ -144,8 +150,10 @@ count_one(struct conn *c)
 }
 
 static void
-give(struct conn *c, uint16_t packet_id, uint8_t code)
+give(struct conn *c, uint16_t packet_id, uint8_t code, const char *why)
 {
+    struct buf properties = { 0 };
+
     if (packet_id == c->timed_id) {
         metrics_latency(c->w->o->metrics, LATENCY_PUBLISH, clock_mono_us() - c->timed_us);
         c->timed_id = 0;
@@ -153,7 +161,9 @@ give(struct conn *c, uint16_t packet_id, uint8_t code)
     if (c->in_flight > 0) {
         c->in_flight--;
     }
-    mqtt_build_puback(&c->out, c->level, packet_id, code);
+    reason_property(why, &properties);
+    mqtt_build_puback(&c->out, c->level, packet_id, code, buf_span(&properties));
+    buf_fini(&properties);
 }
 
 static bool
@@ -170,8 +180,10 @@ release(struct conn *c)
     struct acks *q = c->acks;
 
     while (q->ahead == 0 && q->first < q->end && may_go(account_of(c), &q->list[q->first])) {
-        give(c, q->list[q->first].packet_id, q->list[q->first].code);
-        q->first++;
+        struct ack *k = &q->list[q->first++];
+
+        give(c, k->packet_id, k->code, k->why);
+        free(k->why);
     }
     if (q->first == q->end) {
         acks_forget(c);
@@ -243,7 +255,7 @@ acks_answer(struct conn *c, uint16_t packet_id, uint8_t code)
         i++;
     }
     if (q == NULL || i == q->end) { /* published before anything that waits */
-        give(c, packet_id, code);
+        give(c, packet_id, code, NULL);
         if (q != NULL && q->ahead > 0) {
             q->ahead--;
             release(c);
@@ -259,14 +271,19 @@ acks_answer(struct conn *c, uint16_t packet_id, uint8_t code)
 }
 
 void
-acks_refuse(struct conn *c, uint16_t packet_id, uint8_t code)
+acks_refuse(
+    struct conn *c, uint16_t packet_id, uint8_t code, enum cause cause, const char *evidence)
 {
-    if (c->acks != NULL || c->in_flight > 0) {
-        add(c, (struct ack){ .packet_id = packet_id, .code = code, .answered = true });
+    char *why = reason_text(c, REASON_STAYS, cause, evidence);
+
+    if (c->acks == NULL && c->in_flight == 0) {
         count_one(c);
-    } else {
-        mqtt_build_puback(&c->out, c->level, packet_id, code);
+        give(c, packet_id, code, why);
+        free(why);
+        return;
     }
+    add(c, (struct ack){ .packet_id = packet_id, .code = code, .answered = true, .why = why });
+    count_one(c);
 }
 
 /* Is a message of its queue among those that were not stored, or not saved? */

@@ -121,26 +121,11 @@ conn_drop(struct conn *c)
     }
 }
 
-enum { REASON_PACKET_MORE = 16 }; /* what CONNACK or DISCONNECT have beside the string */
-
-/* The Reason String: which cause, in words. None when the client takes no packet that long. */
-static void
-reason_string(const struct conn *c, enum cause cause, struct buf *out)
-{
-    const struct cause_info *i = cause_info(cause);
-    size_t len = strlen(i->id) + 2 + strlen(i->sentence);
-
-    if (c->packet_max != 0 && c->packet_max < len + REASON_PACKET_MORE) {
-        return;
-    }
-    hello_number_property(out, MQTT_PROP_REASON_STRING, (uint32_t)len, 2);
-    buf_addf(out, "%s: %s", i->id, i->sentence);
-}
-
 void
 conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *facts_fmt, ...)
 {
     struct buf why = { 0 };
+    char *text;
     va_list ap;
 
     if (c->state == CONN_CLOSED || c->state == CONN_CLOSING) {
@@ -156,10 +141,9 @@ conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *f
         return;
     }
     broker_drop(c);
-    reason_string(c, cause, &why);
-    if (why.failed) {
-        why.len = 0;
-    }
+    text = reason_text(c, REASON_ENDS, cause, "");
+    reason_property(text, &why);
+    free(text);
     if (c->state == CONN_RELAY) {
         mqtt_build_disconnect(&c->out, 5, (uint8_t)reason, buf_span(&why));
     } else {
@@ -265,6 +249,7 @@ release(struct conn *c)
         struct partial_sub *p = c->partials;
 
         c->partials = p->next;
+        free(p->why);
         free(p);
     }
     free(c->client_id);

@@ -113,6 +113,9 @@ note_properties(struct conn *c, const struct mqtt_connect *m)
         if (p.id == MQTT_PROP_MAXIMUM_PACKET) {
             c->packet_max = p.number;
         }
+        if (p.id == MQTT_PROP_REQUEST_PROBLEMS) {
+            c->no_problems = p.number == 0;
+        }
     }
 }
 

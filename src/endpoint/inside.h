@@ -8,6 +8,7 @@
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
  *   subscribe.c its SUBSCRIBE and UNSUBSCRIBE
  *   acks.c      PUBACKs that wait for control's store
+ *   reason.c    Reason Strings
  *   control.c   the link to the control process    policies.c compiled policy sets by number
  *   thing.c     what policies may know of the thing of a connection
  *   presence.c  lifecycle events                  throttle.c  rates and counts over all workers
@@ -171,6 +172,7 @@ struct partial_sub {
     uint16_t packet_id;
     uint8_t count;
     uint8_t denied; /* bit i: filter i was denied and did not go to the broker */
+    char *why;      /* Reason String; NULL: none */
 };
 
 /* Whose doing a CAUSE_DISCONNECTED was. */
@@ -234,6 +236,7 @@ struct conn {
     uint16_t keep_alive_asked_s;
     uint32_t session_asked_s; /* level 5: Session Expiry Interval */
     uint32_t packet_max;      /* level 5: Maximum Packet Size; 0: any */
+    bool no_problems;         /* level 5: Request Problem Information 0 */
     uint16_t keep_alive_s;
     int64_t heard_ms;
     unsigned broker_tries;
@@ -435,8 +438,11 @@ void fact_text(char *out, size_t cap, struct span s);
 void acks_expect(struct conn *c, uint16_t packet_id, uint32_t number, bool answered, bool kept);
 /* The broker's PUBACK: for the client, now or later. */
 void acks_answer(struct conn *c, uint16_t packet_id, uint8_t code);
-/* A PUBACK of our own for a message that goes nowhere; in its order, too. */
-void acks_refuse(struct conn *c, uint16_t packet_id, uint8_t code);
+/* A PUBACK of our own for a message that goes nowhere, with what reason_text says; in its order,
+ * too.
+ */
+void acks_refuse(
+    struct conn *c, uint16_t packet_id, uint8_t code, enum cause cause, const char *evidence);
 bool acks_full(const struct conn *c);
 void acks_forget(struct conn *c);
 /* Have the broker write its sessions to disk. Nobody waits for that. */
@@ -445,6 +451,16 @@ void acks_saved(struct worker *w, uint8_t account, uint32_t number, bool ok);
 /* Control stored all up to `number`, or, not `ok`, lost what it had not stored before. */
 void acks_stored(struct worker *w, uint8_t account, uint32_t number, bool ok);
 void acks_control_down(struct worker *w);
+
+/* reason.c */
+enum reason_packet { REASON_ENDS, REASON_STAYS }; /* CONNACK and DISCONNECT; PUBACK and SUBACK */
+/*
+ * What the Reason String of a refusal says: the cause and, if not "", the evidence. NULL: none, the
+ * client cannot have one, or wants none. The caller's to free.
+ */
+char *reason_text(
+    const struct conn *c, enum reason_packet packet, enum cause cause, const char *evidence);
+void reason_property(const char *text, struct buf *out); /* which is empty; it stays so for NULL */
 
 /* presence.c: for a connection that is, or was until now, in CONN_RELAY */
 void presence_connected(struct conn *c);

@@ -145,6 +145,7 @@ static void
 deny_publish(struct conn *c, const struct mqtt_publish *m, const char *action, const char *decision)
 {
     char topic[TOPIC_FACT];
+    char what[TOPIC_FACT + 64];
 
     fact_text(topic, sizeof topic, m->topic);
     if (c->level == 5 && m->qos == 1) { /* SPEC aws-iot 6.3: the client is told and stays */
@@ -152,7 +153,8 @@ deny_publish(struct conn *c, const struct mqtt_publish *m, const char *action, c
             conn_record(c, CAUSE_PUBLISH_DENIED, "action=%s resource=\"topic/%s\" decision=%s",
                 action, topic, decision);
         }
-        acks_refuse(c, m->packet_id, REASON_NOT_AUTHORIZED);
+        (void)snprintf(what, sizeof what, "action=%s resource=\"topic/%s\"", action, topic);
+        acks_refuse(c, m->packet_id, REASON_NOT_AUTHORIZED, CAUSE_PUBLISH_DENIED, what);
         return;
     }
     conn_dismiss(c, CAUSE_PUBLISH_DENIED, REASON_NOT_AUTHORIZED,
@@ -277,7 +279,7 @@ refuse(struct conn *c, const struct mqtt_publish *m)
 {
     if (c->level == 5) {
         conn_note(c, CAUSE_CONTROL_DOWN, "rules=\"cannot take a message\"");
-        acks_refuse(c, m->packet_id, REASON_QUOTA);
+        acks_refuse(c, m->packet_id, REASON_QUOTA, CAUSE_CONTROL_DOWN, "");
     } else {
         conn_end(c, CAUSE_CONTROL_DOWN, "rules=\"cannot take a message\"");
     }
@@ -307,6 +309,7 @@ within_rate(struct conn *c, const struct mqtt_publish *m)
     uint32_t max = limit(c->w, LIMIT_PUBLISH_RATE);
     int64_t now = c->heard_ms * 1000;
     bool waits = c->level == 4 && m->qos == 1;
+    char most[40];
     int64_t wait;
 
     if (max == 0) {
@@ -324,7 +327,8 @@ within_rate(struct conn *c, const struct mqtt_publish *m)
     if (waits) {
         conn_pause(c, &c->pause, wait);
     } else if (m->qos == 1) {
-        acks_refuse(c, m->packet_id, REASON_QUOTA);
+        (void)snprintf(most, sizeof most, "messages_per_second=%u", max);
+        acks_refuse(c, m->packet_id, REASON_QUOTA, CAUSE_PUBLISH_RATE, most);
     }
     return waits;
 }
@@ -460,7 +464,7 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
     }
     if (m.retain && c->level == 4 && retained_unasked(c, &m)) {
         if (m.qos == 1) {
-            mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0);
+            mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0, span_of(NULL, 0));
         }
         return;
     }
@@ -474,7 +478,7 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
         conn_record(c, CAUSE_RECEIVE_DENIED, "action=iot:Receive resource=\"topic/%s\"", topic);
     }
     if (m.qos == 1) { /* dropped silently: the broker must not wait for it */
-        mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0);
+        mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0, span_of(NULL, 0));
     }
 }
 

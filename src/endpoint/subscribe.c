@@ -99,6 +99,31 @@ filter_allowed(struct conn *c, struct span whole)
     return false;
 }
 
+/* The Reason String of the SUBACK: the first of the denied filters. Its codes tell which they are.
+ */
+static char *
+denied_text(const struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
+{
+    char filter[TOPIC_FACT];
+    char what[TOPIC_FACT + 80];
+    char more[32] = "";
+    unsigned count = 0;
+    size_t first = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        if ((denied >> i & 1) != 0 && count++ == 0) {
+            first = i;
+        }
+    }
+    if (count > 1) {
+        (void)snprintf(more, sizeof more, " and %u more", count - 1);
+    }
+    fact_text(filter, sizeof filter, mqtt_plain_filter(s->filters[first].filter));
+    (void)snprintf(
+        what, sizeof what, "action=iot:Subscribe resource=\"topicfilter/%s\"%s", filter, more);
+    return reason_text(c, REASON_STAYS, CAUSE_SUBSCRIBE_DENIED, what);
+}
+
 /* Forget which filters were denied before; for a SUBSCRIBE the broker did not get in full. */
 static bool
 note_partial(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
@@ -113,7 +138,8 @@ note_partial(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
     if (p == NULL) {
         return false;
     }
-    *p = (struct partial_sub){ c->partials, s->packet_id, (uint8_t)s->count, denied };
+    *p = (struct partial_sub){ c->partials, s->packet_id, (uint8_t)s->count, denied,
+        denied_text(c, s, denied) };
     c->partials = p;
     return true;
 }
@@ -164,14 +190,29 @@ forget_subscriptions(struct conn *c, const struct mqtt_subscribe *s)
     }
 }
 
+/* Takes `why` over. */
 static void
-suback_denied(struct conn *c, const struct mqtt_subscribe *s)
+give_suback(struct conn *c, struct mqtt_suback a, char *why)
+{
+    struct buf properties = { 0 };
+
+    if (why != NULL) {
+        reason_property(why, &properties);
+        a.properties = buf_span(&properties);
+    }
+    mqtt_build_suback(&c->out, c->level, &a);
+    buf_fini(&properties);
+    free(why);
+}
+
+static void
+suback_denied(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
 {
     uint8_t codes[MQTT_FILTERS_MAX];
     struct mqtt_suback a = { .packet_id = s->packet_id, .codes = span_of(codes, s->count) };
 
     memset(codes, REASON_NOT_AUTHORIZED, sizeof codes);
-    mqtt_build_suback(&c->out, c->level, &a);
+    give_suback(c, a, denied_text(c, s, denied));
 }
 
 /*
@@ -259,7 +300,7 @@ subscribe_packet(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     if (denied == (1u << s.count) - 1) {
-        suback_denied(c, &s);
+        suback_denied(c, &s, denied);
     } else if (denied != 0 && !note_partial(c, &s, denied)) {
         conn_dismiss(
             c, CAUSE_TOO_LARGE, REASON_ADMINISTRATIVE, "subscribes_in_flight=%d", PARTIALS_MAX);
@@ -317,6 +358,6 @@ subscribe_answer(struct conn *c, const struct mqtt_packet *p)
         codes[i] = (held->denied >> i & 1) != 0 ? REASON_NOT_AUTHORIZED : rd_u8(&given);
     }
     a.codes = span_of(codes, held->count);
-    mqtt_build_suback(&c->out, c->level, &a);
+    give_suback(c, a, held->why);
     free(held);
 }

@@ -131,12 +131,12 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "policies: " AWS "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },
     [CAUSE_PUBLISH_DENIED] = { "publish.denied",
-        "Disconnected: no attached policy allows iot:Publish to this topic.",
+        "Refused: no attached policy allows iot:Publish to this topic.",
         "publish to a topic that the policy names; the policies: " AWS
         "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },
     [CAUSE_SUBSCRIBE_DENIED] = { "subscribe.denied",
-        "Disconnected: no attached policy allows iot:Subscribe to this topic filter.",
+        "Refused: no attached policy allows iot:Subscribe to this topic filter.",
         "in a policy `a/#` is plain text of a topicfilter/ resource: allow topicfilter/a/*; the "
         "policies: " AWS "iot list-attached-policies --target " CERT_ARN "`",
         CAUSE_REFUSE },

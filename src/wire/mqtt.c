@@ -599,16 +599,21 @@ mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pu
 }
 
 void
-mqtt_build_puback(struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason)
+mqtt_build_puback(
+    struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason, struct span properties)
 {
     bool with_reason = level == 5 && reason != 0; /* 5.0, 3.4.2.1: 2 bytes mean success */
+    size_t len = with_reason && properties.len > 0 ? properties_len(level, properties) : 0;
 
-    if (!put_header(out, MQTT_PUBACK, 0, with_reason ? 3 : 2)) {
+    if (!put_header(out, MQTT_PUBACK, 0, (with_reason ? 3 : 2) + len)) {
         return;
     }
     put_u16(out, packet_id);
     if (with_reason) {
         put_u8(out, reason);
+    }
+    if (len > 0) {
+        put_properties(out, properties);
     }
 }
 

@@ -125,6 +125,7 @@ enum mqtt_property_id {
     MQTT_PROP_ASSIGNED_CLIENT_ID = 0x12,
     MQTT_PROP_SERVER_KEEP_ALIVE = 0x13,
     MQTT_PROP_AUTH_METHOD = 0x15,
+    MQTT_PROP_REQUEST_PROBLEMS = 0x17,
     MQTT_PROP_REASON_STRING = 0x1f,
     MQTT_PROP_RECEIVE_MAXIMUM = 0x21,
     MQTT_PROP_TOPIC_ALIAS_MAX = 0x22,
@@ -155,8 +156,9 @@ enum bm_err mqtt_parse_connack(
     const struct mqtt_packet *p, uint8_t level, struct mqtt_connack *out);
 
 void mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connack *ack);
-void mqtt_build_puback(struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason);
-/* Level 4 has no reason and no properties: the body is empty. */
+/* Level 4 has no reason and no properties: the body is empty but for what names the message. */
+void mqtt_build_puback(
+    struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason, struct span properties);
 void mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason, struct span properties);
 void mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pub);
 

@@ -553,15 +553,16 @@ small_packets_are_built_as_their_level_wants(void **state)
     struct buf out = { 0 };
 
     (void)state;
-    mqtt_build_puback(&out, 4, 10, 0x87);
-    mqtt_build_puback(&out, 5, 10, 0);
-    mqtt_build_puback(&out, 5, 10, 0x87);
+    mqtt_build_puback(&out, 4, 10, 0x87, LIT("\x1f\x00\x02no"));
+    mqtt_build_puback(&out, 5, 10, 0, LIT(""));
+    mqtt_build_puback(&out, 5, 10, 0x87, LIT(""));
+    mqtt_build_puback(&out, 5, 10, 0x87, LIT("\x1f\x00\x02no"));
     mqtt_build_disconnect(&out, 4, 0x87, LIT(""));
     mqtt_build_disconnect(&out, 5, 0x8e, LIT(""));
     mqtt_build_disconnect(&out, 5, 0x87, LIT("\x1f\x00\x02no"));
-    assert_span(buf_span(&out),
-        "\x40\x02\x00\x0a\x40\x02\x00\x0a\x40\x03\x00\x0a\x87\xe0\x00\xe0\x01\x8e"
-        "\xe0\x07\x87\x05\x1f\x00\x02no");
+    assert_span(buf_span(&out), "\x40\x02\x00\x0a\x40\x02\x00\x0a\x40\x03\x00\x0a\x87"
+                                "\x40\x09\x00\x0a\x87\x05\x1f\x00\x02no\xe0\x00\xe0\x01\x8e"
+                                "\xe0\x07\x87\x05\x1f\x00\x02no");
     buf_fini(&out);
 }
 

@@ -84,7 +84,8 @@ refusals_of_level_5_keep_their_place(void **state)
     assert_true(device_next(&d, &p)); /* success, or 0x10: nobody subscribed */
     assert_int_equal(p.type, MQTT_PUBACK);
     assert_memory_equal(p.body.ptr, "\x00\x01", 2);
-    expect(&d, LIT("\x40\x03\x00\x02\x87"));
+    expect_puback5(
+        &d, 2, 0x87, CAUSE_PUBLISH_DENIED, "action=iot:Publish resource=\"topic/denied\"");
     device_free(&d);
 }
 
@@ -175,7 +176,7 @@ without_control_nothing_for_rules_is_acknowledged(void **state)
     f->control = -1;
     expect_closed(&waiting);
     publish(&level5, 5, 2, "t/rule");
-    expect(&level5, LIT("\x40\x03\x00\x02\x97"));
+    expect_puback5(&level5, 2, 0x97, CAUSE_CONTROL_DOWN, "");
     publish(&level4, 4, 3, "t/plain");
     expect(&level4, LIT("\x40\x02\x00\x03"));
     say_publish(&level4, 4, 0, "t/rule", "lost, and counted");

@@ -244,7 +244,7 @@ slow_subscriber_gets_everything_in_order_later(void **state)
         assert_true(device_next(&b, &p));
         assert_int_equal(mqtt_parse_publish(&p, 4, &got, NULL), BM_OK);
         assert_int_equal(got.payload.ptr[0], (uint8_t)i);
-        mqtt_build_puback(&ack, 4, got.packet_id, 0);
+        mqtt_build_puback(&ack, 4, got.packet_id, 0, span_of(NULL, 0));
         device_send(&b, buf_span(&ack));
         buf_fini(&ack);
     }

@@ -83,7 +83,8 @@ denied_publish_tells_level_5_and_keeps_it_at_qos_1(void **state)
     struct device d = device_in5(f, &f->device, "a");
 
     say_publish(&d, 5, 1, "secret", "x");
-    expect(&d, LIT("\x40\x03\x00\x0a\x87"));
+    expect_puback5(
+        &d, 10, 0x87, CAUSE_PUBLISH_DENIED, "action=iot:Publish resource=\"topic/secret\"");
     expect_ping(&d);
     say_publish(&d, 5, 0, "secret", "x");
     expect_disconnect5(&d, 0x87, CAUSE_PUBLISH_DENIED);
@@ -217,17 +218,47 @@ level_5_suback_names_the_denied_filters(void **state)
 {
     struct fixture *f = *state;
     struct device d = device_in5(f, &f->device, "a");
-    struct mqtt_packet p;
-    struct mqtt_suback a;
 
     device_send(&d, LIT("\x82\x13\x00\x0a\x00\x00\x02no\x01\x00\x03t/a\x02\x00\x02no\x00"));
-    assert_true(device_next(&d, &p));
-    assert_int_equal(mqtt_parse_suback(&p, 5, &a), BM_OK);
-    assert_int_equal(a.packet_id, 10);
-    assert_true(span_eq(a.codes, LIT("\x87\x01\x87"))); /* QoS 2 is granted as 1 */
+    expect_suback5(&d, 10, LIT("\x87\x01\x87"), CAUSE_SUBSCRIBE_DENIED, /* QoS 2 is granted as 1 */
+        "action=iot:Subscribe resource=\"topicfilter/no\" and 1 more");
     device_send(&d, LIT("\x82\x08\x00\x0b\x00\x00\x02no\x01"));
-    expect(&d, LIT("\x90\x04\x00\x0b\x00\x87"));
+    expect_suback5(&d, 11, LIT("\x87"), CAUSE_SUBSCRIBE_DENIED,
+        "action=iot:Subscribe resource=\"topicfilter/no\"");
     device_free(&d);
+}
+
+/* OASIS MQTT 5.0, 3.1.2.11.4 and 3.1.2.11.7 */
+static void
+reason_strings_are_for_who_wants_them_and_has_room(void **state)
+{
+    static const struct {
+        struct span properties;
+        bool told;
+    } cases[] = {
+        { { (const uint8_t *)"\x17\x01", 2 }, true },
+        { { (const uint8_t *)"\x17\x00", 2 }, false },
+        { { (const uint8_t *)"\x27\x00\x00\x02\x00", 5 }, true },
+        { { (const uint8_t *)"\x27\x00\x00\x00\x60", 5 }, false },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool told = cases[i].told;
+        struct device d = device_open(f, &f->device);
+
+        say_connect(&d, 5, "a", cases[i].properties);
+        expect_connack5(&d, 0);
+        say_publish(&d, 5, 1, "secret", "x");
+        expect_puback5(&d, 10, 0x87, told ? CAUSE_PUBLISH_DENIED : CAUSE_NONE,
+            "action=iot:Publish resource=\"topic/secret\"");
+        device_send(&d, LIT("\x82\x0e\x00\x0a\x00\x00\x02no\x01\x00\x03t/a\x00"));
+        expect_suback5(&d, 10, LIT("\x87\x00"), told ? CAUSE_SUBSCRIBE_DENIED : CAUSE_NONE,
+            "action=iot:Subscribe resource=\"topicfilter/no\"");
+        say_publish(&d, 5, 0, "secret", "x"); /* an end may be told for all that */
+        expect_disconnect5(&d, 0x87, i < 3 ? CAUSE_PUBLISH_DENIED : CAUSE_NONE);
+        device_free(&d);
+    }
 }
 
 /* SPEC aws-iot 6.4: at both levels, and policies decide on the filter without its group. */
@@ -259,7 +290,8 @@ members_of_a_shared_subscription_get_each_message_once(void **state)
     }
     assert_int_equal(seen, 63);
     say_subscribe(&member[1], 5, "$share/group/denied", 0);
-    expect(&member[1], LIT("\x90\x04\x00\x14\x00\x87"));
+    expect_suback5(&member[1], 20, LIT("\x87"), CAUSE_SUBSCRIBE_DENIED,
+        "action=iot:Subscribe resource=\"topicfilter/denied\"");
     assert_fact(wait_record(f, 0, CAUSE_SUBSCRIBE_DENIED), "resource=\"topicfilter/denied\"");
     say_subscribe(&member[0], 4, "$share/group/denied", 0);
     expect_closed(&member[0]);
@@ -335,7 +367,8 @@ basic_ingest_goes_to_control_and_not_to_the_broker(void **state)
     assert_string_equal(f->ingress_topic, "$aws/rules/r/t/x");
     assert_string_equal(f->ingress_payload, "for the rule");
     say_subscribe(&b, 5, "$aws/rules/r/#", 1); /* nobody can */
-    expect(&b, LIT("\x90\x04\x00\x14\x00\x87"));
+    expect_suback5(&b, 20, LIT("\x87"), CAUSE_SUBSCRIBE_DENIED,
+        "action=iot:Subscribe resource=\"topicfilter/$aws/rules/r/#\"");
     device_free(&a);
     device_free(&b);
 }
@@ -432,6 +465,7 @@ main(void)
         KNOWN(payload_of_128_kib_passes_and_one_byte_more_does_not),
         KNOWN(delivery_without_permission_is_dropped_silently),
         KNOWN(level_5_suback_names_the_denied_filters),
+        KNOWN(reason_strings_are_for_who_wants_them_and_has_room),
         KNOWN(members_of_a_shared_subscription_get_each_message_once),
         KNOWN(topic_alias_was_not_offered_and_is_refused),
         KNOWN(filter_with_hash_does_not_match_its_parent),

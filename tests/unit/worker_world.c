@@ -566,22 +566,68 @@ expect_connack5(struct device *d, uint8_t code)
     assert_int_equal(k.code, code);
 }
 
+/* Properties: the Reason String and nothing else. CAUSE_NONE: none at all. */
+static void
+expect_reason(struct rd *body, enum cause cause, const char *evidence)
+{
+    char text[512] = "";
+
+    if (cause == CAUSE_NONE) {
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%s: %s%s%s", cause_info(cause)->id,
+        cause_info(cause)->sentence, evidence[0] != '\0' ? " " : "", evidence);
+    (void)rd_span(body, strlen(text) + 3 < 128 ? 1 : 2); /* length of the properties */
+    assert_int_equal(rd_u8(body), MQTT_PROP_REASON_STRING);
+    assert_int_equal(rd_u16(body), strlen(text));
+    assert_true(span_eq(rd_span(body, strlen(text)), span_str(text)));
+}
+
 void
 expect_disconnect5(struct device *d, uint8_t code, enum cause cause)
 {
     struct mqtt_packet p;
     struct rd body;
-    char text[256];
 
     assert_true(device_next(d, &p));
     assert_int_equal(p.type, MQTT_DISCONNECT);
     body = rd_of(p.body);
     assert_int_equal(rd_u8(&body), code);
-    (void)snprintf(text, sizeof text, "%s: %s", cause_info(cause)->id, cause_info(cause)->sentence);
-    (void)rd_span(&body, strlen(text) + 3 < 128 ? 1 : 2); /* length of the properties */
-    assert_int_equal(rd_u8(&body), MQTT_PROP_REASON_STRING);
-    assert_int_equal(rd_u16(&body), strlen(text));
-    assert_true(span_eq(rd_rest(&body), span_str(text)));
+    expect_reason(&body, cause, "");
+    assert_true(rd_done(&body));
+}
+
+void
+expect_puback5(struct device *d, uint16_t id, uint8_t code, enum cause cause, const char *evidence)
+{
+    struct mqtt_packet p;
+    struct rd body;
+
+    assert_true(device_next(d, &p));
+    assert_int_equal(p.type, MQTT_PUBACK);
+    body = rd_of(p.body);
+    assert_int_equal(rd_u16(&body), id);
+    assert_int_equal(rd_u8(&body), code);
+    expect_reason(&body, cause, evidence);
+    assert_true(rd_done(&body));
+}
+
+void
+expect_suback5(
+    struct device *d, uint16_t id, struct span codes, enum cause cause, const char *evidence)
+{
+    struct mqtt_packet p;
+    struct rd body;
+
+    assert_true(device_next(d, &p));
+    assert_int_equal(p.type, MQTT_SUBACK);
+    body = rd_of(p.body);
+    assert_int_equal(rd_u16(&body), id);
+    if (cause == CAUSE_NONE) {
+        assert_int_equal(rd_u8(&body), 0);
+    }
+    expect_reason(&body, cause, evidence);
+    assert_true(span_eq(rd_rest(&body), codes));
 }
 
 struct device

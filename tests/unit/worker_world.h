@@ -161,6 +161,12 @@ void say_subscribe(struct device *d, uint8_t level, const char *filter, uint8_t 
 void expect_connack5(struct device *d, uint8_t code);
 /* DISCONNECT of level 5 with this code and the cause as Reason String. */
 void expect_disconnect5(struct device *d, uint8_t code, enum cause cause);
+/* PUBACK and SUBACK of level 5 with these codes, and with cause and evidence as Reason String;
+ * CAUSE_NONE: with none. */
+void expect_puback5(
+    struct device *d, uint16_t id, uint8_t code, enum cause cause, const char *evidence);
+void expect_suback5(
+    struct device *d, uint16_t id, struct span codes, enum cause cause, const char *evidence);
 /* An admitted device of level 4. */
 struct device device_in(struct fixture *f, const struct made *cert, const char *id);
 struct device device_in5(struct fixture *f, const struct made *cert, const char *id);
