@@ -382,11 +382,37 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
 
 /* ---- the rest from the client ---- */
 
+/* OASIS MQTT 5.0, 3.14.2.2.2: what was 0 at CONNECT stays 0. */
+static bool
+asks_for_a_session(const struct conn *c, struct span properties)
+{
+    struct rd list = rd_of(properties);
+    struct mqtt_property p;
+
+    while (mqtt_next_property(&list, &p) == BM_OK) {
+        if (p.id == MQTT_PROP_SESSION_EXPIRY && p.number != 0 && c->session_asked_s == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 client_disconnect(struct conn *c, const struct mqtt_packet *p)
 {
+    struct mqtt_disconnect d;
+
+    if (mqtt_parse_disconnect(p, c->level, &d) != BM_OK) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "packet=DISCONNECT");
+        return;
+    }
+    if (asks_for_a_session(c, d.properties)) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_PROTOCOL,
+            "field=\"session expiry interval\" packet=DISCONNECT error=\"0 at CONNECT\"");
+        return;
+    }
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
-    if (p->body.len > 0 && p->body.ptr[0] == DISCONNECT_WITH_WILL) {
+    if (d.reason == DISCONNECT_WITH_WILL) {
         relay_will(c);
     }
     conn_record(c, CAUSE_DISCONNECTED, "by=client how=DISCONNECT");

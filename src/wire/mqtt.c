@@ -738,6 +738,25 @@ mqtt_build_suback(struct buf *out, uint8_t level, const struct mqtt_suback *ack)
     put_span(out, ack->codes);
 }
 
+enum bm_err
+mqtt_parse_disconnect(const struct mqtt_packet *p, uint8_t level, struct mqtt_disconnect *out)
+{
+    struct rd r = rd_of(p->body);
+    struct mqtt_disconnect d = { 0 };
+
+    if (level == 5 && rd_left(&r) > 0) {
+        d.reason = rd_u8(&r);
+    }
+    if (level == 5 && rd_left(&r) > 0) {
+        d.properties = properties_read(&r);
+    }
+    if (p->type != MQTT_DISCONNECT || !rd_done(&r)) {
+        return BM_ERR_PROTO;
+    }
+    *out = d;
+    return BM_OK;
+}
+
 /* ---- topics, 4.7 ---- */
 
 static bool

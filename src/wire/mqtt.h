@@ -156,6 +156,14 @@ enum bm_err mqtt_parse_connack(
     const struct mqtt_packet *p, uint8_t level, struct mqtt_connack *out);
 
 void mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connack *ack);
+/* Level 4 has neither; level 5 may leave out both. */
+struct mqtt_disconnect {
+    uint8_t reason;
+    struct span properties; /* raw */
+};
+enum bm_err mqtt_parse_disconnect(
+    const struct mqtt_packet *p, uint8_t level, struct mqtt_disconnect *out);
+
 /* Level 4 has no reason and no properties: the body is empty but for what names the message. */
 void mqtt_build_puback(
     struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason, struct span properties);

@@ -14,6 +14,7 @@ try_packet(const struct mqtt_packet *p, uint8_t level)
     struct mqtt_subscribe s;
     struct mqtt_suback a;
     struct mqtt_connack k;
+    struct mqtt_disconnect d;
     struct buf out = { 0 };
     struct bm_msg msg;
 
@@ -41,6 +42,7 @@ try_packet(const struct mqtt_packet *p, uint8_t level)
     }
     (void)mqtt_parse_suback(p, level, &a);
     (void)mqtt_parse_connack(p, level, &k);
+    (void)mqtt_parse_disconnect(p, level, &d);
     buf_fini(&out);
 }
 

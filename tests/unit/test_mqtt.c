@@ -567,6 +567,37 @@ small_packets_are_built_as_their_level_wants(void **state)
 }
 
 static void
+disconnect_has_reason_and_properties_at_level_5_only(void **state)
+{
+    static const struct {
+        struct span packet;
+        uint8_t level;
+        enum bm_err want;
+        uint8_t reason;
+        size_t properties;
+    } cases[] = {
+        { { (const uint8_t *)"\xe0\x00", 2 }, 4, BM_OK, 0, 0 },
+        { { (const uint8_t *)"\xe0\x01\x04", 3 }, 4, BM_ERR_PROTO, 0, 0 },
+        { { (const uint8_t *)"\xe0\x00", 2 }, 5, BM_OK, 0, 0 },
+        { { (const uint8_t *)"\xe0\x01\x04", 3 }, 5, BM_OK, 4, 0 },
+        { { (const uint8_t *)"\xe0\x07\x00\x05\x11\x00\x00\x00\x64", 9 }, 5, BM_OK, 0, 5 },
+        { { (const uint8_t *)"\xe0\x06\x00\x05\x11\x00\x00\x00", 8 }, 5, BM_ERR_PROTO, 0, 0 },
+        { { (const uint8_t *)"\xe0\x08\x00\x05\x11\x00\x00\x00\x64\x00", 10 }, 5, BM_ERR_PROTO, 0,
+            0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct mqtt_packet p = packet_of(cases[i].packet);
+        struct mqtt_disconnect d = { 0 };
+
+        assert_int_equal(mqtt_parse_disconnect(&p, cases[i].level, &d), cases[i].want);
+        assert_int_equal(d.reason, cases[i].reason);
+        assert_int_equal(d.properties.len, cases[i].properties);
+    }
+}
+
+static void
 properties_are_walked_one_by_one(void **state)
 {
     struct rd list = rd_of(LIT("\x24\x01\x26\x00\x01k\x00\x01v\x13\x00\x1e\x0b\x80\x01"));
@@ -716,6 +747,7 @@ main(void)
         cmocka_unit_test(malformed_subscribes_are_refused),
         cmocka_unit_test(connack_and_suback_give_their_codes),
         cmocka_unit_test(small_packets_are_built_as_their_level_wants),
+        cmocka_unit_test(disconnect_has_reason_and_properties_at_level_5_only),
         cmocka_unit_test(properties_are_walked_one_by_one),
         cmocka_unit_test(filters_match_as_the_service_does),
         cmocka_unit_test(topics_and_filters_are_checked),

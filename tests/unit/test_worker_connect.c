@@ -281,6 +281,33 @@ told_expiry(struct fixture *f, struct span properties, uint32_t none)
 }
 
 /* SPEC aws-iot 6.5, 6.6: told when it is lowered. */
+/* OASIS MQTT 5.0, 3.14.2.2.2 */
+static void
+disconnect_may_not_ask_for_a_session(void **state)
+{
+    static const char raises[] = "\xe0\x07\x00\x05\x11\x00\x00\x00\x64";
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "d");
+    size_t from = f->record_count;
+
+    device_send(&d, LIT(raises));
+    expect_disconnect5(&d, 0x82, CAUSE_PROTOCOL);
+    assert_fact(wait_record(f, from, CAUSE_PROTOCOL), "packet=DISCONNECT");
+    device_free(&d);
+    d = device_open(f, &f->device);
+    say_connect(&d, 5, "d", LIT("\x11\x00\x00\x00\x0a"));
+    expect_connack5(&d, 0);
+    from = f->record_count;
+    device_send(&d, LIT(raises));
+    expect_closed(&d);
+    assert_fact(wait_record(f, from, CAUSE_DISCONNECTED), "by=client");
+    device_free(&d);
+    d = device_in5(f, &f->device, "d");
+    device_send(&d, LIT("\xe0\x02\x00\x05"));
+    expect_disconnect5(&d, 0x81, CAUSE_PROTOCOL);
+    device_free(&d);
+}
+
 static void
 session_that_shall_live_longer_than_allowed_is_lowered(void **state)
 {
@@ -359,6 +386,7 @@ main(void)
         cmocka_unit_test_setup_teardown(
             connects_of_an_account_beyond_its_rate_are_refused, set_up_slow, tear_down),
         KNOWN(device_without_an_id_gets_one),
+        KNOWN(disconnect_may_not_ask_for_a_session),
         KNOWN(session_that_shall_live_longer_than_allowed_is_lowered),
         KNOWN(refusal_of_level_5_comes_with_its_cause),
         KNOWN(short_keep_alive_is_raised_and_level_5_is_told),
