@@ -148,6 +148,37 @@ answers(const char *path)
     return fd >= 0 || full;
 }
 
+/*
+ * Is the process at the other end being killed? Then the kernel closes its sockets one after the
+ * other, and the one it listens on may be the last, so that it seems to serve on. Field 9 of
+ * /proc/PID/stat are the flags of the kernel's sched.h.
+ */
+static bool
+is_dying(int fd)
+{
+    enum { EXITING = 4 };
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    char text[512];
+    unsigned flags = 0;
+    const char *after;
+    FILE *f;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.pid <= 0) {
+        return false;
+    }
+    (void)snprintf(text, sizeof text, "/proc/%d/stat", (int)peer.pid);
+    f = fopen(text, "re");
+    if (f == NULL) {
+        return false;
+    }
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    (void)fclose(f);
+    after = strrchr(text, ')'); /* of the program's name */
+    return after != NULL && sscanf(after, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+           (flags & EXITING) != 0;
+}
+
 /* ---- is it there? ---- */
 
 static void
@@ -230,7 +261,7 @@ broker_gone(struct conn *c, const char *how)
         broker_drop(c);
     } else if (c->state != CONN_RELAY) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"%s\" before=connack", how);
-    } else if (c->superseded || answers(path_of(c))) {
+    } else if (c->superseded || (answers(path_of(c)) && !is_dying(c->up_fd))) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
         lose(c);

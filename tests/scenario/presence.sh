@@ -49,6 +49,32 @@ check_fails any "nobody else may publish an event" as a mosquitto_pub -q 1 -t '$
 check "which costs the connection" wait_for 10 event presence/disconnected/a AUTH_ERROR
 check_output "explain says the same of it" 'another connection uses the same client id' "$bin/birthmark" explain --dir "$work/cloud" twin1
 
+# A broker that is killed: who was connected hears nothing of it, but a rule does.
+cat >"$work/server.py" <<'END'
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print("port", server.server_port, flush=True)
+server.serve_forever()
+END
+start server /usr/bin/python3 "$work/server.py"
+wait_line server '^port' >/dev/null
+check "a rule tells a server of it" iot iot create-topic-rule --rule-name told --topic-rule-payload \
+    "{\"sql\":\"SELECT clientId, disconnectReason AS why FROM '\$aws/events/presence/disconnected/+'\",\"awsIotSqlVersion\":\"2016-03-23\",
+      \"actions\":[{\"http\":{\"url\":\"http://127.0.0.1:$(sed -n 's/^port //p' "$work/server.log")\"}}]}"
+start bereft stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" -i bereft -d -t t
+wait_for 10 said bereft Subscribed
+kill -9 "$(pgrep -P "$(cat "$work/cloud.pid")" -x mosquitto)"
+check "a device whose broker dies was disconnected by an error of the server" wait_for 20 said server '"clientId":"bereft","why":"SERVER_ERROR"'
+start again stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" -i again -d -t t
+check "the next broker serves" wait_for 20 said again Subscribed
+
 curl -sS "$(sed -n 's/^metrics //p' "$work/cloud.log")/metrics" >"$work/metrics"
 metric() { grep -qE "^$1\$" "$work/metrics"; }
 check "metrics: open connections of both workers" metric 'birthmark_connections [1-9][0-9]*'
