@@ -149,6 +149,9 @@ check "systemd hears that it is ready" wait_line systemd '^READY=1'
 check "and connected" wait_line systemd '^STATUS=connected'
 check "and that its loop turns" wait_for 10 pings_from 3
 kill -STOP "$(cat "$work/watched.pid")"
+# what it said before is written by then
+/usr/bin/python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"stopped", sys.argv[1])' "$work/notify"
+wait_line systemd '^stopped$' >/dev/null
 before=$(pings)
 check "a loop that stands still says nothing" sh -c '! timeout 3 tail -n 0 -f "$0" | grep -q -m1 WATCHDOG' "$work/systemd.log"
 kill -CONT "$(cat "$work/watched.pid")"

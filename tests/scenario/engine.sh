@@ -94,7 +94,7 @@ for version in 1_2 1_3; do
     stop chipserver$version
 done
 serve www openssl s_server -cert server.pem -key server.key -CAfile ca.pem -Verify 1 -verify_return_error -WWW
-if chip timeout 10 curl --version >/dev/null; then
+if chip timeout 60 curl --version >/dev/null; then
     for key in ref0.pem pair:0; do
         check_signs 1 "curl --engine with $key" named curl -sS --fail --engine e2a71ch --key-type ENG --key $key \
             --cert device.pem --cacert ca.pem "https://127.0.0.1:$port/message"
@@ -255,7 +255,7 @@ check "each drew from the chip" test "$(commands)" -ge $((before + 9))
 sed 's/^# ANSWER_TIMEOUT = .*/ANSWER_TIMEOUT = 1/' "$conf" >patient.cnf
 "$bin/a71chd" --ctl "unix:$work/sock" fault add hang:ins=15,count=1 >/dev/null
 check_output "a mute chip is given up after ANSWER_TIMEOUT" 'e2a71ch.*no answer' sh -c "OPENSSL_CONF='$work/patient.cnf' \
-    LD_PRELOAD='${PRELOAD:-}' ASAN_OPTIONS=detect_leaks=0 timeout 10 openssl dgst -sha256 -sign ref0.pem message 2>&1 || :"
+    LD_PRELOAD='${PRELOAD:-}' ASAN_OPTIONS=detect_leaks=0 timeout 60 openssl dgst -sha256 -sign ref0.pem message 2>&1 || :"
 "$bin/a71chd" --ctl "unix:$work/sock" fault clear >/dev/null
 if [ -z "${PRELOAD:-}" ] && command -v valgrind >/dev/null; then
     # without debug information, which valgrind does not read in every compiler's form

@@ -27,7 +27,7 @@ say()
     kill -9 "$old"
     wait_for 20 another_broker "$old"
 }
-sub() { as keeper mosquitto_sub -W 20 "$@"; }
+sub() { as keeper mosquitto_sub -W 60 "$@"; }
 
 check "a session is made" sub -c -q 1 -t 'kept/+' -E
 check "a message is acknowledged, and the broker killed" say 1 -t kept/x

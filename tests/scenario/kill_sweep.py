@@ -11,7 +11,7 @@ import botocore.config
 from botocore.exceptions import BotoCoreError, ClientError
 
 what, url, path, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-iot = boto3.client("iot", endpoint_url=url, config=botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=5))
+iot = boto3.client("iot", endpoint_url=url, config=botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30))
 DOCUMENT = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:000000000000:client/%s"}}'
 prefix = f"round{number}_"
 

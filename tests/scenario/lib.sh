@@ -6,8 +6,8 @@
 #   check_fails CODE "claim" command ...   passes when it exits with CODE ("any": any but 0)
 #   check_output "claim" PATTERN command ...   exits 0 and prints a line matching the grep -E pattern
 #   start NAME command ...         run in the background; output in $work/NAME.log; ended at exit
-#   wait_for SECONDS command ...   try until it exits 0; a deadline, not a sleep
-#   wait_line NAME PATTERN         wait until NAME's log has a matching line (10 s); prints it
+#   wait_for SECONDS command ...   try until it exits 0; a deadline, not a sleep; never less than 60: machines are slow or busy
+#   wait_line NAME PATTERN         wait until NAME's log has a matching line; prints it
 #   stop NAME [SIGNAL]             end it and wait for it
 #   done_testing                   prints the counts; last line of every script
 set -u
@@ -98,11 +98,11 @@ start()
     names="$names $name"
 }
 
-# Wait for a started program to end; kill it after 10 s.
+# Wait for a started program to end; kill it after a minute.
 end_of()
 {
     pid=$(cat "$work/$1.pid")
-    wait_for 10 not_running "$pid" || kill -9 "$pid" 2>/dev/null
+    wait_for 60 not_running "$pid" || kill -9 "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null
 }
 
@@ -120,7 +120,7 @@ stop()
 
 wait_for()
 {
-    deadline=$(($(date +%s) + $1))
+    deadline=$(($(date +%s) + ($1 > 60 ? $1 : 60)))
     shift
     until "$@" >/dev/null 2>&1; do
         [ "$(date +%s)" -lt "$deadline" ] || return 1
@@ -130,8 +130,8 @@ wait_for()
 
 wait_line()
 {
-    wait_for 10 grep -qE -- "$2" "$work/$1.log" || {
-        not_ok "$1 prints $2" "$work/$1.log"
+    wait_for 60 grep -qE -- "$2" "$work/$1.log" || {
+        not_ok "$1 prints $2" "$work/$1.log" >&2 # where it is seen, whoever reads the line
         return 1
     }
     grep -m1 -E -- "$2" "$work/$1.log"

@@ -38,7 +38,7 @@ cp out said
 check "with the daemon's own sentence" grep -q 'holds .* but no chip; name a new or empty folder' said
 check_fails any "a chip that another has is refused" sh -c "
     '$bin/a71chd' --sim '$work/own' --listen tcp:127.0.0.1:0 >busy.log 2>&1 & pid=\$!
-    timeout 20 sh -c 'until grep -q ready busy.log; do sleep 0.05; done' || { kill \$pid; exit 0; }
+    timeout 60 sh -c 'until grep -q ready busy.log; do sleep 0.05; done' || { kill \$pid; exit 0; }
     '$bin/a71chConfig' 'sim:$work/own' info device; code=\$?; kill \$pid; wait \$pid; exit \$code"
 cp out said
 check "and told who" grep -q 'already open in process [0-9]*' said

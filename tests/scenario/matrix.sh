@@ -33,7 +33,7 @@ with_openssl()
     if [ -n "$prefix" ]; then env LD_LIBRARY_PATH="$prefix_lib" PATH="$prefix/bin:$PATH" OPENSSL_CONF="$conf" "$@"
     else env OPENSSL_CONF="$conf" "$@"; fi
 }
-use() { with_openssl timeout 15 "$@"; }
+use() { with_openssl timeout 60 "$@"; }
 use_start()
 {
     name=$1

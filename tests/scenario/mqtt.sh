@@ -56,7 +56,7 @@ check "a client without an id is given one" mosquitto_pub --cafile "$ca" --cert 
     -p "$port" -q 1 -t t/x -m anonymous
 check "a session is kept" as a mosquitto_sub -c -q 1 -E -t t/kept
 as b mosquitto_pub -q 1 -t t/kept -m kept
-check_output "and what came meanwhile is delivered" '^kept$' timeout 10 mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" \
+check_output "and what came meanwhile is delivered" '^kept$' timeout 60 mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" \
     -h 127.0.0.1 -p "$port" -i a -c -q 1 -C 1 -t t/kept
 
 start doomed stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" -i doomed -d -t t/none \
@@ -70,7 +70,7 @@ check_output "explain tells of the deactivation" 'INACTIVE' "$bin/birthmark" exp
 
 as c mosquitto_pub -r -q 1 -t r/stored -m stored
 for level in mqttv311 mqttv5; do
-    check_output "$level: a stored message is for its exact topic" '^stored$' timeout 10 mosquitto_sub --cafile "$ca" --cert "$work/c.pem" \
+    check_output "$level: a stored message is for its exact topic" '^stored$' timeout 60 mosquitto_sub --cafile "$ca" --cert "$work/c.pem" \
         --key "$work/c.key" -h 127.0.0.1 -p "$port" -i "exact-$level" -V "$level" -q 1 -C 1 -t r/stored
     start "wild-$level" stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/c.pem" --key "$work/c.key" -h 127.0.0.1 -p "$port" \
         -i "wild-$level" -V "$level" -q 1 -d -t 'r/+'

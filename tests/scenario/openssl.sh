@@ -101,7 +101,7 @@ for version in 1_2 1_3; do
     stop chipserver$version
 done
 serve www openssl s_server -cert server.pem -key server.key -CAfile ca.pem -Verify 1 -verify_return_error -WWW
-if chip timeout 10 curl --version >/dev/null; then
+if chip timeout 60 curl --version >/dev/null; then
     check_signs 1 "curl fetches with the reference key" chip curl -sS --fail --cacert ca.pem --cert device.pem \
         --key ref.pem "https://127.0.0.1:$port/message" -o fetched
     check "what was there" cmp fetched message

@@ -93,7 +93,7 @@ ctl()
 sign()
 {
     rm -f sig
-    chip timeout 20 openssl dgst -sha256 -sign ref.pem -out sig message && openssl dgst -sha256 -verify pub.pem -signature sig message
+    chip timeout 60 openssl dgst -sha256 -sign ref.pem -out sig message && openssl dgst -sha256 -verify pub.pem -signature sig message
 }
 # fails_with WORDS "claim" command ...: an error of ours on the queue, no crash, no deadline
 fails_with()
@@ -147,11 +147,11 @@ start near env OPENSSL_CONF="$conf" ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTION
 wait_line near '^ACCEPT' >/dev/null
 check_signs 1 "a server signs" say openssl s_client
 ctl fault add drop:ins=15,count=2
-check_fails any "when its chip fails one client is turned away" timeout 10 openssl s_client -connect "127.0.0.1:$port" -CAfile ca.pem
+check_fails any "when its chip fails one client is turned away" timeout 60 openssl s_client -connect "127.0.0.1:$port" -CAfile ca.pem
 ctl fault clear
 check "the next is served" say openssl s_client
 stop a71chd KILL
-check_fails any "without its chip nobody is" timeout 10 openssl s_client -connect "127.0.0.1:$port" -CAfile ca.pem
+check_fails any "without its chip nobody is" timeout 60 openssl s_client -connect "127.0.0.1:$port" -CAfile ca.pem
 chip_daemon
 check "when it is back, all are" say openssl s_client
 check "the server said why each time" sh -c 'grep -c "e2a71ch.*cannot be reached" near.log | grep -q "^[2-9]"'

@@ -98,7 +98,7 @@ ciphers PSK-AES128-GCM-SHA256
 END_CONF
     start "mosquitto-$version" mosquitto -c "$work/broker.conf"
     wait_line "mosquitto-$version" ' running$' >/dev/null
-    check "mosquitto_pub --psk publishes over $version with the key in the chip" chip timeout 20 mosquitto_pub -h 127.0.0.1 -p "$broker" -q 1 \
+    check "mosquitto_pub --psk publishes over $version with the key in the chip" chip timeout 60 mosquitto_pub -h 127.0.0.1 -p "$broker" -q 1 \
         --psk "$ref" --psk-identity device -t t -m hello
     stop "mosquitto-$version"
 done

@@ -115,7 +115,7 @@ END_CONF
 start mosquitto mosquitto -c "$work/broker.conf"
 wait_line mosquitto ' running$' >/dev/null
 for suite in PSK-AES128-GCM-SHA256 ECDHE-PSK-AES128-CBC-SHA256; do
-    check "mosquitto_pub with $suite" chip timeout 20 mosquitto_pub -h 127.0.0.1 -p "$broker" -q 1 --psk "$ref" \
+    check "mosquitto_pub with $suite" chip timeout 60 mosquitto_pub -h 127.0.0.1 -p "$broker" -q 1 --psk "$ref" \
         --psk-identity device --ciphers $suite -t t -m hello
 done
 stop mosquitto

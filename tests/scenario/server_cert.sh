@@ -7,7 +7,7 @@
 make_ca root
 make_device server root
 make_device other root
-cloud_with() { timeout 20 "$bin/birthmark" cloud --dir "$work/refused" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 "$@" 2>&1; }
+cloud_with() { timeout 60 "$bin/birthmark" cloud --dir "$work/refused" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 "$@" 2>&1; }
 
 check_fails 2 "a certificate without a key is misuse" cloud_with --cert "$work/server.pem"
 check_fails 1 "a key of another certificate is refused" cloud_with --cert "$work/server.pem" --key "$work/other.key"

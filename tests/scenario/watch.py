@@ -23,7 +23,7 @@ import unicodedata
 
 PROGRAM, DIR = sys.argv[1:]
 SEQUENCE = re.compile(rb"\x1b(?:\[(\?)?([0-9]*)([A-Za-z])|\\)")
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 def claim(what, holds, seen=""):

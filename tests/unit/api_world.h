@@ -30,7 +30,7 @@
     "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"iot:*\","       \
     "\"Resource\":\"*\"}]}"
 
-enum { DEADLINE_MS = 20000, REPLY_MAX = 1 << 20 };
+enum { DEADLINE_MS = 60 * 1000, REPLY_MAX = 1 << 20 };
 
 struct reply {
     int status;

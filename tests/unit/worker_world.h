@@ -35,7 +35,7 @@
 #define LIT(text) span_of(text, sizeof(text) - 1)
 
 enum {
-    WAIT_MS = 10000,
+    WAIT_MS = 60 * 1000,
     RECORDS_MAX = 512,
     EVENTS_MAX = 512,
     SET = 7,
