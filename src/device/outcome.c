@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <openssl/x509_vfy.h>
 
+enum { SLOW_HANDSHAKE_MS = 5000 };
+
 static const struct outcome_info infos[OUTCOME_COUNT] = {
     [OUTCOME_LOST] = { CAUSE_DEVICE_LOST, RETRY_LOST, DEVICE_EXIT_LOST },
     [OUTCOME_TAKEN_OVER] = { CAUSE_TAKEN_OVER, RETRY_FOREIGN, DEVICE_EXIT_LOST },
@@ -12,6 +14,7 @@ static const struct outcome_info infos[OUTCOME_COUNT] = {
     [OUTCOME_NO_PUBACK] = { CAUSE_DEVICE_NO_PUBACK, RETRY_NETWORK, DEVICE_EXIT_BUSY },
     [OUTCOME_DROPPED] = { CAUSE_DEVICE_DROPPED, RETRY_JITR, DEVICE_EXIT_DROPPED },
     [OUTCOME_SHUT_OUT] = { CAUSE_DEVICE_SHUT_OUT, RETRY_JITR, DEVICE_EXIT_DROPPED },
+    [OUTCOME_SLOW] = { CAUSE_DEVICE_SLOW, RETRY_NETWORK, DEVICE_EXIT_BUSY },
     [OUTCOME_NOT_ALLOWED] = { CAUSE_DEVICE_NOT_ALLOWED, RETRY_JITR, DEVICE_EXIT_REFUSED },
     [OUTCOME_REFUSED] = { CAUSE_DEVICE_REFUSED, RETRY_REFUSED, DEVICE_EXIT_REFUSED },
     [OUTCOME_BUSY] = { CAUSE_DEVICE_BUSY, RETRY_NETWORK, DEVICE_EXIT_BUSY },
@@ -161,9 +164,15 @@ of_server_certificate(const struct attempt *a)
     }
 }
 
+/*
+ * In TLS 1.3 a client that is late cannot know that the server has given up: it takes its handshake
+ * for done and sends CONNECT. `birthmark cloud` gives up after 10 s (--limit handshake-ms).
+ */
 static enum outcome
 of_dropped(const struct attempt *a)
 {
+    if (a->ms[PHASE_CONNECT] - a->ms[PHASE_TLS] >= SLOW_HANDSHAKE_MS)
+        return OUTCOME_SLOW;
     return a->admitted_before ? OUTCOME_SHUT_OUT : OUTCOME_DROPPED;
 }
 

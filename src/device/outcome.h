@@ -39,7 +39,7 @@ struct attempt {
     bool admitted_before; /* this certificate was let in by this server at some time */
     bool no_puback;       /* connected, published, and no PUBACK came in time */
     bool refuses_message; /* the connection ended again and again after the same publish */
-    /* for explanations only */
+    /* for explanations */
     char peer[72];       /* "127.0.0.1:8883", once it is known */
     unsigned addresses;  /* how many the host has */
     int ms[PHASE_COUNT]; /* from the start until a phase was reached */
@@ -52,6 +52,7 @@ enum outcome {
     OUTCOME_NO_PUBACK,
     OUTCOME_DROPPED,
     OUTCOME_SHUT_OUT,
+    OUTCOME_SLOW,
     OUTCOME_NOT_ALLOWED,
     OUTCOME_REFUSED,
     OUTCOME_BUSY,

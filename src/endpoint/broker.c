@@ -260,7 +260,7 @@ broker_gone(struct conn *c, const char *how)
     if (c->state == CONN_CLOSING) {
         broker_drop(c);
     } else if (c->state != CONN_RELAY) {
-        conn_end(c, CAUSE_BROKER_DOWN, "broker=\"%s\" before=connack", how);
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "broker=\"%s\" before=connack", how);
     } else if (c->superseded || (answers(path_of(c)) && !is_dying(c->up_fd))) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
@@ -460,7 +460,7 @@ attempt(struct conn *c)
         return ATTEMPT_LATER;
     }
     if (fd < 0) {
-        conn_end(c, CAUSE_BROKER_DOWN, "error=\"%s\"", strerror(errno));
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "error=\"%s\"", strerror(errno));
         return ATTEMPT_DONE;
     }
     c->w->accounts[c->account].absent_ms = 0;
@@ -468,7 +468,7 @@ attempt(struct conn *c)
     c->up_events = EPOLLIN;
     c->up_watch = loop_add(c->w->loop, fd, c->up_events, on_broker, c);
     if (c->up_watch == NULL || write_connect(c) != BM_OK || take_over(c) != BM_OK) {
-        conn_end(c, CAUSE_BROKER_DOWN, "error=\"out of memory\"");
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "error=\"out of memory\"");
         return ATTEMPT_DONE;
     }
     conn_go(c, EV_SENT);
@@ -546,7 +546,7 @@ broker_connect(struct conn *c)
     int64_t away_ms = away(c->w, c->account);
 
     if (away_ms != 0) {
-        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNSPECIFIED, "away_ms=%lld", (long long)away_ms);
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "away_ms=%lld", (long long)away_ms);
         return;
     }
     if (!queue && attempt(c) == ATTEMPT_DONE) {

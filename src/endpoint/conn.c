@@ -22,6 +22,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+enum { STALLED_MS = 500 }; /* a deadline that comes so late is none */
+
 /* ---- records ---- */
 
 void
@@ -121,9 +123,23 @@ conn_drop(struct conn *c)
     }
 }
 
+enum { UNAVAILABLE_4 = 3 }; /* level 4, OASIS 3.1.1 3.2.2.3: the service is unavailable */
+
+/* Nobody's answer is for it any more. */
+static void
+stop_waiting(struct conn *c)
+{
+    c->w->control.admits -= c->admitting ? 1 : 0;
+    c->admitting = false;
+    index_remove(&c->w->by_request, c);
+    policies_stop_waiting(c);
+    broker_stop_waiting(c);
+}
+
 void
 conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *facts_fmt, ...)
 {
+    struct mqtt_connack refusal = { .code = (uint8_t)reason };
     struct buf why = { 0 };
     char *text;
     va_list ap;
@@ -136,19 +152,22 @@ conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *f
     va_start(ap, facts_fmt);
     record(c, cause, facts_fmt, ap);
     va_end(ap);
-    if (c->level != 5) {
+    if (c->level == 4 && reason == REASON_UNAVAILABLE && c->state != CONN_RELAY) {
+        refusal.code = UNAVAILABLE_4;
+    } else if (c->level != 5) {
         conn_go(c, EV_END);
         return;
     }
+    stop_waiting(c);
     broker_drop(c);
     text = reason_text(c, REASON_ENDS, cause, "");
     reason_property(text, &why);
     free(text);
+    refusal.properties = buf_span(&why);
     if (c->state == CONN_RELAY) {
         mqtt_build_disconnect(&c->out, 5, (uint8_t)reason, buf_span(&why));
     } else {
-        mqtt_build_connack(&c->out, 5,
-            &(struct mqtt_connack){ .code = (uint8_t)reason, .properties = buf_span(&why) });
+        mqtt_build_connack(&c->out, c->level, &refusal);
     }
     buf_fini(&why);
     conn_go(c, EV_FLUSH);
@@ -228,11 +247,8 @@ release(struct conn *c)
     (void)close(c->fd);
     index_remove(&w->by_client, c);
     index_remove(&w->by_cert, c);
-    w->control.admits -= c->admitting ? 1 : 0;
-    index_remove(&w->by_request, c);
-    policies_stop_waiting(c);
+    stop_waiting(c);
     acks_forget(c);
-    broker_stop_waiting(c);
     policies_put(c->policies);
     policies_put(c->next_policies);
     policy_certificate_free(c->certificate);
@@ -304,9 +320,14 @@ static void
 on_deadline(void *arg)
 {
     struct conn *c = arg;
+    int64_t late_ms = clock_mono_ms() - c->due_ms;
     int64_t quiet_ms;
 
     c->deadline = NULL;
+    if (late_ms >= STALLED_MS) { /* we stood still: what came in time may not have been read yet */
+        conn_deadline(c, late_ms);
+        return;
+    }
     switch (c->state) {
     case CONN_TLS:
     case CONN_HELLO:
@@ -314,12 +335,15 @@ on_deadline(void *arg)
         return;
     case CONN_VERDICT:
     case CONN_POLICY:
-        conn_end(c, CAUSE_CONTROL_DOWN, "waited_ms=%d", CONTROL_WAIT_MS);
+        conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_UNAVAILABLE, "waited_ms=%d", CONTROL_WAIT_MS);
+        conn_settle(c);
         return;
     case CONN_BROKER:
     case CONN_CONNACK:
-        conn_end(c, CAUSE_BROKER_DOWN, "waiting_for=%s tries=%u waited_ms=%d",
-            c->state == CONN_BROKER ? "socket" : "connack", c->broker_tries, BROKER_WAIT_MS);
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE,
+            "waiting_for=%s tries=%u waited_ms=%d", c->state == CONN_BROKER ? "socket" : "connack",
+            c->broker_tries, BROKER_WAIT_MS);
+        conn_settle(c);
         return;
     case CONN_RELAY:
         if (c->up_fd < 0) {
@@ -348,6 +372,7 @@ void
 conn_deadline(struct conn *c, int64_t delay_ms)
 {
     loop_cancel(c->w->loop, c->deadline);
+    c->due_ms = clock_mono_ms() + delay_ms;
     c->deadline = loop_after(c->w->loop, delay_ms, on_deadline, c);
     if (c->deadline == NULL) {
         log_error("out of memory: connection ended because it would have no deadline");

@@ -5,7 +5,8 @@
  * The packet is held while the questions are asked: who is it (the shared table, else control), may
  * it connect and leave this will (its policies), is the broker there. Refusals of the certificate
  * close without CONNACK at both levels, as the service does; refusals of what CONNECT asks for give
- * a level 5 client a reason.
+ * a level 5 client a reason; that we cannot serve it now is told at both levels, so that a device
+ * does not take it for a refusal.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -185,7 +186,8 @@ ask_control(struct conn *c)
         err = control_send(w);
     }
     if (err != BM_OK || index_add(&w->by_request, c, request) != BM_OK) {
-        conn_end(c, CAUSE_CONTROL_DOWN, "asked=admission error=%s", bm_err_name(err));
+        conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_UNAVAILABLE, "asked=admission error=%s",
+            bm_err_name(err));
         return;
     }
     w->control.admits++;
@@ -207,7 +209,8 @@ ask_policies(struct conn *c, uint32_t set)
     }
     err = policies_get(c->w, c->account, set, &c->policies);
     if (err != BM_OK) {
-        conn_end(c, CAUSE_CONTROL_DOWN, "asked=policies error=%s", bm_err_name(err));
+        conn_dismiss(
+            c, CAUSE_CONTROL_DOWN, REASON_UNAVAILABLE, "asked=policies error=%s", bm_err_name(err));
         return;
     }
     if (c->policies->state != SET_LOADING) {
@@ -294,7 +297,8 @@ hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cause ca
     metrics_latency(w->o->metrics, LATENCY_ADMISSION, 1000 * (clock_mono_ms() - c->asked_ms));
     if (cause != CAUSE_ADMITTED) {
         if (cause == CAUSE_CONTROL_DOWN) {
-            conn_end(c, cause, "error=\"the registry failed\"");
+            conn_dismiss(c, cause, REASON_UNAVAILABLE, "error=\"the registry failed\"");
+            conn_settle(c);
         } else {
             metrics_add(&w->o->metrics->causes[cause], 1);
             conn_drop(c); /* control wrote the record together with the decision */
@@ -320,7 +324,8 @@ hello_control_down(struct worker *w)
     for (struct conn *c = w->conns; c != NULL; c = next) {
         next = c->next;
         if (c->state == CONN_VERDICT) {
-            conn_end(c, CAUSE_CONTROL_DOWN, "asked=admission");
+            conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_UNAVAILABLE, "asked=admission");
+            conn_settle(c);
         } else {
             thing_control_down(c);
         }
@@ -597,11 +602,13 @@ hello_connack(struct conn *c, const struct mqtt_packet *p)
     struct buf properties = { 0 };
 
     if (p->type == MQTT_DISCONNECT || mqtt_parse_connack(p, c->level, &k) != BM_OK) {
-        conn_end(c, CAUSE_BROKER_DOWN, "broker=\"answered CONNECT with packet type %u\"", p->type);
+        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE,
+            "broker=\"answered CONNECT with packet type %u\"", p->type);
         return;
     }
     if (k.code != 0) {
-        conn_end(c, CAUSE_BROKER_DOWN, "broker=\"refused CONNECT\" code=%u", k.code);
+        conn_dismiss(
+            c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "broker=\"refused CONNECT\" code=%u", k.code);
         return;
     }
     if (c->level == 5) {

@@ -57,6 +57,7 @@ enum {
 /* MQTT 5 reason codes the endpoint gives itself, all from the lists of SPEC aws-iot 6.6. */
 enum reason {
     REASON_UNSPECIFIED = 0x80,
+    REASON_UNAVAILABLE = 0x80, /* nothing is wrong with the device: it is to come again */
     REASON_MALFORMED = 0x81,
     REASON_PROTOCOL = 0x82,
     REASON_CLIENT_ID = 0x85,
@@ -192,6 +193,7 @@ struct conn {
     uint32_t events;
     uint32_t up_events;
     struct loop_timer *deadline; /* of the present state; while relaying: keep-alive */
+    int64_t due_ms;
     struct loop_timer *retry;
     SSL *ssl;
     int64_t opened_ms;
@@ -376,7 +378,9 @@ void conn_record(struct conn *c, enum cause cause, const char *facts_fmt, ...)
 /* Record the cause and close at once; upstream without DISCONNECT, so that a will fires. */
 void conn_end(struct conn *c, enum cause cause, const char *facts_fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same, but a level 5 client is told the reason first: CONNACK before RELAY, else DISCONNECT.
+/*
+ * The same, but a level 5 client is told the reason first: CONNACK before RELAY, else DISCONNECT.
+ * REASON_UNAVAILABLE is told before RELAY at level 4, too. conn_settle writes it.
  */
 void conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const char *facts_fmt, ...)
     __attribute__((format(printf, 4, 5)));

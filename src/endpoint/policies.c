@@ -200,12 +200,10 @@ refuse_waiting(struct policy_set *s)
         struct conn *c = s->waiting;
 
         policies_stop_waiting(c);
-        if (c->state == CONN_POLICY) {
-            conn_end(c, CAUSE_CONTROL_DOWN, "asked=policies");
-        } else { /* it was told to change and cannot learn to what */
-            conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_NOT_AUTHORIZED, "asked=policies");
-            conn_settle(c);
-        }
+        /* else it was told to change and cannot learn to what */
+        conn_dismiss(c, CAUSE_CONTROL_DOWN,
+            c->state == CONN_RELAY ? REASON_NOT_AUTHORIZED : REASON_UNAVAILABLE, "asked=policies");
+        conn_settle(c);
     }
 }
 

@@ -18,7 +18,7 @@ static void
 refuse(struct conn *c, const char *why)
 {
     if (c->state == CONN_POLICY) {
-        conn_end(c, CAUSE_CONTROL_DOWN, "asked=thing error=%s", why);
+        conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_UNAVAILABLE, "asked=thing error=%s", why);
     } else { /* it was told to change and cannot learn to what */
         conn_dismiss(c, CAUSE_CONTROL_DOWN, REASON_NOT_AUTHORIZED, "asked=thing error=%s", why);
     }

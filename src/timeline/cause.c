@@ -168,13 +168,14 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         CAUSE_REFUSE },
     [CAUSE_BROKER_DOWN] = { "cloud.broker_down",
         "Refused: the MQTT broker behind the endpoint does not answer.",
-        "it is started again by itself; see the log of `birthmark cloud`, and that `mosquitto` is "
-        "installed",
+        "let the device try again, it was told so; the broker is started again by itself: see the "
+        "log of `birthmark cloud`, and that `mosquitto` is installed",
         CAUSE_REFUSE },
     [CAUSE_CONTROL_DOWN] = { "cloud.control_down",
         "Refused: the registry did not answer, so a newcomer cannot be judged, or a message not be "
         "stored for the rules.",
-        "let the device try again; see the log of `birthmark cloud` (disk full?)", CAUSE_REFUSE },
+        "let the device try again, it was told so; see the log of `birthmark cloud` (disk full?)",
+        CAUSE_REFUSE },
 
     [CAUSE_DEVICE_CHIP] = { "device.chip",
         "The key cannot be used: the chip does not answer, or the file cannot be read.",
@@ -261,6 +262,15 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "REVOKED "
         "now, or its policy was changed.",
         "ask the cloud: `birthmark explain CERT_ID`, or give `birthmark doctor` credentials",
+        CAUSE_REFUSE },
+    [CAUSE_DEVICE_SLOW] = { "device.slow",
+        "Dropped at CONNECT after a TLS handshake of many seconds: most likely the server had "
+        "given "
+        "up waiting.",
+        "nothing is wrong with the certificate, let the device come again; if it stays so, see "
+        "what "
+        "is slow: this machine, its chip, the network or the server (`birthmark explain last` has "
+        "connect.timeout there)",
         CAUSE_REFUSE },
     [CAUSE_DEVICE_NOT_ALLOWED] = { "device.not_allowed",
         "The server says that this device is not allowed to connect.",

@@ -81,6 +81,7 @@ enum cause {
     CAUSE_DEVICE_NO_PUBACK,    /* connected, published, silence */
     CAUSE_DEVICE_DROPPED,      /* closed at CONNECT; never let in so far */
     CAUSE_DEVICE_SHUT_OUT,     /* closed at CONNECT; was let in before */
+    CAUSE_DEVICE_SLOW,         /* closed at CONNECT, after a handshake that took long */
     CAUSE_DEVICE_NOT_ALLOWED,  /* CONNACK: not authorised */
     CAUSE_DEVICE_REFUSED,      /* CONNACK: protocol level or client id */
     CAUSE_DEVICE_BUSY,         /* CONNACK: server unavailable, busy, quota */

@@ -386,6 +386,17 @@ def alert(s):
     ends(s)
 
 
+def late():
+    """A server that takes its time for the handshake, and closes at CONNECT."""
+    def serve(s):
+        time.sleep(5.2)
+        s = server.context.wrap_socket(s, server_side=True)
+        s.recv(4096)
+        s.close()
+    server = Server(serve, client_hello_only=True)
+    return server
+
+
 def device_says(cause, device, server, *options):
     return cause, subprocess.Popen(
         [PROGRAM, "device", "publish", "-h", "127.0.0.1", "-p", str(server.port), "--server-name", "localhost", "--cafile", server.root, "--cert",
@@ -398,6 +409,7 @@ def devices(factory):
     device = Device("here", factory)
     running = [
         device_says("device.no_connack", device, Server(silent)),
+        device_says("device.slow", device, late()),
         device_says("device.refused", device, Server(connack(2))),
         device_says("device.server_busy", device, Server(connack(3))),
         device_says("device.not_allowed", device, Server(connack(5))),

@@ -24,7 +24,7 @@ is_unknown() { ! iot iot describe-certificate --certificate-id "$1" >/dev/null 2
 limit 4096
 make_device late factory
 late=$(id_of "$work/late.crt")
-check_fails 7 "the disk is full: a newcomer is dropped" as late mosquitto_pub -q 1 -t t -m x
+check_fails 3 "the disk is full: a newcomer is told to come again" as late mosquitto_pub -q 1 -t t -m x
 check "the log says why" wait_for 10 grep -q 'could not commit; newcomers are refused until it can' "$work/cloud.log"
 check "it is not registered" is_unknown "$late"
 check_fails 254 "and the API says that it cannot store anything" iot iot create-policy --policy-name p --policy-document "$open_policy"

@@ -80,6 +80,17 @@ done
 # the same chips again, then without the cloud for a while
 check "with their chips kept they are known the next time" report again -n 10 --spread 0s --state "$work/devices"
 check "and nobody is dropped" is again "r['causes'], r['connects']['attempts']" "([], 10)"
+# the broker stands still while they come: the devices are told that the cloud is busy, not that they are not wanted
+broker=$(pgrep -P "$(cat "$work/cloud.pid")" mosquitto)
+kill -STOP "$broker"
+"$bin/birthmark" fleet -p "$port" --cafile "$ca" --ca "$work/ca" --quiet --json -n 10 --spread 0s --state "$work/devices" --for 5m >"$work/busy.json" &
+fleet_pid=$!
+busy() { [ "$("$bin/birthmark" explain --dir "$work/cloud" --json --limit 1000000 | grep -c '"cloud.broker_down"')" -ge 10 ]; }
+check "while the broker stands still each is refused with a cause" wait_for 60 busy
+kill -CONT "$broker"
+check "when it goes on all come in" wait "$fleet_pid"
+check "and were told that the cloud was busy, nothing else" is busy "[c['cause'] for c in r['causes']]" "['device.server_busy']"
+
 # one run with two outages: all are cut off, and when they are back the cloud is started anew
 admitted() { "$bin/birthmark" explain --dir "$work/cloud" --json --limit 1000000 | grep -c '"connect.admitted"'; }
 at_least() { [ "$(admitted)" -ge "$1" ]; }

@@ -88,6 +88,12 @@ refusals_are_told_apart_by_alert_connack_and_history(void **state)
     (void)state;
     assert_int_equal(OUTCOME(.phase = PHASE_CONNECT), OUTCOME_DROPPED);
     assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .admitted_before = true), OUTCOME_SHUT_OUT);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .admitted_before = true,
+                         .ms = { [PHASE_TLS] = 9000, [PHASE_CONNECT] = 9400 }),
+        OUTCOME_SHUT_OUT);
+    assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .admitted_before = true,
+                         .ms = { [PHASE_TLS] = 400, [PHASE_CONNECT] = 9400 }),
+        OUTCOME_SLOW);
     assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .timed_out = true), OUTCOME_NO_CONNACK);
     assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 5), OUTCOME_NOT_ALLOWED);
     assert_int_equal(OUTCOME(.phase = PHASE_CONNECT, .connack = 0x87), OUTCOME_NOT_ALLOWED);

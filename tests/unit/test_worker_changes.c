@@ -212,7 +212,7 @@ who_cannot_learn_its_thing_is_closed(void **state)
     f->thing = "{\"room\":1}"; /* not what the registry holds */
     d = device_open(f, &f->device);
     say_connect(&d, 4, "lamp", LIT(""));
-    expect_closed(&d);
+    expect_unavailable(&d);
     assert_fact(wait_record(f, 0, CAUSE_CONTROL_DOWN), "asked=thing");
     device_free(&d);
     f->thing = "{}";
@@ -235,7 +235,7 @@ who_cannot_learn_its_thing_is_closed(void **state)
     f->control = -1;
     expect_disconnect5(&d, 0x87, CAUSE_CONTROL_DOWN);
     expect_closed(&d);
-    expect_closed(&waiting);
+    expect_unavailable(&waiting);
     device_free(&d);
     device_free(&waiting);
 }

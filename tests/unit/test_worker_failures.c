@@ -17,7 +17,7 @@ without_control_only_known_devices_are_served(void **state)
     known = device_in(f, &f->other, "after"); /* its policy set is cached */
     newcomer = device_open(f, &f->ca);
     say_connect(&newcomer, 4, "new", span_of(NULL, 0));
-    expect_closed(&newcomer);
+    expect_unavailable(&newcomer);
     say_publish(&d, 4, 1, "t/x", "still");
     expect(&d, LIT("\x40\x02\x00\x0a"));
     device_free(&d);
@@ -31,20 +31,65 @@ control_that_dies_while_asked_refuses_who_waits(void **state)
     struct fixture *f = *state;
     struct device a = device_open(f, &f->device);
     struct device b = device_open(f, &f->other);
+    struct device c = device_open(f, &f->other);
     int64_t end = clock_mono_ms() + WAIT_MS;
 
     f->silent = true;
     say_connect(&a, 4, "a", span_of(NULL, 0)); /* unknown: waits for a verdict */
     say_connect(&b, 4, "b", span_of(NULL, 0)); /* known: waits for its policies */
+    say_connect(&c, 5, "c", span_of(NULL, 0));
     while ((f->admits == 0 || f->policies == 0) && clock_mono_ms() < end) {
         pump(f, -1, 0, 20);
     }
     (void)close(f->control);
     f->control = -1;
-    expect_closed(&a);
-    expect_closed(&b);
+    expect_unavailable(&a);
+    expect_unavailable(&b);
+    expect_connack5(&c, REASON_UNAVAILABLE);
+    expect_closed(&c);
     device_free(&a);
     device_free(&b);
+    device_free(&c);
+}
+
+/* Whoever stands still: devices are not told that they are not wanted. */
+static void
+device_that_the_broker_does_not_answer_is_told_to_come_again(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_open(f, &f->device);
+    struct device b = device_open(f, &f->device);
+
+    (void)kill(f->mosquitto, SIGSTOP);
+    say_connect(&a, 4, "a", span_of(NULL, 0));
+    say_connect(&b, 5, "b", span_of(NULL, 0));
+    expect_unavailable(&a);
+    expect_connack5(&b, REASON_UNAVAILABLE);
+    (void)kill(f->mosquitto, SIGCONT);
+    assert_fact(wait_record(f, 0, CAUSE_BROKER_DOWN), "waiting_for=connack");
+    wait_metric(f, "\nbirthmark_causes_total{cause=\"cloud.broker_down\"} 2\n");
+    device_free(&a);
+    device_free(&b);
+}
+
+static void
+device_is_not_blamed_for_a_worker_that_stood_still(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    int64_t until;
+
+    wait_metric(f, "\nbirthmark_accepted_total 1\n"); /* its time runs */
+    until = clock_mono_ms() + f->limits.v[LIMIT_HANDSHAKE_MS] + 1000;
+    (void)kill(f->worker, SIGSTOP);
+    while (clock_mono_ms() < until) {
+        pump(f, -1, 0, 20);
+    }
+    (void)kill(f->worker, SIGCONT);
+    assert_true(device_handshake(&d));
+    say_connect(&d, 4, "a", span_of(NULL, 0));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_free(&d);
 }
 
 static void
@@ -70,7 +115,7 @@ device_waits_for_a_broker_that_is_not_there_yet(void **state)
     device_free(&d);
     d = device_open(f, &f->device);
     say_connect(&d, 4, "a", span_of(NULL, 0));
-    expect_closed(&d);
+    expect_unavailable(&d);
     assert_fact(wait_record(f, 0, CAUSE_BROKER_DOWN), "waiting_for=socket");
     device_free(&d);
     from = f->record_count;
@@ -408,6 +453,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         UNKNOWN(without_control_only_known_devices_are_served),
         UNKNOWN(control_that_dies_while_asked_refuses_who_waits),
+        KNOWN(device_that_the_broker_does_not_answer_is_told_to_come_again),
+        KNOWN(device_is_not_blamed_for_a_worker_that_stood_still),
         KNOWN(device_waits_for_a_broker_that_is_not_there_yet),
         KNOWN(devices_of_a_lost_broker_are_closed_over_a_time),
         KNOWN(many_devices_at_once_are_all_admitted),

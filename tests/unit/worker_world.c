@@ -504,6 +504,13 @@ expect(struct device *d, struct span bytes)
 }
 
 void
+expect_unavailable(struct device *d)
+{
+    expect(d, LIT("\x20\x02\x00\x03"));
+    expect_closed(d);
+}
+
+void
 expect_closed(struct device *d)
 {
     struct mqtt_packet p;

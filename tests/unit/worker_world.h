@@ -154,6 +154,8 @@ bool device_next(struct device *d, struct mqtt_packet *out);
 void expect(struct device *d, struct span bytes);
 /* Closed, and not one packet before. */
 void expect_closed(struct device *d);
+/* CONNACK 3 of level 4, and then closed. */
+void expect_unavailable(struct device *d);
 void say_connect(struct device *d, uint8_t level, const char *id, struct span properties);
 void say_publish(
     struct device *d, uint8_t level, uint8_t qos, const char *topic, const char *payload);
