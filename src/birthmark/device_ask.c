@@ -120,7 +120,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
     return answer->failed ? 0 : size * count;
 }
 
-/* The certificate in use proves to the server whose request it is; the chip signs. */
+/* The newest certificate proves to a server that demands one whose request it is; the chip signs. */
 static CURLcode
 on_tls(CURL *c, void *ctx, void *arg)
 {

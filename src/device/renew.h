@@ -23,6 +23,7 @@ size_t renew_in_use(const struct identity *id, const char *admitted);
 /*
  * Append, in PEM: a certificate request (PKCS#10) for keys[key], signed by it, with the subject of
  * leaf `in_use`; then that leaf and its issuers, for a CA that wants to know whose request it is.
+ * That proves possession of keys[key] only: a new key's request does not prove who had the old one.
  * BM_ERR_IO: the key does not sign.
  */
 enum bm_err renew_request(

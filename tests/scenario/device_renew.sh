@@ -94,6 +94,8 @@ check "the new one is used" admitted_is "$new"
 
 # the next one, with a new key in another slot; the leaf before last makes room
 check_fails 23 "a new key wants a second slot" renew --force --new-key
+check_output "which a CA that wants the old key's proof refuses" 'for another key than the certificate beside it, so it does not prove whose it is' \
+    sh -c '! "$@" 2>&1' - timeout 60 "$bin/birthmark" device renew --state "$state" --slot 0,1 --new-key --force --renew-command "$sign --renewals-only"
 check "a new key and its certificate" timeout 60 "$bin/birthmark" device renew --state "$state" --slot 0,1 --new-key --force --renew-command "$sign --days 70"
 check "the oldest leaf is gone" leaves_are 3
 third=$(newest --slot 0,1)
