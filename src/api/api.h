@@ -51,8 +51,13 @@ struct api_options {
     size_t account_count;
     const struct api_key *keys;
     size_t key_count;
-    /* iot-data Publish: hand the message to the broker and the rules. BM_ERR_IO: broker down. */
-    enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos, bool retain);
+    /*
+     * iot-data Publish: hand the message to the broker and the rules. BM_OK: it is done.
+     * BM_ERR_MORE: `done` is called once, from the loop and never from within, when it is stored,
+     * or with BM_ERR_IO when it may be lost. Else: broker down.
+     */
+    enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos, bool retain,
+        api_done_fn done, void *call);
     /*
      * The retained messages of these topics, which the broker has: `each` for every one that there
      * is, then `done` once, from the loop and never from within. BM_ERR_IO: broker down.

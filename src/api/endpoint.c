@@ -92,6 +92,25 @@ check_mqtt5(struct call *c)
     return false;
 }
 
+static void
+reply_published(struct call *c, enum bm_err err)
+{
+    if (err != BM_OK)
+        call_refuse(c, UNAVAILABLE,
+            "The broker behind the endpoint does not take the message now; try again.");
+    else if (call_commit(c))
+        call_reply_json(c, 200, json_pack("{s:s,s:s}", "message", "OK", "traceId", http_id(c->rq)));
+}
+
+static void
+on_published(void *arg, enum bm_err err)
+{
+    struct call *c = arg;
+
+    reply_published(c, err);
+    call_end(c);
+}
+
 void
 api_publish(struct call *c)
 {
@@ -100,6 +119,7 @@ api_publish(struct call *c)
     struct span payload = http_body(c->rq);
     int qos = (int)param_number(c, "qos", 0);
     bool retain = param_bool(c, "retain", false);
+    enum bm_err err;
 
     if (!call_check_topic(c, topic, true) || !check_mqtt5(c))
         return;
@@ -108,9 +128,9 @@ api_publish(struct call *c)
             payload.len, PAYLOAD_MAX);
         return;
     }
-    if (o->publish(c->account->arg, topic, payload, qos, retain) != BM_OK)
-        call_refuse(c, UNAVAILABLE,
-            "The broker behind the endpoint does not take the message now; try again.");
-    else if (call_commit(c))
-        call_reply_json(c, 200, json_pack("{s:s,s:s}", "message", "OK", "traceId", http_id(c->rq)));
+    err = o->publish(c->account->arg, topic, payload, qos, retain, on_published, c);
+    if (err == BM_ERR_MORE)
+        call_wait(c);
+    else
+        reply_published(c, err);
 }

@@ -74,20 +74,6 @@ account_event(struct account *a, const struct rules_message *m)
     a->o.commit(a->o.arg, false); /* as the record of what it tells */
 }
 
-/* To the broker and, as every message that enters, to the rules. */
-enum bm_err
-account_publish(struct account *a, struct span topic, struct span payload, int qos, bool retain)
-{
-    const struct rules_message m = { .topic = topic, .payload = payload };
-
-    if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
-        return BM_ERR_IO;
-    if (retain)
-        (void)account_retained_changed(a, topic, payload.len == 0);
-    (void)account_ingress(a, &m);
-    return BM_OK;
-}
-
 static enum bm_err
 publish_from_rules(void *arg, struct span topic, struct span payload, int qos)
 {
@@ -180,8 +166,14 @@ on_acknowledged(void *arg, int packet_id)
             return;
         }
     }
-    if (a->events_waiting > 0)
+    if (!account_published(a, packet_id) && a->events_waiting > 0)
         a->events_waiting--;
+}
+
+static void
+on_broker_lost(void *arg)
+{
+    account_publish_lost(arg);
 }
 
 /* ---- the broker's sessions ---- */
@@ -198,6 +190,13 @@ on_pause(void *arg)
         start_save(a);
 }
 
+static void
+tell_saved(struct account *a, bool ok)
+{
+    a->o.saved(a->o.arg, a->o.index, ok);
+    account_publish_saved(a, ok);
+}
+
 /* The broker serves nobody while it writes: most of its time is for its clients. */
 static void
 on_saved(void *arg, enum bm_err err)
@@ -208,7 +207,7 @@ on_saved(void *arg, enum bm_err err)
     a->saving.running = false;
     a->saving.pause = loop_after(
         a->o.loop, pause_ms < SAVE_PAUSE_MAX_MS ? pause_ms : SAVE_PAUSE_MAX_MS, on_pause, a);
-    a->o.saved(a->o.arg, a->o.index, err == BM_OK);
+    tell_saved(a, err == BM_OK);
 }
 
 static void
@@ -217,13 +216,14 @@ start_save(struct account *a)
     a->saving.wanted = false;
     a->saving.began_ms = clock_mono_ms();
     a->o.saving(a->o.arg, a->o.index);
+    account_publish_saving(a);
     if (kept_sync(a->kept) != BM_OK)
         log_error("what sessions subscribed to is not on disk: %s", strerror(errno));
     else if (broker_save(a->broker, on_saved, a) == BM_OK) {
         a->saving.running = true;
         return;
     }
-    a->o.saved(a->o.arg, a->o.index, false);
+    tell_saved(a, false);
 }
 
 void
@@ -297,6 +297,7 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .path = o->place.broker_path,
         .sessions = a->saving.path,
         .connected = on_broker_up,
+        .lost = on_broker_lost,
         .acknowledged = on_acknowledged,
         .arg = a };
     struct rules_options uo = { .loop = o->loop,
@@ -336,6 +337,7 @@ account_close_services(struct account *a)
     loop_cancel(a->o.loop, a->saving.pause);
     a->saving.pause = NULL;
     broker_close(a->broker);
+    account_publish_forget(a);
     rules_close(a->rules);
     lambda_close(a->lambda);
 }

@@ -64,7 +64,8 @@ struct account {
     uint64_t events_lost;
     struct kept *kept;
     struct saving saving;
-    int64_t outbox_seen; /* highest event id handed to the broker on this connection */
+    struct delivery *deliveries; /* see publish.c */
+    int64_t outbox_seen;         /* highest event id handed to the broker on this connection */
 };
 
 /* Table and registry; the rest after the hook that commits is in the loop. */
@@ -85,9 +86,20 @@ void account_record(struct account *a, const struct timeline_record *rec);
 bool account_ingress(struct account *a, const struct rules_message *m);
 /* A lifecycle event: to the broker and the rules, at most once. */
 void account_event(struct account *a, const struct rules_message *m);
-/* iot-data Publish. BM_ERR_IO: the broker is down. */
-enum bm_err account_publish(
-    struct account *a, struct span topic, struct span payload, int qos, bool retain);
+/*
+ * iot-data Publish: to the broker and the rules. BM_OK: done, with QoS 0. BM_ERR_MORE: `done` is
+ * called, once and from the loop, when it is stored, or with BM_ERR_IO when it may be lost. Else it
+ * is not sent, the broker is down. account_close_services forgets who waits.
+ */
+typedef void (*account_done_fn)(void *arg, enum bm_err err);
+enum bm_err account_publish(struct account *a, struct span topic, struct span payload, int qos,
+    bool retain, account_done_fn done, void *arg);
+/* For account.c. False: another's packet. */
+bool account_published(struct account *a, int packet_id);
+void account_publish_saving(struct account *a);
+void account_publish_saved(struct account *a, bool ok);
+void account_publish_lost(struct account *a); /* the broker went away */
+void account_publish_forget(struct account *a);
 
 /* Have the broker write its sessions: `saving` and `saved` tell of it. */
 void account_save(struct account *a);

@@ -672,9 +672,10 @@ rate_for_api(void *arg, const char *operation)
 }
 
 static enum bm_err
-publish_for_api(void *arg, struct span topic, struct span payload, int qos, bool retain)
+publish_for_api(void *arg, struct span topic, struct span payload, int qos, bool retain,
+    api_done_fn done, void *call)
 {
-    return account_publish(arg, topic, payload, qos, retain);
+    return account_publish(arg, topic, payload, qos, retain, done, call);
 }
 
 static enum bm_err

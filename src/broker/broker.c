@@ -81,6 +81,8 @@ gone(struct broker *b)
     arm(b, RETRY_MS);
     fetch_fail_all(b);
     save_end(b, BM_ERR_IO);
+    if (b->options.lost != NULL)
+        b->options.lost(b->options.arg);
 }
 
 /* libmosquitto writes when asked; watch for room only while it has something left. */

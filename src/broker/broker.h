@@ -23,9 +23,10 @@ struct broker;
 
 struct broker_options {
     struct loop *loop;
-    const char *path;                               /* Unix socket */
+    const char *path;     /* Unix socket */
     const char *sessions; /* the file it writes them to; NULL: not known, and never broker_save */
     void (*connected)(void *arg);                   /* may be called many times */
+    void (*lost)(void *arg);                        /* and so may this; may be NULL */
     void (*acknowledged)(void *arg, int packet_id); /* PUBACK of a QoS 1 publish; may be NULL */
     /* of a subscription; may be NULL. Borrowed for the call. */
     void (*message)(void *arg, const char *topic, struct span payload, int qos, bool retain);
@@ -53,8 +54,9 @@ enum bm_err broker_retained(struct broker *b, const char *const *topics, size_t 
 
 /*
  * Have it write its sessions: `done`, once and from the loop, with BM_OK when all that it had
- * acknowledged to anybody before the call is on disk. One at a time. BM_ERR_IO, of the call or given
- * to `done`: it is down, is no process of this machine, or cannot write. broker_close forgets it.
+ * acknowledged to anybody before the call is on disk. One at a time. BM_ERR_IO, of the call or
+ * given to `done`: it is down, is no process of this machine, or cannot write. broker_close forgets
+ * it.
  */
 enum bm_err broker_save(struct broker *b, broker_done_fn done, void *arg);
 

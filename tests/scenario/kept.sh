@@ -35,6 +35,43 @@ check "again: the session is there, although the broker is another" say 2 -t kep
 check "a third time" say 3 -t kept/x
 sub -c -q 1 -t 'kept/+' -C 3 >"$work/got" 2>"$work/err"
 check "all of them are delivered" [ "$(sort "$work/got" | tr '\n' ' ')" = "1 2 3 " ]
+# the same of what the API publishes: `answered` is its PUBACK
+answered()
+{
+    old=$(broker)
+    iot iot-data publish --qos 1 --cli-binary-format raw-in-base64-out "$@" >/dev/null || return 1
+    kill -9 "$old"
+    wait_for 20 another_broker "$old"
+}
+check "the API's Publish with QoS 1 is answered, and the broker killed" answered --topic kept/api --payload 4
+check "and with a retained message" answered --topic other/api --payload stays --retain
+start last stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/keeper.pem" --key "$work/keeper.key" -h 127.0.0.1 -p "$port" -i keeper -c -q 1 -t 'kept/+'
+check "the session gets it, perhaps after what it had acknowledged before the kill" wait_for 20 grep -qx 4 "$work/last.log"
+stop last
+check_output "the retained message is there" '^stays$' sub -t other/api -C 1
+old=$(broker)
+check "a Publish whose broker is killed before it acknowledges is not answered with success" /usr/bin/python3 - "$api" "$old" <<'END'
+import os, signal, sys, threading, boto3, botocore.config, botocore.exceptions
+data = boto3.client("iot-data", endpoint_url=sys.argv[1], config=botocore.config.Config(retries={"total_max_attempts": 1}))
+codes = []
+def publish():
+    try:
+        data.publish(topic="t/late", qos=1, payload=b"x")
+        codes.append("done")
+    except botocore.exceptions.ClientError as error:
+        codes.append(error.response["Error"]["Code"])
+data.publish(topic="t/early", qos=1, payload=b"x")
+os.kill(int(sys.argv[2]), signal.SIGSTOP)
+waits = threading.Thread(target=publish)
+waits.start()
+for _ in range(10):  # QoS 0 is answered without the broker's word; the other is there by then
+    data.publish(topic="t/early", qos=0, payload=b"x")
+os.kill(int(sys.argv[2]), signal.SIGKILL)
+waits.join()
+sys.exit(codes != ["ServiceUnavailableException"] and str(codes))
+END
+wait_for 20 another_broker "$old"
+check "the next broker takes it" wait_for 20 iot iot-data publish --topic t/late --qos 1 --payload eA==
 check "a retained message is acknowledged, and the broker killed" say stay -r -t other/retained
 check_output "it is still there" '^stay$' sub -t other/retained -C 1
 done_testing

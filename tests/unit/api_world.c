@@ -14,8 +14,17 @@
 #include <time.h>
 #include <unistd.h>
 
+static void
+on_stored(void *arg)
+{
+    struct world *w = arg;
+
+    w->publish_done(w->publish_call, w->broker_dies ? BM_ERR_IO : BM_OK);
+}
+
 static enum bm_err
-on_publish(void *arg, struct span topic, struct span payload, int qos, bool retain)
+on_publish(void *arg, struct span topic, struct span payload, int qos, bool retain,
+    api_done_fn done, void *call)
 {
     struct world *w = arg;
 
@@ -24,7 +33,12 @@ on_publish(void *arg, struct span topic, struct span payload, int qos, bool reta
     w->published.len = 0;
     buf_addf(&w->published, "%.*s\n%.*s\n%d %d", (int)topic.len, (const char *)topic.ptr,
         (int)payload.len, (const char *)payload.ptr, qos, retain);
-    return BM_OK;
+    if (!w->broker_late)
+        return BM_OK;
+    w->publish_done = done;
+    w->publish_call = call;
+    (void)loop_after(w->loop, 1, on_stored, w);
+    return BM_ERR_MORE;
 }
 
 static enum bm_err

@@ -53,6 +53,10 @@ struct world {
     bool commit_fails;
     bool commit_asked;
     bool broker_down;
+    bool broker_late; /* it answers in a later round, */
+    bool broker_dies; /* or does not */
+    void (*publish_done)(void *arg, enum bm_err err);
+    void *publish_call;
     unsigned create_policy_max; /* so many are within the rate; 0: all */
     unsigned policies_created;
     struct buf published; /* topic, LF, payload, qos, retain of the last Publish */

@@ -109,6 +109,21 @@ publish_hands_topic_and_payload_on(void **state)
 }
 
 static void
+publish_is_answered_when_the_message_is_stored(void **state)
+{
+    struct world *w = *state;
+
+    w->service = "iotdata";
+    w->broker_late = true;
+    expect_ok(w, "POST", "/topics/t?qos=1", "x");
+    w->broker_dies = true;
+    expect(w, "POST", "/topics/t?qos=1", "x", 503, "ServiceUnavailableException", "broker");
+    w->broker_dies = false;
+    w->commit_fails = true;
+    expect(w, "POST", "/topics/t?qos=1", "x", 503, "ServiceUnavailableException", "registry");
+}
+
+static void
 publish_keeps_the_limits(void **state)
 {
     struct world *w = *state;
@@ -271,6 +286,7 @@ main(void)
         CLAIM(a_rule_makes_the_destination_that_it_needs),
         CLAIM(endpoint_types_are_told_apart),
         CLAIM(publish_hands_topic_and_payload_on),
+        CLAIM(publish_is_answered_when_the_message_is_stored),
         CLAIM(publish_keeps_the_limits),
     };
 
