@@ -135,21 +135,24 @@ same(const char *secret, const json_t *given)
     return equal;
 }
 
-/* All keys are compared, so that the time tells nothing of which one was near. */
+/*
+ * All keys are compared, so that the time tells nothing of which one was near. *out is the one with
+ * this access key, key_count when there is none.
+ */
 static bool
 find_key(const struct console *c, const json_t *body, size_t *out)
 {
     const struct console_options *o = &c->options;
     bool found = false;
 
+    *out = o->key_count;
     for (size_t i = 0; i < o->key_count; i++) {
         bool access = same(o->keys[i].access_key, json_object_get(body, "accessKey"));
         bool secret = same(o->keys[i].secret_key, json_object_get(body, "secretKey"));
 
-        if (!access || !secret)
-            continue;
-        found = true;
-        *out = i;
+        if (access && (secret || !found))
+            *out = i;
+        found = found || (access && secret);
     }
     return found;
 }
@@ -164,21 +167,22 @@ static void
 log_in(struct console *c, struct http_request *rq)
 {
     int64_t now = clock_mono_ms();
+    json_t *body = body_object(rq);
     struct session *session;
-    json_t *body;
-    size_t key = 0;
+    char who[LOGIN_WHO];
+    size_t key;
     bool right;
 
-    if (!sessions_may_try(&c->sessions, now)) {
-        http_set_header(rq, "Retry-After", "60");
-        refuse(rq, 429, "Too many wrong keys; wait a minute.");
-        return;
-    }
-    body = body_object(rq);
     if (body == NULL)
         return;
     right = find_key(c, body, &key);
     json_decref(body);
+    login_who(who, http_peer(rq), key);
+    if (!sessions_may_try(&c->sessions, who, now)) {
+        http_set_header(rq, "Retry-After", "60");
+        refuse(rq, 429, "Too many wrong keys; wait a minute.");
+        return;
+    }
     session = right ? sessions_begin(&c->sessions, key, now) : NULL;
     if (session != NULL) {
         set_cookie(c, rq, session->cookie, SESSION_LIFE_MS / 1000);
@@ -187,7 +191,7 @@ log_in(struct console *c, struct http_request *rq)
         reply_json(rq, 200, session_json(c, session));
         return;
     }
-    sessions_tried_wrong(&c->sessions, now);
+    sessions_tried_wrong(&c->sessions, who, now);
     log_warn("console: a login with wrong keys was refused peer=%s", http_peer(rq));
     refuse(rq, 401,
         "These are not the keys of this cloud. On loopback they are test and test, unless "

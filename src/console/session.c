@@ -2,6 +2,8 @@
 /* See session.h. */
 #include "console/session.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -86,18 +88,79 @@ sessions_any(const struct sessions *s, int64_t now_ms)
     return false;
 }
 
-bool
-sessions_may_try(const struct sessions *s, int64_t now_ms)
+/* ---- tries ---- */
+
+void
+login_who(char out[LOGIN_WHO], const char *peer, size_t key)
 {
-    return s->failed < LOGINS_FAILED_MAX || now_ms - s->minute_ms >= MINUTE_MS;
+    char address[INET6_ADDRSTRLEN] = "";
+    struct in6_addr v6;
+    size_t len;
+
+    peer += peer[0] == '[';
+    len = strcspn(peer, strchr(peer, ']') != NULL ? "]" : ":");
+    (void)snprintf(address, sizeof address, "%.*s", (int)len, peer);
+    if (inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_V4MAPPED(&v6)) {
+        (void)inet_ntop(AF_INET, &v6.s6_addr[12], address, sizeof address);
+    } else if (inet_pton(AF_INET6, address, &v6) == 1) {
+        bool loopback = IN6_IS_ADDR_LOOPBACK(&v6);
+
+        memset(&v6.s6_addr[8], 0, 8);
+        (void)inet_ntop(AF_INET6, &v6, address, sizeof address);
+        if (loopback)
+            address[0] = '\0';
+    }
+    if (strncmp(address, "127.", 4) == 0)
+        address[0] = '\0';
+    (void)snprintf(out, LOGIN_WHO, "%s key %zu", address, key);
+}
+
+static bool
+is_past(const struct login_tries *t, int64_t now_ms)
+{
+    return t->failed == 0 || now_ms - t->minute_ms >= MINUTE_MS;
+}
+
+static void
+count_try(struct login_tries *t, int64_t now_ms)
+{
+    if (is_past(t, now_ms)) {
+        t->minute_ms = now_ms;
+        t->failed = 0;
+    }
+    t->failed++;
+}
+
+bool
+sessions_may_try(const struct sessions *s, const char *who, int64_t now_ms)
+{
+    for (size_t i = 0; i < LOGINS_FAILED_ALL; i++) {
+        const struct login_tries *t = &s->tries[i];
+
+        if (t->failed >= LOGINS_FAILED_MAX && !is_past(t, now_ms) && strcmp(t->who, who) == 0)
+            return false;
+    }
+    return s->everybody.failed < LOGINS_FAILED_ALL || is_past(&s->everybody, now_ms);
 }
 
 void
-sessions_tried_wrong(struct sessions *s, int64_t now_ms)
+sessions_tried_wrong(struct sessions *s, const char *who, int64_t now_ms)
 {
-    if (s->failed == 0 || now_ms - s->minute_ms >= MINUTE_MS) {
-        s->minute_ms = now_ms;
-        s->failed = 0;
+    struct login_tries *mine = &s->tries[0];
+
+    for (size_t i = 0; i < LOGINS_FAILED_ALL; i++) {
+        struct login_tries *t = &s->tries[i];
+
+        if (t->failed > 0 && strcmp(t->who, who) == 0) {
+            mine = t;
+            break;
+        }
+        if (mine->failed > 0 && (t->failed == 0 || t->minute_ms < mine->minute_ms))
+            mine = t;
     }
-    s->failed++;
+    if (strcmp(mine->who, who) != 0)
+        mine->failed = 0; /* the oldest makes room */
+    (void)snprintf(mine->who, sizeof mine->who, "%s", who);
+    count_try(mine, now_ms);
+    count_try(&s->everybody, now_ms);
 }

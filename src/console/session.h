@@ -18,7 +18,10 @@ enum {
     SESSION_TEXT = 65, /* 32 bytes in hex, terminated */
     SESSION_IDLE_MS = 60 * 60 * 1000,
     SESSION_LIFE_MS = 12 * 60 * 60 * 1000,
-    LOGINS_FAILED_MAX = 10, /* a minute; then nobody may try until it is over */
+    /* in a minute; then who had them may not try until it is over: */
+    LOGINS_FAILED_MAX = 10,  /* of one address with one access key */
+    LOGINS_FAILED_ALL = 300, /* of everybody, so that many addresses are not many more tries */
+    LOGIN_WHO = 80,
 };
 
 struct session {
@@ -31,10 +34,16 @@ struct session {
     bool cut; /* a stream of it was dropped because it was read too slowly */
 };
 
-struct sessions {
-    struct session all[SESSIONS_MAX];
+struct login_tries {
+    char who[LOGIN_WHO];
     int64_t minute_ms; /* when the first of `failed` was */
     unsigned failed;
+};
+
+struct sessions {
+    struct session all[SESSIONS_MAX];
+    struct login_tries everybody;
+    struct login_tries tries[LOGINS_FAILED_ALL]; /* of the newest who failed */
 };
 
 /* The oldest makes room. NULL: no random numbers. */
@@ -47,8 +56,13 @@ bool session_token_fits(const struct session *one, const char *token);
 void session_end(struct session *one);
 bool sessions_any(const struct sessions *s, int64_t now_ms);
 
-/* May somebody try to log in now? */
-bool sessions_may_try(const struct sessions *s, int64_t now_ms);
-void sessions_tried_wrong(struct sessions *s, int64_t now_ms);
+/*
+ * Who tries to log in: from `peer` ("192.0.2.1:40122") with access key number `key`. All of
+ * loopback is one address: there may be a proxy in front of us. So is an IPv6 network of /64.
+ */
+void login_who(char out[LOGIN_WHO], const char *peer, size_t key);
+/* May they try now? */
+bool sessions_may_try(const struct sessions *s, const char *who, int64_t now_ms);
+void sessions_tried_wrong(struct sessions *s, const char *who, int64_t now_ms);
 
 #endif

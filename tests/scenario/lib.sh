@@ -34,6 +34,8 @@ end_all()
         end_of "$name"
     done
     names=
+    jobs -p >"$work/jobs" # what a scenario started without `start`; not in $(...), which has no jobs
+    kill $(cat "$work/jobs") 2>/dev/null
 }
 
 cleanup()

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,15 +211,74 @@ guessing_keys_has_to_wait(void **state)
 
     (void)state;
     for (int i = 0; i < LOGINS_FAILED_MAX; i++) {
-        assert_true(sessions_may_try(s, 100));
-        sessions_tried_wrong(s, 100);
+        assert_true(sessions_may_try(s, "a", 100));
+        sessions_tried_wrong(s, "a", 100);
     }
-    assert_false(sessions_may_try(s, 100));
-    assert_false(sessions_may_try(s, 60099));
-    assert_true(sessions_may_try(s, 60100));
-    sessions_tried_wrong(s, 60100);
-    assert_true(sessions_may_try(s, 60100));
+    assert_false(sessions_may_try(s, "a", 100));
+    assert_true(sessions_may_try(s, "b", 100)); /* others are not kept out by that */
+    assert_false(sessions_may_try(s, "a", 60099));
+    assert_true(sessions_may_try(s, "a", 60100));
+    sessions_tried_wrong(s, "a", 60100);
+    assert_true(sessions_may_try(s, "a", 60100));
     free(s);
+}
+
+static void
+guessing_from_many_addresses_has_to_wait_too(void **state)
+{
+    struct sessions *s = calloc(1, sizeof *s);
+    char who[LOGIN_WHO];
+    unsigned tried = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 10 * LOGINS_FAILED_ALL; i++) {
+        (void)snprintf(who, sizeof who, "%u", i % (2 * LOGINS_FAILED_ALL));
+        if (sessions_may_try(s, who, 100 + i)) {
+            sessions_tried_wrong(s, who, 100 + i);
+            tried++;
+        }
+    }
+    assert_int_equal(tried, LOGINS_FAILED_ALL);
+    assert_false(sessions_may_try(s, "another", 60099));
+    assert_true(sessions_may_try(s, "another", 60100));
+    for (unsigned i = 0; i < LOGINS_FAILED_MAX; i++) { /* there is room for it */
+        sessions_tried_wrong(s, "another", 60100);
+    }
+    assert_false(sessions_may_try(s, "another", 60100));
+    free(s);
+}
+
+static bool
+is_one(const char *a, const char *b)
+{
+    char of_a[LOGIN_WHO];
+    char of_b[LOGIN_WHO];
+
+    login_who(of_a, a, 0);
+    login_who(of_b, b, 0);
+    return strcmp(of_a, of_b) == 0;
+}
+
+static void
+who_tries_is_an_address_with_an_access_key(void **state)
+{
+    char first[LOGIN_WHO];
+    char second[LOGIN_WHO];
+
+    (void)state;
+    login_who(first, "127.0.0.1:40122", 0);
+    login_who(second, "127.0.0.1:40122", 1);
+    assert_string_not_equal(first, second);
+    assert_true(is_one("127.0.0.1:40122", "127.9.9.9:1"));
+    assert_true(is_one("127.0.0.1:40122", "[::1]:40122"));
+    assert_true(is_one("127.0.0.1:40122", "[::ffff:127.0.0.1]:40122"));
+    assert_true(is_one("192.0.2.1:1", "192.0.2.1:65535"));
+    assert_true(is_one("192.0.2.1:1", "[::ffff:192.0.2.1]:1"));
+    assert_true(is_one("[2001:db8::1]:1", "[2001:db8::ffff:0:0:2]:9"));
+    assert_false(is_one("192.0.2.1:1", "192.0.2.2:1"));
+    assert_false(is_one("192.0.2.1:1", "127.0.0.1:1"));
+    assert_false(is_one("[2001:db8::1]:1", "[2001:db8:0:1::1]:1"));
+    assert_false(is_one("[2001:db8::1]:1", "[::1]:1"));
 }
 
 int
@@ -236,6 +296,8 @@ main(void)
         cmocka_unit_test(sessions_end_when_idle_and_when_old),
         cmocka_unit_test(the_longest_unused_makes_room),
         cmocka_unit_test(guessing_keys_has_to_wait),
+        cmocka_unit_test(guessing_from_many_addresses_has_to_wait_too),
+        cmocka_unit_test(who_tries_is_an_address_with_an_access_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
