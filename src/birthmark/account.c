@@ -294,8 +294,8 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .access_key = o->access_key,
         .secret_key = o->secret_key };
     const struct broker_options bo = { .loop = o->loop,
-        .path = o->place.broker_path,
-        .sessions = a->saving.path,
+        .upstream = o->place.broker,
+        .sessions = upstream_is_ours(o->place.broker) ? a->saving.path : NULL,
         .connected = on_broker_up,
         .lost = on_broker_lost,
         .acknowledged = on_acknowledged,

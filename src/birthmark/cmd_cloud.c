@@ -59,6 +59,10 @@ static const char usage[] =
     "  --timeline N       records of the timeline that are kept, the newest (default 1000000; 0: "
     "all)\n"
     "  --broker PROGRAM   mosquitto to run behind the endpoint (default /usr/sbin/mosquitto)\n"
+    "  --broker mqtt://[USER@]HOST[:PORT][,HOST...]\n"
+    "                     instead: an MQTT broker or cluster that runs already; only with one "
+    "account\n"
+    "  --broker-password FILE  its password is the first line of FILE\n"
     "  --new-credentials  make new credentials in DIR/credentials, print them, exit; needed "
     "before\n"
     "                     listening beyond loopback\n"
@@ -202,7 +206,8 @@ struct cloud_args {
     enum lambda_sandbox sandbox;
     const char *region;
     size_t timeline_max;
-    const char *broker;
+    const char *broker; /* a program, or where one is */
+    const char *broker_password;
     const char *cert; /* NULL, both: the local authority's */
     const char *key;
     struct limits limits;
@@ -219,6 +224,7 @@ struct cloud_texts {
     char runtime_dir[PATH_MAX + 64];
     char dirs[ACCOUNTS_MAX][PATH_MAX + 32];
     char sockets[ACCOUNTS_MAX][32];
+    struct upstream brokers[ACCOUNTS_MAX];
     char endpoints[ACCOUNTS_MAX][128];
 };
 
@@ -308,6 +314,9 @@ parse_option(int opt, struct cloud_args *a)
     case 'b':
         a->broker = optarg;
         return -1;
+    case 'B':
+        a->broker_password = optarg;
+        return -1;
     case 'C':
         a->cert = optarg;
         return -1;
@@ -349,6 +358,12 @@ parse_option(int opt, struct cloud_args *a)
     }
 }
 
+static bool
+by_address(const struct cloud_args *a)
+{
+    return a->broker != NULL && upstream_is_url(a->broker);
+}
+
 static int
 parse_args(int argc, char **argv, struct cloud_args *a)
 {
@@ -359,7 +374,8 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "sandbox", required_argument, NULL, 's' }, { "region", required_argument, NULL, 'r' },
         { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
         { "console", required_argument, NULL, 'W' }, { "cert", required_argument, NULL, 'C' },
-        { "key", required_argument, NULL, 'K' }, { "new-credentials", no_argument, NULL, 'c' },
+        { "key", required_argument, NULL, 'K' },
+        { "broker-password", required_argument, NULL, 'B' }, { "new-credentials", no_argument, NULL, 'c' },
         { "account", required_argument, NULL, 'A' }, { "limit", required_argument, NULL, 'L' },
         { "no-limits", no_argument, NULL, 'N' }, { "limits", no_argument, NULL, 'P' },
         { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
@@ -376,6 +392,8 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         return cmd_misuse("cloud", "unexpected argument '%s'", argv[optind]);
     if ((a->cert == NULL) != (a->key == NULL))
         return cmd_misuse("cloud", "--cert and --key go together");
+    if (a->broker_password != NULL && !by_address(a))
+        return cmd_misuse("cloud", "--broker-password goes with --broker mqtt://...");
     if (a->account != NULL && !a->new_credentials)
         return cmd_misuse("cloud", "--account goes with --new-credentials");
     if (a->dir[0] == '\0' && !cmd_default_dir(a->dir, sizeof a->dir))
@@ -425,11 +443,53 @@ place_accounts(struct cloud_texts *t, struct control_options *o, struct bm_msg *
         (void)snprintf(t->endpoints[i], sizeof t->endpoints[i], "%s%s%s", i > 0 ? a->number : "",
             i > 0 ? "." : "", o->names[0]);
         a->dir = t->dirs[i];
-        a->broker_path = t->sockets[i];
+        t->brokers[i].path = t->sockets[i];
+        a->broker = &t->brokers[i];
         o->endpoints[i] = t->endpoints[i];
         if (i > 0)
             o->names[o->name_count++] = t->endpoints[i];
     }
+    return err;
+}
+
+/* The first line of the file is the password. */
+static enum bm_err
+read_password(const char *path, char *out, size_t cap, struct bm_msg *msg)
+{
+    struct buf b = { 0 };
+    enum bm_err err = file_read(path, cap, &b, msg);
+    size_t len = 0;
+
+    while (len < b.len && b.ptr[len] != '\n' && b.ptr[len] != '\r' && b.ptr[len] != '\0')
+        len++;
+    if (err == BM_OK && (len == 0 || len >= cap))
+        err = bm_fail(msg, BM_ERR_INPUT, "%s: its first line is no password of 1 to %zu bytes",
+            path, cap - 1);
+    if (err == BM_OK) {
+        memcpy(out, b.ptr, len);
+        out[len] = '\0';
+    }
+    buf_fini(&b);
+    return err;
+}
+
+/* A broker by address keeps no two accounts apart. */
+static enum bm_err
+place_cluster(const struct cloud_args *a, struct cloud_texts *t, struct control_options *o,
+    struct bm_msg *msg)
+{
+    struct upstream *u = &t->brokers[0];
+    enum bm_err err = upstream_parse(a->broker, u, msg);
+
+    if (err == BM_OK && o->account_count > 1)
+        return bm_fail(msg, BM_ERR_ARG,
+            "%s has credentials of %zu accounts, and at one broker by address their devices would "
+            "meet; give each account a cloud of its own",
+            a->dir, o->account_count);
+    if (err == BM_OK && a->broker_password != NULL)
+        err = read_password(a->broker_password, u->password, sizeof u->password, msg);
+    if (err == BM_OK && u->password[0] != '\0' && u->username[0] == '\0')
+        err = bm_fail(msg, BM_ERR_ARG, "a password without a user: mqtt://USER@HOST");
     return err;
 }
 
@@ -470,7 +530,7 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
         .mqtt_host = a->mqtt.host,
         .mqtt_port = a->mqtt.port,
         .workers = a->workers,
-        .broker_program = a->broker,
+        .broker_program = by_address(a) ? NULL : a->broker,
         .limits = a->limits
     };
     enum bm_err err = BM_OK;
@@ -491,6 +551,8 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
     memcpy(o.control.names, a->names, sizeof a->names);
     if (err == BM_OK)
         err = place_accounts(t, &o.control, msg);
+    if (err == BM_OK && by_address(a))
+        err = place_cluster(a, t, &o.control, msg);
     return err == BM_OK ? master_run(&o, msg) : err;
 }
 

@@ -860,7 +860,7 @@ open_console(struct control *c, struct bm_msg *msg)
             .table = a->table,
             .rules = a->rules,
             .dir = o->accounts[i].dir,
-            .broker_path = o->accounts[i].broker_path,
+            .broker = o->accounts[i].broker,
             .kept = c->accounts[i].kept };
     }
     (void)snprintf(c->mqtt_address, sizeof c->mqtt_address,

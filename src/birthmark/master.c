@@ -27,12 +27,12 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
     START_TIMEOUT_MS = 20000,
+    CLUSTER_WAIT_MS = 1000,
     END_TIMEOUT_MS = 10000,
     RESTART_DELAY_MS = 200, /* a part that dies at once must not spin */
     BACKLOG = 4096,
@@ -240,7 +240,7 @@ write_broker_config(
         "connection_messages false\n"
         "log_type notice\n"
         "log_dest stderr\nlog_type error\nlog_type warning\n",
-        a->broker_path, state, o->limits.v[LIMIT_IN_FLIGHT]);
+        a->broker->path, state, o->limits.v[LIMIT_IN_FLIGHT]);
     if (o->limits.v[LIMIT_SESSION_HOURS] != 0) /* SPEC aws-iot 6.5 */
         buf_addf(&text, "persistent_client_expiration %uh\n", o->limits.v[LIMIT_SESSION_HOURS]);
     if (geteuid() == 0) /* it would become another user and lose the folder */
@@ -260,9 +260,12 @@ start_broker(struct master *m, size_t account, struct bm_msg *msg)
     const struct account_place *a = &m->options.control.accounts[account];
     const char *program = m->options.broker_program;
     char config[4200];
-    enum bm_err err = write_broker_config(&m->options, account, config, sizeof config, msg);
+    enum bm_err err;
     pid_t pid;
 
+    if (!upstream_is_ours(a->broker))
+        return BM_OK;
+    err = write_broker_config(&m->options, account, config, sizeof config, msg);
     if (err != BM_OK)
         return err;
     for (size_t i = 0; program == NULL && i < sizeof programs / sizeof *programs; i++) {
@@ -273,7 +276,7 @@ start_broker(struct master *m, size_t account, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_NOT_FOUND,
             "no mosquitto in /usr/sbin; install the Debian package mosquitto, or name the program "
             "with --broker");
-    (void)unlink(a->broker_path); /* left by a broker that was killed; the folder is locked, so
+    (void)unlink(a->broker->path); /* left by a broker that was killed; the folder is locked, so
                                      nobody uses it */
     pid = fork();
     if (pid < 0)
@@ -289,26 +292,24 @@ start_broker(struct master *m, size_t account, struct bm_msg *msg)
     return BM_OK;
 }
 
-static bool
-broker_answers(const char *path)
-{
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool up;
-
-    (void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
-    up = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0;
-    (void)close(fd);
-    return up;
-}
-
 static enum bm_err
 await_broker(struct master *m, size_t account, struct bm_msg *msg)
 {
+    const struct upstream *u = m->options.control.accounts[account].broker;
     struct child *broker = &m->brokers[account];
     int64_t deadline = clock_mono_ms() + START_TIMEOUT_MS;
 
-    while (!broker_answers(m->options.control.accounts[account].broker_path)) {
+    if (!upstream_is_ours(u)) {
+        bool up = false;
+
+        for (size_t i = 0; i < u->count && !up; i++)
+            up = upstream_answers(u, i, CLUSTER_WAIT_MS);
+        if (!up)
+            log_warn("no broker answers at %s:%u: devices are refused until one does",
+                u->addresses[0].host, u->addresses[0].port);
+        return BM_OK;
+    }
+    while (!upstream_answers(u, 0, 0)) {
         if (waitpid(broker->pid, NULL, WNOHANG) == broker->pid) {
             broker->pid = 0;
             return bm_fail(msg, BM_ERR_IO, "the broker ended at once; its words are above");
@@ -612,7 +613,8 @@ end_all(struct master *m)
     }
     for (size_t i = 0; i < m->options.control.account_count; i++) {
         await_end(&m->brokers[i], deadline);
-        (void)unlink(m->options.control.accounts[i].broker_path);
+        if (upstream_is_ours(m->options.control.accounts[i].broker))
+            (void)unlink(m->options.control.accounts[i].broker->path);
     }
 }
 

@@ -12,9 +12,12 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     RETRY_MS = 100,
+    REFUSED_RETRY_MS = 5000,
+    REACH_MS = 3000, /* for a network address to accept */
     MISC_MS = 1000,
     KEEP_ALIVE_S = 30,
     FETCH_BATCH = 50, /* of QoS 1: fewer than the broker keeps in flight */
@@ -52,7 +55,10 @@ struct broker {
     struct loop_watch *watch;
     uint32_t watched; /* events of `watch` */
     struct loop_timer *timer;
-    bool up; /* CONNACK received */
+    size_t address; /* the one in use */
+    int reaching;   /* a socket on its way to it, to be tried before libmosquitto waits for it; -1 */
+    bool up;        /* CONNACK received */
+    bool refused;
     struct fetch *fetches;
     struct loop_timer *fetch_timer;
     struct save save;
@@ -78,7 +84,9 @@ gone(struct broker *b)
     loop_remove(b->options.loop, b->watch);
     b->watch = NULL;
     (void)mosquitto_disconnect(b->mosq);
-    arm(b, RETRY_MS);
+    b->address++;
+    arm(b, b->refused ? REFUSED_RETRY_MS : RETRY_MS);
+    b->refused = false;
     fetch_fail_all(b);
     save_end(b, BM_ERR_IO);
     if (b->options.lost != NULL)
@@ -114,10 +122,10 @@ on_socket(void *arg, uint32_t events)
 }
 
 static void
-try_connect(struct broker *b)
+connect_to(struct broker *b, const char *host, uint16_t port)
 {
-    /* port 0: the "host" is the path of a Unix socket */
-    if (mosquitto_connect(b->mosq, b->options.path, 0, KEEP_ALIVE_S) != MOSQ_ERR_SUCCESS) {
+    if (mosquitto_connect(b->mosq, host, port, KEEP_ALIVE_S) != MOSQ_ERR_SUCCESS) {
+        b->address++;
         arm(b, RETRY_MS);
         return;
     }
@@ -128,11 +136,66 @@ try_connect(struct broker *b)
 }
 
 static void
+reach_end(struct broker *b)
+{
+    loop_remove(b->options.loop, b->watch);
+    b->watch = NULL;
+    if (b->reaching >= 0)
+        (void)close(b->reaching);
+    b->reaching = -1;
+}
+
+static void
+on_reached(void *arg, uint32_t events)
+{
+    struct broker *b = arg;
+    const struct upstream *u = b->options.upstream;
+    size_t which = b->address % u->count;
+    int cause = 0;
+    socklen_t len = sizeof cause;
+
+    (void)events;
+    (void)getsockopt(b->reaching, SOL_SOCKET, SO_ERROR, &cause, &len);
+    reach_end(b);
+    if (cause == 0) {
+        connect_to(b, u->addresses[which].host, u->addresses[which].port);
+        return;
+    }
+    b->address++;
+    arm(b, RETRY_MS);
+}
+
+/* libmosquitto waits for a connect, and control must not: to a network address it goes second. */
+static void
+try_connect(struct broker *b)
+{
+    const struct upstream *u = b->options.upstream;
+
+    if (upstream_is_ours(u)) {
+        connect_to(b, u->path, 0); /* port 0: the "host" is the path of a Unix socket */
+        return;
+    }
+    b->reaching = upstream_open(u, b->address);
+    b->watch = b->reaching < 0
+                   ? NULL
+                   : loop_add(b->options.loop, b->reaching, EPOLLOUT, on_reached, b);
+    if (b->watch == NULL) {
+        reach_end(b);
+        b->address++;
+    }
+    arm(b, b->watch != NULL ? REACH_MS : RETRY_MS);
+}
+
+static void
 on_timer(void *arg)
 {
     struct broker *b = arg;
 
     b->timer = NULL;
+    if (b->reaching >= 0) {
+        reach_end(b);
+        b->address++;
+    }
     if (b->watch == NULL) {
         try_connect(b);
         return;
@@ -153,6 +216,7 @@ on_connect(struct mosquitto *mosq, void *arg, int rc)
     (void)mosq;
     if (rc != 0) {
         log_error("the broker refused the control connection: %s", mosquitto_connack_string(rc));
+        b->refused = true;
         return;
     }
     b->up = true;
@@ -412,6 +476,18 @@ broker_retained(struct broker *b, const char *const *topics, size_t count, broke
     return BM_OK;
 }
 
+static enum bm_err
+log_in(struct broker *b)
+{
+    const struct upstream *u = b->options.upstream;
+
+    return u->username[0] == '\0' ||
+                   mosquitto_username_pw_set(b->mosq, u->username,
+                       u->password[0] != '\0' ? u->password : NULL) == MOSQ_ERR_SUCCESS
+               ? BM_OK
+               : BM_ERR_MEM;
+}
+
 enum bm_err
 broker_open(const struct broker_options *options, struct broker **out, struct bm_msg *msg)
 {
@@ -421,9 +497,11 @@ broker_open(const struct broker_options *options, struct broker **out, struct bm
     if (b == NULL)
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     b->options = *options;
+    b->reaching = -1;
     (void)mosquitto_lib_init();
     b->mosq = mosquitto_new(NULL, true, b);
-    if (b->mosq == NULL) {
+    if (b->mosq == NULL || log_in(b) != BM_OK) {
+        mosquitto_destroy(b->mosq);
         free(b);
         return bm_fail(msg, BM_ERR_MEM, "out of memory");
     }
@@ -451,7 +529,7 @@ broker_close(struct broker *b)
     loop_cancel(b->options.loop, b->save.timer);
     loop_cancel(b->options.loop, b->fetch_timer);
     loop_cancel(b->options.loop, b->timer);
-    loop_remove(b->options.loop, b->watch);
+    reach_end(b);
     (void)mosquitto_disconnect(b->mosq);
     mosquitto_destroy(b->mosq);
     (void)mosquitto_lib_cleanup();

@@ -18,12 +18,13 @@
 
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "broker/upstream.h"
 
 struct broker;
 
 struct broker_options {
     struct loop *loop;
-    const char *path;     /* Unix socket */
+    const struct upstream *upstream;                /* borrowed */
     const char *sessions; /* the file it writes them to; NULL: not known, and never broker_save */
     void (*connected)(void *arg);                   /* may be called many times */
     void (*lost)(void *arg);                        /* and so may this; may be NULL */

@@ -14,6 +14,7 @@
 #define BM_CONSOLE_CONSOLE_H
 
 #include "api/api.h"
+#include "broker/upstream.h"
 #include "endpoint/kept.h"
 #include "endpoint/metrics.h"
 #include "registry/table.h"
@@ -27,8 +28,8 @@ struct console_account {
     const struct table *table;
     struct rules *rules;
     const char *dir;         /* state folder: the functions' logs are below it */
-    const char *broker_path; /* Unix socket */
-    struct kept *kept;       /* is told what the test clients subscribe to */
+    const struct upstream *broker;
+    struct kept *kept; /* is told what the test clients subscribe to */
 };
 
 /* All borrowed until console_close. Accounts and keys are those of the API, in its order. */

@@ -339,7 +339,7 @@ mqtt_ask(struct site *c, struct http_request *rq, const struct session *session)
     if (s == NULL)
         err = bm_fail(&msg, BM_ERR_NOT_FOUND, "This page's stream has ended; it opens a new one.");
     else if (s->tester == NULL)
-        err = tester_open(c->loop, c->account->broker_path, on_message, s, &s->tester, &msg);
+        err = tester_open(c->loop, c->account->broker, on_message, s, &s->tester, &msg);
     if (err == BM_OK && on != NULL) {
         kept_add(c->account->kept, mqtt_plain_filter(span_str(on)), false);
         err = tester_subscribe(s->tester, on, &msg);

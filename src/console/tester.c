@@ -65,12 +65,12 @@ on_message(void *arg, const char *topic, struct span payload, int qos, bool reta
 }
 
 enum bm_err
-tester_open(struct loop *loop, const char *broker_path, tester_fn fn, void *arg,
+tester_open(struct loop *loop, const struct upstream *upstream, tester_fn fn, void *arg,
     struct tester **out, struct bm_msg *msg)
 {
     struct tester *m = calloc(1, sizeof *m);
     const struct broker_options o = { .loop = loop,
-        .path = broker_path,
+        .upstream = upstream,
         .connected = on_connected,
         .message = on_message,
         .arg = m };

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "broker/upstream.h"
 
 #include <jansson.h>
 
@@ -21,7 +22,7 @@ enum { TESTER_FILTERS_MAX = 20, TESTER_SHOWN_MAX = 16 * 1024 /* bytes of a paylo
  */
 typedef void (*tester_fn)(void *arg, json_t *message);
 
-enum bm_err tester_open(struct loop *loop, const char *broker_path, tester_fn fn, void *arg,
+enum bm_err tester_open(struct loop *loop, const struct upstream *upstream, tester_fn fn, void *arg,
     struct tester **out, struct bm_msg *msg);
 void tester_close(struct tester *m); /* takes NULL */
 /* BM_ERR_INPUT: no topic filter. BM_ERR_LIMIT. Twice is fine. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The upstream side of a connection: one Unix socket to the broker for each admitted client.
+ * The upstream side of a connection: one socket to the broker for each admitted client.
  *
  * mosquitto's Unix listener has a backlog of 10, and a full one answers EAGAIN at once without an
  * event to wait for (SPEC endpoint 10.1). Who finds it full joins one queue for the whole worker;
@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -30,6 +29,7 @@ enum {
     RETRY_SHIFT_MAX = 5,
     ABSENT_MS = 64,
     PROBE_MS = 100,
+    JUDGE_MS = 100,
     SPREAD_MAX_MS = 5000, /* over which those of a lost broker are closed, 1 ms each */
 };
 
@@ -47,24 +47,35 @@ broker_drop(struct conn *c)
     buf_fini(&c->up_in);
 }
 
+static const struct upstream *
+upstream_of(const struct conn *c)
+{
+    return c->w->o->accounts[c->account].broker;
+}
+
 /*
  * Level 5: aliases towards the client would hide the topic from iot:Receive, so none are asked for.
  * A client may take less at a time than the service gives, not more; without a word of it the
- * broker's configuration has the same limit.
+ * configuration of a broker of ours has the same limit.
  */
 static void
-connect_properties(const struct worker *w, struct span from, struct buf *out)
+connect_properties(const struct conn *c, struct span from, struct buf *out)
 {
-    uint32_t max = limit(w, LIMIT_IN_FLIGHT);
+    uint32_t max = limit(c->w, LIMIT_IN_FLIGHT);
+    bool said = upstream_is_ours(upstream_of(c));
     struct rd list = rd_of(from);
     struct mqtt_property p;
 
     while (mqtt_next_property(&list, &p) == BM_OK) {
+        said = said || p.id == MQTT_PROP_RECEIVE_MAXIMUM;
         if (p.id == MQTT_PROP_RECEIVE_MAXIMUM && max != 0 && p.number > max) {
             hello_number_property(out, p.id, max, 2);
         } else if (p.id != MQTT_PROP_TOPIC_ALIAS_MAX) {
             buf_add(out, p.whole.ptr, p.whole.len);
         }
+    }
+    if (!said && max != 0) {
+        hello_number_property(out, MQTT_PROP_RECEIVE_MAXIMUM, max, 2);
     }
 }
 
@@ -83,6 +94,18 @@ expiry_of(struct span properties)
     return 0;
 }
 
+/* What a device says of a user is between it and the service; to a cluster the service is one. */
+static void
+log_in(const struct conn *c, struct mqtt_connect *m)
+{
+    const struct upstream *u = upstream_of(c);
+
+    m->has_username = u->username[0] != '\0';
+    m->username = span_str(u->username);
+    m->has_password = u->password[0] != '\0';
+    m->password = span_str(u->password);
+}
+
 /* Keep-alive is kept by the endpoint alone: the broker gets 0, and PINGREQ goes no further. */
 static enum bm_err
 write_connect(struct conn *c)
@@ -93,8 +116,11 @@ write_connect(struct conn *c)
     enum bm_err err = mqtt_parse_connect(&p, &m, NULL);
 
     if (err == BM_OK) {
-        connect_properties(c->w, m.properties, &properties);
+        if (c->level == 5) {
+            connect_properties(c, m.properties, &properties);
+        }
         m.properties = buf_span(&properties);
+        log_in(c, &m);
         err = properties.failed ? BM_ERR_MEM
                                 : mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
     }
@@ -124,28 +150,11 @@ take_over(struct conn *c)
     return index_add(&w->by_client, c, key);
 }
 
-static int open_socket(const char *path);
-
-static const char *
-path_of(const struct conn *c)
-{
-    return c->w->o->accounts[c->account].broker_path;
-}
-
-/*
- * A broker that ends the connection of a client in good order and serves on does it for a newer
- * connection with the client id, which may be another worker's.
- */
 static bool
-answers(const char *path)
+answers(const struct worker *w, size_t account)
 {
-    int fd = open_socket(path);
-    bool full = fd < 0 && errno == EAGAIN;
-
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return fd >= 0 || full;
+    return upstream_answers(
+        w->o->accounts[account].broker, w->accounts[account].address, BROKER_ANSWER_MS);
 }
 
 /*
@@ -189,8 +198,10 @@ on_probe(void *arg)
 
     w->probe = NULL;
     for (size_t i = 0; i < w->o->account_count; i++) {
-        if (w->accounts[i].absent_ms != 0 && answers(w->o->accounts[i].broker_path)) {
+        if (w->accounts[i].absent_ms != 0 && answers(w, i)) {
             w->accounts[i].absent_ms = 0;
+        } else if (w->accounts[i].absent_ms != 0) {
+            w->accounts[i].address++;
         }
         absent = absent || w->accounts[i].absent_ms != 0;
     }
@@ -211,6 +222,21 @@ note_absence(struct conn *c)
     if (w->probe == NULL) {
         w->probe = loop_after(w->loop, PROBE_MS, on_probe, w);
     }
+}
+
+/* No CONNACK: of a cluster's addresses the next may be better; many may say so of one. */
+void
+broker_silent(struct conn *c)
+{
+    struct worker_account *a = &c->w->accounts[c->account];
+
+    if (upstream_is_ours(upstream_of(c))) {
+        return;
+    }
+    if (c->broker_address == a->address) {
+        a->address++;
+    }
+    note_absence(c);
 }
 
 /* For so long, in ms, that waiting for it is in vain; 0: it is there, or may soon be. */
@@ -236,22 +262,37 @@ broker_all_away(const struct worker *w)
 
 /* ---- its end ---- */
 
+/* Over a time that grows with their number; see above. */
 static void
-lose(struct conn *c)
+lose_in_turn(struct conn *c)
 {
     uint32_t spread = c->w->conn_count < SPREAD_MAX_MS ? (uint32_t)c->w->conn_count : SPREAD_MAX_MS;
     uint32_t draw;
 
     memcpy(&draw, c->session, sizeof draw);
     note_absence(c);
-    broker_drop(c);
+    c->broker_lost = true;
     conn_deadline(c, 1 + draw % spread);
 }
 
+/*
+ * A broker that ends the connection of a client in good order and serves on does it for a newer
+ * connection with the client id, which may be another worker's. Asked a moment after the end, for
+ * one that dies on another machine.
+ */
 void
 broker_lost(struct conn *c)
 {
-    conn_end(c, CAUSE_DISCONNECTED, "by=broker how=\"closed\"");
+    struct worker_account *a = &c->w->accounts[c->account];
+
+    if (c->broker_lost) {
+        conn_end(c, CAUSE_DISCONNECTED, "by=broker how=\"closed\"");
+    } else if (a->absent_ms == 0 && answers(c->w, c->account)) {
+        conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
+        conn_settle(c);
+    } else {
+        lose_in_turn(c);
+    }
 }
 
 static void
@@ -260,11 +301,19 @@ broker_gone(struct conn *c, const char *how)
     if (c->state == CONN_CLOSING) {
         broker_drop(c);
     } else if (c->state != CONN_RELAY) {
+        broker_silent(c);
         conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "broker=\"%s\" before=connack", how);
-    } else if (c->superseded || (answers(path_of(c)) && !is_dying(c->up_fd))) {
+    } else if (c->superseded) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
-        lose(c);
+        bool dying = is_dying(c->up_fd);
+
+        broker_drop(c);
+        if (dying) {
+            lose_in_turn(c);
+        } else {
+            conn_deadline(c, JUDGE_MS);
+        }
     }
 }
 
@@ -423,30 +472,14 @@ broker_watch(struct conn *c)
     }
 }
 
-static int
-open_socket(const char *path)
-{
-    struct sockaddr_un to = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    (void)snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
-        int cause = errno;
-
-        (void)close(fd);
-        errno = cause;
-        return -1;
-    }
-    return fd;
-}
-
 enum attempt { ATTEMPT_DONE, ATTEMPT_LATER };
 
 /* Done: it has its socket, or has ended. */
 static enum attempt
 attempt(struct conn *c)
 {
-    int fd = open_socket(path_of(c));
+    struct worker_account *a = &c->w->accounts[c->account];
+    int fd = upstream_open(upstream_of(c), a->address);
 
     c->broker_tries++;
     if (fd < 0 && errno == EAGAIN) {
@@ -463,8 +496,11 @@ attempt(struct conn *c)
         conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "error=\"%s\"", strerror(errno));
         return ATTEMPT_DONE;
     }
-    c->w->accounts[c->account].absent_ms = 0;
+    if (upstream_is_ours(upstream_of(c))) { /* a cluster has still to take it */
+        a->absent_ms = 0;
+    }
     c->up_fd = fd;
+    c->broker_address = a->address;
     c->up_events = EPOLLIN;
     c->up_watch = loop_add(c->w->loop, fd, c->up_events, on_broker, c);
     if (c->up_watch == NULL || write_connect(c) != BM_OK || take_over(c) != BM_OK) {

@@ -340,6 +340,7 @@ on_deadline(void *arg)
         return;
     case CONN_BROKER:
     case CONN_CONNACK:
+        broker_silent(c);
         conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE,
             "waiting_for=%s tries=%u waited_ms=%d", c->state == CONN_BROKER ? "socket" : "connack",
             c->broker_tries, BROKER_WAIT_MS);

@@ -44,6 +44,7 @@ enum {
     CONTROL_QUEUE_MAX = 8 << 20, /* bytes waiting for control; half of it for records */
     CONTROL_WAIT_MS = 10000,
     BROKER_WAIT_MS = 5000,
+    BROKER_ANSWER_MS = 20, /* a cluster accepts within it when asked whether it is there */
     FLUSH_WAIT_MS = 5000,
     DENIALS_RECORDED = 16,   /* per connection, of those that do not end it */
     ANONYMOUS_RECORDS = 100, /* per second and worker: peers that proved no certificate */
@@ -242,6 +243,8 @@ struct conn {
     uint16_t keep_alive_s;
     int64_t heard_ms;
     unsigned broker_tries;
+    size_t broker_address;
+    bool broker_lost; /* it went away; the client is told when it is its turn */
     bool queued; /* for a place at the broker's socket */
     struct conn *queue_next;
     struct conn *queue_prev;
@@ -292,6 +295,7 @@ struct worker_account {
     uint32_t save_asked; /* number of the newest save that control was asked for */
     uint32_t save_done;
     bool save_wanted;     /* one more, when that one is done */
+    size_t address;       /* of its broker's, the one in use */
     int64_t absent_ms;    /* since when its broker is not there; 0: it is, as far as known */
     struct acks *waiting; /* connections whose PUBACKs wait */
 };
@@ -481,6 +485,8 @@ void broker_stop_waiting(struct conn *c);
 void broker_drop(struct conn *c);
 /* The broker of c is gone, and now it is c's turn to end. */
 void broker_lost(struct conn *c);
+/* It did not answer: a cluster may at another address. */
+void broker_silent(struct conn *c);
 /* Has every account's broker been away for so long that newcomers are refused at once? */
 bool broker_all_away(const struct worker *w);
 

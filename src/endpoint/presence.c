@@ -3,8 +3,8 @@
  * Lifecycle events: who came, who left and why, who subscribed to what. SPEC aws-iot 8.
  *
  * The worker makes the message and hands it to control, which publishes it and shows it to the
- * rules; when no rule looks at such a topic and nobody has subscribed to one, none is made. They are
- * not stored: one that finds control's queue full, or control or the broker gone, is lost and
+ * rules; when no rule looks at such a topic and nobody has subscribed to one, none is made.
+ * They are not stored: one that finds control's queue full, or control or the broker gone, is lost and
  * counted, and the device does not wait for it.
  */
 #include "base/clock.h"
@@ -27,7 +27,8 @@ event_topic(const struct conn *c, const char *family, const char *type, char top
         return false;
     }
     (void)snprintf(topic, TOPIC_SIZE, "$aws/events/%s/%s/%s", family, type, c->client_id);
-    return kept_hears(c->w->accounts[c->account].kept, span_str(topic)) ||
+    return !upstream_is_ours(c->w->o->accounts[c->account].broker) || /* who subscribes there, who knows */
+           kept_hears(c->w->accounts[c->account].kept, span_str(topic)) ||
            relay_rules_see(c, span_str(topic));
 }
 

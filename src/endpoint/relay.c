@@ -376,7 +376,8 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
     if (m.qos == 1) {
         acks_expect(c, m.packet_id, number, false,
-            m.retain || kept_may(c->w->accounts[c->account].kept, m.topic));
+            upstream_is_ours(c->w->o->accounts[c->account].broker) &&
+                (m.retain || kept_may(c->w->accounts[c->account].kept, m.topic)));
     }
 }
 

@@ -150,8 +150,13 @@ open_accounts(struct worker *w, struct bm_msg *msg)
     for (size_t i = 0; err == BM_OK && i < w->o->account_count; i++) {
         const struct account_place *a = &w->o->accounts[i];
 
-        if (strlen(a->broker_path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
-            return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", a->broker_path);
+        if (a->broker->path != NULL &&
+            strlen(a->broker->path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
+            return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", a->broker->path);
+        }
+        while (!upstream_is_ours(a->broker) && w->accounts[i].address < a->broker->count &&
+               !upstream_answers(a->broker, w->accounts[i].address, BROKER_ANSWER_MS)) {
+            w->accounts[i].address++;
         }
         err = table_attach(a->dir, &w->accounts[i].table, msg);
         if (err == BM_OK) {

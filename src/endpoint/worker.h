@@ -11,6 +11,7 @@
 #define BM_ENDPOINT_WORKER_H
 
 #include "base/bytes.h"
+#include "broker/upstream.h"
 #include "endpoint/limit.h"
 #include "endpoint/metrics.h"
 #include "endpoint/throttle.h"
@@ -24,9 +25,9 @@ enum { ACCOUNTS_MAX = 16 };
  * aws-iot 3.6
  */
 struct account_place {
-    const char *number;      /* 12 digits */
-    const char *dir;         /* state folder of the account: table_attach, registry_open */
-    const char *broker_path; /* Unix socket; may be relative to the working directory */
+    const char *number; /* 12 digits */
+    const char *dir;    /* state folder of the account: table_attach, registry_open */
+    const struct upstream *broker;
 };
 
 struct worker_options {

@@ -459,6 +459,8 @@ connect_len(const struct mqtt_connect *c, struct span client_id)
         len += properties_len(c->level, c->will_properties) + 4 + c->will_topic.len +
                c->will_payload.len;
     }
+    len += c->has_username ? 2 + c->username.len : 0;
+    len += c->has_password ? 2 + c->password.len : 0;
     return len;
 }
 
@@ -473,6 +475,7 @@ mqtt_build_connect(
         flags |= CONNECT_WILL | (unsigned)c->will_qos << 3;
         flags |= c->will_retain ? CONNECT_WILL_RETAIN : 0;
     }
+    flags |= (c->has_username ? CONNECT_USERNAME : 0) | (c->has_password ? CONNECT_PASSWORD : 0);
     if (!put_header(out, MQTT_CONNECT, 0, connect_len(c, id))) {
         return BM_ERR_MEM;
     }
@@ -490,6 +493,12 @@ mqtt_build_connect(
         }
         put_string(out, c->will_topic);
         put_string(out, c->will_payload);
+    }
+    if (c->has_username) {
+        put_string(out, c->username);
+    }
+    if (c->has_password) {
+        put_string(out, c->password);
     }
     return BM_OK;
 }

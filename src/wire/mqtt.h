@@ -66,14 +66,16 @@ struct mqtt_connect {
     struct span properties;      /* raw, level 5 */
     bool has_username;
     struct span username; /* AWS SDKs send metrics here; never a reason to refuse */
+    bool has_password;    /* never by mqtt_parse_connect: nobody is to see it */
+    struct span password;
 };
 /* BM_ERR_PROTO: not a CONNECT of level 4 or 5 in good order; `msg` names the field. */
 enum bm_err mqtt_parse_connect(
     const struct mqtt_packet *p, struct mqtt_connect *out, struct bm_msg *msg);
 
 /*
- * The CONNECT that goes to the broker: as parsed, with keep_alive_s replaced, user name and
- * password left out and, when `client_id` is not empty, that client id. Appends to `out`.
+ * `c` with keep_alive_s replaced and, when `client_id` is not empty, that client id. Appends to
+ * `out`.
  */
 enum bm_err mqtt_build_connect(
     struct buf *out, const struct mqtt_connect *c, struct span client_id, uint16_t keep_alive_s);

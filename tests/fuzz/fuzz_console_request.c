@@ -190,6 +190,7 @@ http_stream_end(struct http_stream *s, bool now)
 static char dir[] = "/tmp/birthmark-fuzz.XXXXXX";
 static struct registry *registry;
 static struct table *table;
+static struct kept *kept;
 static struct console *console;
 static struct loop *loop;
 static char cookie[256], token[128];
@@ -284,6 +285,7 @@ static void
 start_world(void)
 {
     static const struct api_key key = { .access_key = "a", .secret_key = "s" };
+    static const struct upstream nowhere = { .path = "/nonexistent" };
     static struct console_account account;
     struct registry_options ro = { .dir = dir };
     struct console_options o = { .accounts = &account,
@@ -302,11 +304,13 @@ start_world(void)
     must(table_create(dir, 100, &table, &msg) == BM_OK);
     ro.table = table;
     must(registry_open(&ro, &registry, &msg) == BM_OK);
+    must(kept_open(dir, &kept, &msg) == BM_OK);
     account = (struct console_account){ .number = "000000000000",
         .registry = registry,
         .table = table,
         .dir = dir,
-        .broker_path = "/nonexistent" };
+        .broker = &nowhere,
+        .kept = kept };
     o.loop = loop;
     must(console_open(&o, &console, &msg) == BM_OK);
     fill();

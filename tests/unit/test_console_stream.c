@@ -43,6 +43,7 @@ struct world {
     struct loop *loop;
     struct registry *registries[ACCOUNTS];
     struct table *tables[ACCOUNTS];
+    struct kept *kept[ACCOUNTS];
     struct console_account accounts[ACCOUNTS];
     struct console *console;
     bool (*fact)(struct world *w);
@@ -94,6 +95,7 @@ static int
 open_world(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
+    static const struct upstream nowhere = { .path = "/nonexistent" };
     struct console_options o = { .keys = keys,
         .key_count = ACCOUNTS,
         .account_count = ACCOUNTS,
@@ -118,12 +120,14 @@ open_world(void **state)
         ro.table = w->tables[i];
         if (registry_open(&ro, &w->registries[i], &msg) != BM_OK)
             fail_msg("%s", msg.text);
+        assert_int_equal(kept_open(dir, &w->kept[i], &msg), BM_OK);
         w->accounts[i] =
             (struct console_account){ .number = i == 0 ? "000000000000" : "111111111111",
                 .registry = w->registries[i],
                 .table = w->tables[i],
                 .dir = w->dir,
-                .broker_path = "/nonexistent" };
+                .broker = &nowhere,
+                .kept = w->kept[i] };
     }
     o.loop = w->loop;
     o.accounts = w->accounts;
@@ -142,6 +146,7 @@ close_world(void **state)
     for (size_t i = 0; i < ACCOUNTS; i++) {
         registry_close(w->registries[i]);
         table_close(w->tables[i]);
+        kept_close(w->kept[i]);
     }
     loop_free(w->loop);
     assert_int_equal(dir_remove(w->dir, NULL), BM_OK);

@@ -250,7 +250,7 @@ malformed_connects_are_refused_with_the_field_named(void **state)
 }
 
 static void
-rebuilt_connect_loses_only_the_credentials(void **state)
+rebuilt_connect_has_the_credentials_it_is_given(void **state)
 {
     struct mqtt_packet p = packet_of(LIT(CONNECT5));
     struct mqtt_connect c;
@@ -259,12 +259,17 @@ rebuilt_connect_loses_only_the_credentials(void **state)
 
     (void)state;
     assert_int_equal(mqtt_parse_connect(&p, &c, NULL), BM_OK);
+    assert_true(c.has_username && !c.has_password);
+    c.username = LIT("gateway");
+    c.has_password = true;
+    c.password = LIT("secret");
     assert_int_equal(mqtt_build_connect(&out, &c, LIT("chosen"), 30), BM_OK);
+    assert_memory_equal(out.ptr + out.len - 17, "\0\7gateway\0\6secret", 17);
     p = packet_of(buf_span(&out));
     assert_int_equal(mqtt_parse_connect(&p, &again, NULL), BM_OK);
     assert_span(again.client_id, "chosen");
     assert_int_equal(again.keep_alive_s, 30);
-    assert_false(again.has_username);
+    assert_true(span_eq(again.username, c.username));
     assert_true(span_eq(again.will_topic, c.will_topic));
     assert_true(span_eq(again.will_payload, c.will_payload));
     assert_true(span_eq(again.will_properties, c.will_properties));
@@ -737,7 +742,7 @@ main(void)
         cmocka_unit_test(connect_of_level_4_gives_its_fields),
         cmocka_unit_test(connect_of_level_5_gives_will_and_properties),
         cmocka_unit_test(malformed_connects_are_refused_with_the_field_named),
-        cmocka_unit_test(rebuilt_connect_loses_only_the_credentials),
+        cmocka_unit_test(rebuilt_connect_has_the_credentials_it_is_given),
         cmocka_unit_test(publish_gives_its_fields_at_both_levels),
         cmocka_unit_test(malformed_publishes_are_refused),
         cmocka_unit_test(built_publish_is_the_packet_that_was_parsed),

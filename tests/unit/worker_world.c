@@ -768,7 +768,8 @@ start_worker(struct fixture *f)
     (void)fflush(NULL);
     f->worker = fork();
     if (f->worker == 0) {
-        const struct account_place place = { "000000000000", f->dir, f->broker_path };
+        const struct upstream broker = { .path = f->broker_path };
+        const struct account_place place = { "000000000000", f->dir, &broker };
         struct worker_options o = { .listen_fd = fd,
             .control_fd = pair[1],
             .accounts = &place,
