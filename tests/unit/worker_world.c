@@ -902,8 +902,10 @@ void
 end_child(pid_t *pid, int *status)
 {
     if (*pid > 0) {
+        /* A test that failed may have left it stopped. Not after SIGTERM: the sanitizer at the
+         * end of the child waits for a SIGSTOP of its own, which SIGCONT would discard. */
+        (void)kill(*pid, SIGCONT);
         (void)kill(*pid, SIGTERM);
-        (void)kill(*pid, SIGCONT); /* a test that failed may have left it stopped */
         (void)waitpid(*pid, status, 0);
         *pid = 0;
     }
