@@ -79,7 +79,7 @@ account_publish(struct account *a, struct span topic, struct span payload, int q
     if (d == NULL)
         return BM_ERR_MEM;
     *d = (struct delivery){ .next = a->deliveries,
-        .kept = retain || kept_may(a->kept, topic),
+        .kept = upstream_is_ours(a->o.place.broker) && (retain || kept_may(a->kept, topic)),
         .retain = retain,
         .done = done,
         .arg = arg };
