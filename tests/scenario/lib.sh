@@ -6,7 +6,8 @@
 #   check_fails CODE "claim" command ...   passes when it exits with CODE ("any": any but 0)
 #   check_output "claim" PATTERN command ...   exits 0 and prints a line matching the grep -E pattern
 #   start NAME command ...         run in the background; output in $work/NAME.log; ended at exit
-#   wait_for SECONDS command ...   try until it exits 0; a deadline, not a sleep; never less than 60: machines are slow or busy
+#   wait_for SECONDS command ...   try until it exits 0; a deadline, not a sleep; never less than 60: machines are
+#                                  slow or busy; in vain it prints what the last try said
 #   wait_line NAME PATTERN         wait until NAME's log has a matching line; prints it
 #   stop NAME [SIGNAL]             end it and wait for it
 #   done_testing                   prints the counts; last line of every script
@@ -124,8 +125,11 @@ wait_for()
 {
     deadline=$(($(date +%s) + ($1 > 60 ? $1 : 60)))
     shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -lt "$deadline" ] || return 1
+    until "$@" >"$work/try" 2>&1; do
+        [ "$(date +%s)" -lt "$deadline" ] || {
+            cat "$work/try"
+            return 1
+        }
         sleep 0.05
     done
 }
