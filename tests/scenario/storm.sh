@@ -166,7 +166,7 @@ SH
 start keeper sh "$work/keeper.sh" stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/keeper.pem" --key "$work/keeper.key" -h 127.0.0.1 -p "$fixed" \
     -i keeper -c -q 1 -t 'storm/+' -d
 wait_for 20 grep -q Subscribed "$work/keeper.log"
-# mosquitto_sub 2.0.11 does not see that its connection is reset during the TLS handshake, until its keepalive of a minute ends: twice that
+# A client whose CONNECT is lost while the cloud is replaced was seen to say it again at its keepalive only, a minute later: twice that.
 kept() { sed -n 's/.*{"from":"\([0-9a-f]*\)"}.*/\1/p' "$work/keeper.log" >"$work/kept" && { arrived "$1" "$work/kept" || tail_of_keeper; }; }
 tail_of_keeper() { date +%T && tail -n 20 "$work/keeper.log" && false; }
 
