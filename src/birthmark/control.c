@@ -98,6 +98,7 @@ struct control {
     char mqtt_address[128];
     struct loop_watch *master;
     struct worker_link *links;
+    struct issuer_cache issuers;
     struct verdict verdicts[VERDICTS_MAX];
     size_t verdict_count;
     int64_t rates_us[ACCOUNTS_MAX][LIMIT_COUNT]; /* as in throttle.h */
@@ -239,7 +240,7 @@ admit(struct worker_link *l, const struct link_msg *m)
 {
     struct control *c = l->control;
     struct admit_request rq = { m->u.admit.leaf_der, m->u.admit.client_id, m->u.admit.peer,
-        (enum sni)m->u.admit.sni, NULL, 0 };
+        (enum sni)m->u.admit.sni, NULL, 0, &c->issuers };
     size_t account = rq.sni == SNI_ACCOUNT
                          ? m->account
                          : admit_account(c->registries, c->options.account_count, &rq);
@@ -913,6 +914,7 @@ control_run(const struct control_options *options, struct bm_msg *msg)
     pki_authority_close(c->authority);
     for (size_t i = 0; i < options->account_count; i++)
         account_close_store(&c->accounts[i]);
+    issuer_cache_clear(&c->issuers);
     loop_free(c->loop);
     free(c);
     return err;

@@ -167,17 +167,67 @@ openness(enum cert_status status, bool auto_registration)
     return (status == CERT_ACTIVE ? 2u : 0) + (auto_registration ? 1u : 0);
 }
 
+void
+issuer_cache_clear(struct issuer_cache *cache)
+{
+    for (size_t i = 0; i < sizeof cache->entries / sizeof cache->entries[0]; i++) {
+        pki_cert_free(cache->entries[i].cert);
+    }
+    memset(cache, 0, sizeof *cache);
+}
+
+static struct pki_cert *
+find_cached(const struct issuer_cache *cache, const uint8_t id[REGISTRY_ID_LEN])
+{
+    for (size_t i = 0; i < sizeof cache->entries / sizeof cache->entries[0]; i++) {
+        if (cache->entries[i].cert != NULL &&
+            memcmp(cache->entries[i].id, id, REGISTRY_ID_LEN) == 0) {
+            return cache->entries[i].cert;
+        }
+    }
+    return NULL;
+}
+
+/* Takes the certificate over. */
+static void
+keep_cached(struct issuer_cache *cache, const uint8_t id[REGISTRY_ID_LEN], struct pki_cert *cert)
+{
+    unsigned at = cache->next++ % (sizeof cache->entries / sizeof cache->entries[0]);
+
+    pki_cert_free(cache->entries[at].cert);
+    memcpy(cache->entries[at].id, id, REGISTRY_ID_LEN);
+    cache->entries[at].cert = cert;
+}
+
+/* Did it sign the leaf? Only CAs that did are kept: others are met by chance. */
+static bool
+signed_leaf(const struct admission *a, const struct registry_ca *ca)
+{
+    struct issuer_cache *cache = a->rq->issuers;
+    struct pki_cert *cert = cache != NULL ? find_cached(cache, ca->id) : NULL;
+    bool cached = cert != NULL;
+    bool yes;
+
+    if (!cached && pki_cert_from_der(buf_span(&ca->der), &cert, NULL) != BM_OK) {
+        return false;
+    }
+    yes = pki_cert_signed_by(a->leaf, cert, NULL) == BM_OK;
+    if (!cached && yes && cache != NULL) {
+        keep_cached(cache, ca->id, cert);
+    } else if (!cached) {
+        pki_cert_free(cert);
+    }
+    return yes;
+}
+
 static void
 try_issuer(const struct admission *a, const struct registry_ca *ca, struct issuer *best)
 {
-    struct pki_cert *cert = NULL;
-
     if (best->found && openness(best->status, best->auto_registration) >=
                            openness(ca->status, ca->auto_registration)) {
         return; /* spares a signature check that could not change the choice */
     }
-    if (pki_cert_from_der(buf_span(&ca->der), &cert, NULL) == BM_OK &&
-        pki_cert_signed_by(a->leaf, cert, NULL) == BM_OK) {
+    if (signed_leaf(a, ca)) {
         best->found = true;
         memcpy(best->id, ca->id, REGISTRY_ID_LEN);
         best->status = ca->status;
@@ -185,7 +235,6 @@ try_issuer(const struct admission *a, const struct registry_ca *ca, struct issue
         best->has_template = ca->registration_config.len > 0;
         best->mode = ca->mode;
     }
-    pki_cert_free(cert);
 }
 
 /*
@@ -392,7 +441,7 @@ knows(struct admission *a, enum cert_mode *mode)
 size_t
 admit_account(struct registry *const *registries, size_t count, const struct admit_request *rq)
 {
-    struct admission a = { 0 };
+    struct admission a = { .rq = rq };
     size_t found = 0;
 
     if (count < 2 || pki_cert_from_der(rq->leaf_der, &a.leaf, NULL) != BM_OK) {
@@ -430,7 +479,7 @@ admit_decide(struct registry *r, const char *account, const struct admit_request
     }
     copy_text(a.client_id, sizeof a.client_id, rq->client_id);
     copy_text(a.peer, sizeof a.peer, rq->peer);
-    (void)pki_ec_shortcut(true); /* two certificates are read, none is signed; slower without */
+    (void)pki_ec_shortcut(true); /* certificates are read, none is signed; slower without */
     err = admit_in_savepoint(&a, rq->leaf_der, msg);
     (void)pki_ec_shortcut(false);
     ended = registry_end(r, err == BM_OK, err == BM_OK ? msg : NULL);

@@ -10,7 +10,21 @@
 #define BM_ENDPOINT_ADMIT_H
 
 #include "endpoint/link.h"
+#include "pki/pki.h"
 #include "registry/registry.h"
+
+/*
+ * Certificates of CAs that signed before, read: what an id stands for never changes, and to read a
+ * certificate costs a third of what to check a signature does. Zeroed it is empty.
+ */
+struct issuer_cache {
+    struct {
+        uint8_t id[REGISTRY_ID_LEN];
+        struct pki_cert *cert; /* NULL: free */
+    } entries[16];
+    unsigned next; /* to be replaced */
+};
+void issuer_cache_clear(struct issuer_cache *cache);
 
 struct admit_request {
     struct span leaf_der;
@@ -19,6 +33,7 @@ struct admit_request {
     enum sni sni;
     int64_t *registered_us; /* as in throttle.h; NULL: registrations are not limited */
     uint32_t register_rate; /* per second; not 0 */
+    struct issuer_cache *issuers; /* NULL: each is read anew */
 };
 
 /*

@@ -36,6 +36,7 @@ struct world {
     char dir[ACCOUNTS][64];
     struct registry *registry[ACCOUNTS];
     unsigned inputs;
+    struct issuer_cache issuers;
 };
 
 static void
@@ -72,6 +73,7 @@ add_ca(struct registry *r, size_t i)
 static void
 end_world(struct world *w)
 {
+    issuer_cache_clear(&w->issuers);
     for (size_t a = 0; a < ACCOUNTS && w->registry[a] != NULL; a++) {
         registry_close(w->registry[a]);
         w->registry[a] = NULL;
@@ -145,7 +147,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world *w = the_world();
-    struct admit_request rq = { .client_id = span_str("dev-1"), .peer = span_str("127.0.0.1:1") };
+    struct admit_request rq = { .client_id = span_str("dev-1"), .peer = span_str("127.0.0.1:1"),
+        .issuers = &w->issuers };
     enum cause cause = CAUSE_NONE;
     size_t account;
 

@@ -29,6 +29,7 @@ struct fixture {
     enum sni sni;
     int64_t registered_us; /* 0: registrations are not limited */
     enum cert_mode mode;   /* of CAs that register_ca makes */
+    struct issuer_cache issuers;
     struct bm_msg msg;
 };
 
@@ -79,6 +80,7 @@ tear_down(void **state)
 {
     struct fixture *f = *state;
 
+    issuer_cache_clear(&f->issuers);
     registry_close(f->r);
     table_close(f->table);
     certs_fini(&f->ca);
@@ -95,7 +97,8 @@ decide_der(struct fixture *f, struct span der)
         .peer = span_str("127.0.0.1:40122"),
         .sni = f->sni,
         .registered_us = f->registered_us != 0 ? &f->registered_us : NULL,
-        .register_rate = 1 };
+        .register_rate = 1,
+        .issuers = &f->issuers };
     enum cause cause = CAUSE_NONE;
 
     if (admit_decide(f->r, ACCOUNT, &rq, &cause, &f->msg) != BM_OK) {
@@ -307,6 +310,42 @@ registered_leaf_stays_welcome_when_its_ca_is_deactivated(void **state)
             &(struct registry_ca_change){ .status = &off, .auto_registration = NULL }, &f->msg),
         BM_OK);
     assert_int_equal(decide(f, &leaf), CAUSE_ADMITTED); /* SPEC aws-iot 3.3 */
+    certs_fini(&leaf);
+}
+
+/* More CAs than are kept; the first once more, and closed at last. */
+static void
+a_ca_that_was_read_before_is_judged_as_it_is_now(void **state)
+{
+    const enum cert_status off = CERT_INACTIVE;
+    struct fixture *f = *state;
+    struct made leaf = certs_make(&(struct make){ .name = "first", .issuer = &f->ca });
+
+    assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+    certs_fini(&leaf);
+    for (int i = 0; i < 17; i++) {
+        char name[16];
+        struct made ca;
+        uint8_t id[32];
+
+        (void)snprintf(name, sizeof name, "CA %d", i);
+        ca = certs_make(&(struct make){ .name = name, .ca = true });
+        register_ca(f, &ca, CERT_ACTIVE, true, id);
+        leaf = certs_make(&(struct make){ .name = name, .issuer = &ca });
+        assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+        certs_fini(&leaf);
+        certs_fini(&ca);
+    }
+    for (int i = 0; i < 2; i++) {
+        leaf = certs_make(&(struct make){ .name = "again", .issuer = &f->ca });
+        assert_int_equal(decide(f, &leaf), CAUSE_REGISTERED_JITR);
+        certs_fini(&leaf);
+    }
+    assert_int_equal(registry_ca_update(f->r, f->ca_id,
+                         &(struct registry_ca_change){ .status = &off }, &f->msg),
+        BM_OK);
+    leaf = certs_make(&(struct make){ .name = "late", .issuer = &f->ca });
+    assert_int_equal(decide(f, &leaf), CAUSE_CA_INACTIVE);
     certs_fini(&leaf);
 }
 
@@ -641,6 +680,7 @@ main(void)
         TEST(pending_leaf_stays_pending_and_publishes_again),
         TEST(known_leaf_is_judged_by_its_status),
         TEST(registered_leaf_stays_welcome_when_its_ca_is_deactivated),
+        TEST(a_ca_that_was_read_before_is_judged_as_it_is_now),
         TEST(leaf_of_an_unknown_ca_is_refused_and_not_stored),
         TEST(leaf_with_the_name_but_not_the_key_of_a_ca_is_refused),
         TEST(the_signature_decides_among_cas_of_one_name),
