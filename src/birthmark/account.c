@@ -77,9 +77,7 @@ account_event(struct account *a, const struct rules_message *m)
 static enum bm_err
 publish_from_rules(void *arg, struct span topic, struct span payload, int qos)
 {
-    struct account *a = arg;
-
-    return broker_publish(a->broker, topic, payload, qos, false, NULL);
+    return account_republish(arg, topic, payload, qos);
 }
 
 /* ---- the outbox ---- */
@@ -127,6 +125,7 @@ on_broker_up(void *arg)
     memset(a->in_flight, 0, sizeof a->in_flight);
     a->outbox_seen = 0;
     a->events_waiting = 0;
+    account_publish_again(a);
     account_pump(a);
 }
 

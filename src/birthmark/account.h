@@ -65,6 +65,7 @@ struct account {
     struct kept *kept;
     struct saving saving;
     struct delivery *deliveries; /* see publish.c */
+    unsigned republished;        /* of them, by rules */
     int64_t outbox_seen;         /* highest event id handed to the broker on this connection */
 };
 
@@ -94,11 +95,14 @@ void account_event(struct account *a, const struct rules_message *m);
 typedef void (*account_done_fn)(void *arg, enum bm_err err);
 enum bm_err account_publish(struct account *a, struct span topic, struct span payload, int qos,
     bool retain, account_done_fn done, void *arg);
+/* A rule's message. BM_ERR_IO: the broker is down. */
+enum bm_err account_republish(struct account *a, struct span topic, struct span payload, int qos);
 /* For account.c. False: another's packet. */
 bool account_published(struct account *a, int packet_id);
 void account_publish_saving(struct account *a);
 void account_publish_saved(struct account *a, bool ok);
-void account_publish_lost(struct account *a); /* the broker went away */
+void account_publish_lost(struct account *a);  /* the broker went away */
+void account_publish_again(struct account *a); /* and is back */
 void account_publish_forget(struct account *a);
 
 /* Have the broker write its sessions: `saving` and `saved` tell of it. */

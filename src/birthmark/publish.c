@@ -4,12 +4,17 @@
  * for a session that outlives its connection or is retained, has written its sessions to disk after
  * that, as for a device's (endpoint/acks.c). The rules see it then. A broker that goes away before
  * has perhaps lost it: whoever published is told so.
+ *
+ * What rules republish with QoS 1 for such a session goes the same way, but nobody waits: the next
+ * broker gets it again.
  */
 #include "birthmark/account.h"
 
 #include <stdlib.h>
 
-enum stage { SENT, ACKNOWLEDGED, SAVING, DONE };
+enum { REPUBLISHED_MAX = 1024 }; /* beyond, the broker may lose some when it is killed */
+
+enum stage { SENT, ACKNOWLEDGED, SAVING, DONE, LOST };
 
 struct delivery {
     struct delivery *next;
@@ -19,7 +24,7 @@ struct delivery {
     bool retain;
     struct buf topic;
     struct buf payload;
-    account_done_fn done;
+    account_done_fn done; /* NULL: a rule's */
     void *arg;
 };
 
@@ -41,7 +46,7 @@ enter(struct account *a, struct span topic, struct span payload, bool retain)
     (void)account_ingress(a, &m);
 }
 
-/* All in this stage are over. `done` may do as it likes: each is off the list before. */
+/* All in this stage are over. The rules may add to the list meanwhile: at its head. */
 static void
 finish(struct account *a, enum stage stage, enum bm_err err)
 {
@@ -54,28 +59,28 @@ finish(struct account *a, enum stage stage, enum bm_err err)
             at = &d->next;
             continue;
         }
+        if (d->done == NULL && err != BM_OK && !broker_up(a->broker)) {
+            d->stage = LOST;
+            at = &d->next;
+            continue;
+        }
         *at = d->next;
-        if (err == BM_OK)
+        a->republished -= d->done == NULL;
+        if (d->done != NULL && err == BM_OK)
             enter(a, buf_span(&d->topic), buf_span(&d->payload), d->retain);
-        d->done(d->arg, err);
+        if (d->done != NULL)
+            d->done(d->arg, err);
         delivery_free(d);
-        at = &a->deliveries;
     }
 }
 
-enum bm_err
-account_publish(struct account *a, struct span topic, struct span payload, int qos, bool retain,
+/* With QoS 1, and `done` as in account_publish. */
+static enum bm_err
+hand_over(struct account *a, struct span topic, struct span payload, bool retain,
     account_done_fn done, void *arg)
 {
-    struct delivery *d;
+    struct delivery *d = calloc(1, sizeof *d);
 
-    if (qos == 0) {
-        if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
-            return BM_ERR_IO;
-        enter(a, topic, payload, retain);
-        return BM_OK;
-    }
-    d = calloc(1, sizeof *d);
     if (d == NULL)
         return BM_ERR_MEM;
     *d = (struct delivery){ .next = a->deliveries,
@@ -86,12 +91,66 @@ account_publish(struct account *a, struct span topic, struct span payload, int q
     buf_add(&d->topic, topic.ptr, topic.len);
     buf_add(&d->payload, payload.ptr, payload.len);
     if (d->topic.failed || d->payload.failed ||
-        broker_publish(a->broker, topic, payload, qos, retain, &d->packet_id) != BM_OK) {
+        broker_publish(a->broker, topic, payload, 1, retain, &d->packet_id) != BM_OK) {
         delivery_free(d);
         return BM_ERR_IO;
     }
     a->deliveries = d;
     return BM_ERR_MORE;
+}
+
+enum bm_err
+account_publish(struct account *a, struct span topic, struct span payload, int qos, bool retain,
+    account_done_fn done, void *arg)
+{
+    if (qos == 1)
+        return hand_over(a, topic, payload, retain, done, arg);
+    if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
+        return BM_ERR_IO;
+    enter(a, topic, payload, retain);
+    return BM_OK;
+}
+
+enum bm_err
+account_republish(struct account *a, struct span topic, struct span payload, int qos)
+{
+    enum bm_err err;
+
+    if (qos == 0 || a->republished == REPUBLISHED_MAX || !kept_may(a->kept, topic))
+        return broker_publish(a->broker, topic, payload, qos, false, NULL);
+    err = hand_over(a, topic, payload, false, NULL, NULL);
+    if (err != BM_ERR_MORE)
+        return err;
+    a->republished++;
+    return BM_OK;
+}
+
+/* The newest is the first. */
+static void
+turn_round(struct account *a)
+{
+    struct delivery *rest = a->deliveries;
+
+    a->deliveries = NULL;
+    while (rest != NULL) {
+        struct delivery *d = rest;
+
+        rest = d->next;
+        d->next = a->deliveries;
+        a->deliveries = d;
+    }
+}
+
+void
+account_publish_again(struct account *a)
+{
+    turn_round(a); /* in the order in which they came */
+    for (struct delivery *d = a->deliveries; d != NULL; d = d->next) {
+        if (d->stage == LOST && broker_publish(a->broker, buf_span(&d->topic),
+                                    buf_span(&d->payload), 1, false, &d->packet_id) == BM_OK)
+            d->stage = SENT;
+    }
+    turn_round(a);
 }
 
 bool

@@ -49,6 +49,22 @@ start last stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/keeper.pem" --k
 check "the session gets it, perhaps after what it had acknowledged before the kill" wait_for 20 grep -qx 4 "$work/last.log"
 stop last
 check_output "the retained message is there" '^stays$' sub -t other/api -C 1
+sub -c -q 1 -t 'kept/+' -E || not_ok "a session is made again" # the subscriber of what is retained had none
+# and of what a rule republishes: a live subscriber that has it stands for its PUBACK
+iot iot create-topic-rule --rule-name again --topic-rule-payload "{\"sql\":\"SELECT * FROM 'rule/in'\",\"actions\":[
+    {\"republish\":{\"roleArn\":\"arn:aws:iam::000000000000:role/r\",\"topic\":\"kept/rule\",\"qos\":1}}]}" || not_ok "a rule is created"
+start live stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/sender.pem" --key "$work/sender.key" -h 127.0.0.1 -p "$port" -i live -d -t kept/rule
+wait_for 10 grep -q Subscribed "$work/live.log"
+as sender mosquitto_pub -q 1 -t rule/in -m '{"n":5}'
+check "a rule republishes for a kept session" wait_for 10 grep -qxF '{"n":5}' "$work/live.log"
+old=$(broker)
+kill -9 "$old"
+stop live
+wait_for 20 another_broker "$old"
+start later stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/keeper.pem" --key "$work/keeper.key" -h 127.0.0.1 -p "$port" -i keeper -c -q 1 -t 'kept/+'
+check "which gets it, although the broker was killed" wait_for 20 grep -qxF '{"n":5}' "$work/later.log"
+stop later
+
 old=$(broker)
 check "a Publish whose broker is killed before it acknowledges is not answered with success" /usr/bin/python3 - "$api" "$old" <<'END'
 import os, signal, sys, threading, boto3, botocore.config, botocore.exceptions
