@@ -53,6 +53,7 @@ struct master {
     uint16_t mqtt_port;
     int control_fd;
     struct child control;
+    pid_t pid; /* ours */
     struct child brokers[ACCOUNTS_MAX];
     struct child workers[MASTER_WORKERS_MAX];
     bool ending;
@@ -63,11 +64,13 @@ struct master {
 
 /* In the child: die with the parent, default signals, none blocked. */
 static void
-child_prepare(const char *module)
+child_prepare(const struct master *m, const char *module)
 {
     sigset_t none;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != m->pid) /* it died before that was said */
+        _exit(1);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     if (module != NULL) {
@@ -108,7 +111,7 @@ start_control(struct master *m, struct bm_msg *msg)
         struct bm_msg why = { { 0 } };
         int rc;
 
-        child_prepare("control");
+        child_prepare(m, "control");
         stdout_to_stderr();
         (void)close(pair[0]);
         for (unsigned i = 0; i < m->options.workers; i++)
@@ -168,7 +171,7 @@ worker_main(const struct master *m, unsigned index, int link_fd)
     int rc;
 
     (void)snprintf(name, sizeof name, "worker%u", index);
-    child_prepare(name);
+    child_prepare(m, name);
     stdout_to_stderr();
     (void)close(m->control_fd);
     for (unsigned i = 0; i < m->options.workers; i++) {
@@ -282,7 +285,7 @@ start_broker(struct master *m, size_t account, struct bm_msg *msg)
     if (pid < 0)
         return bm_fail(msg, BM_ERR_IO, "fork: %s", strerror(errno));
     if (pid == 0) {
-        child_prepare(NULL);
+        child_prepare(m, NULL);
         stdout_to_stderr();
         execl(program, program, "-c", config, (char *)NULL);
         log_error("cannot run %s: %s", program, strerror(errno));
@@ -621,7 +624,7 @@ end_all(struct master *m)
 enum bm_err
 master_run(const struct master_options *options, struct bm_msg *msg)
 {
-    struct master m = { .options = *options, .lock_fd = -1, .control_fd = -1 };
+    struct master m = { .options = *options, .pid = getpid(), .lock_fd = -1, .control_fd = -1 };
     enum bm_err err;
 
     for (unsigned i = 0; i < MASTER_WORKERS_MAX; i++)
