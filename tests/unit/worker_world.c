@@ -153,25 +153,27 @@ answer_admit(struct fixture *f)
     control_send_tx(f);
 }
 
-/* As control does it after a commit. */
-void
-answer_stored(struct fixture *f, uint32_t number, bool ok)
+static void
+answer_number(struct fixture *f, uint32_t number, bool ok, bool saved)
 {
     f->tx.type = LINK_STORED;
     f->tx.request = number;
     f->tx.u.stored.ok = ok;
-    f->tx.u.stored.saved = 0;
+    f->tx.u.stored.saved = saved;
     control_send_tx(f);
+}
+
+/* As control does it after a commit. */
+void
+answer_stored(struct fixture *f, uint32_t number, bool ok)
+{
+    answer_number(f, number, ok, false);
 }
 
 void
 answer_saved(struct fixture *f, uint32_t number, bool ok)
 {
-    f->tx.type = LINK_STORED;
-    f->tx.request = number;
-    f->tx.u.stored.ok = ok;
-    f->tx.u.stored.saved = 1;
-    control_send_tx(f);
+    answer_number(f, number, ok, true);
 }
 
 static void
