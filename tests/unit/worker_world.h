@@ -98,7 +98,7 @@ struct fixture {
     uint8_t packet[LINK_MESSAGE_MAX];
 };
 
-/* ---- control ---- */
+/* ---- control: worker_control.c ---- */
 
 void put_table(struct fixture *f, const struct made *m, enum cert_status status, uint32_t set);
 void control_send_tx(struct fixture *f);
@@ -115,15 +115,13 @@ void answer_thing(struct fixture *f);
 void pump(struct fixture *f, int fd, short events, int ms);
 /* Wait for the record number `from` or later of this cause. */
 const struct timeline_record *wait_record(struct fixture *f, size_t from, enum cause cause);
-/* Somebody is subscribed to events (as when the fixture begins), or nobody is. */
-void events_heard(struct fixture *f, bool heard);
 /* Wait for the event with this topic below $aws/events/, with this part in its payload. */
 const struct event *wait_event(struct fixture *f, const char *topic, const char *part);
 /* Wait until the one worker's numbers have this line: it may count what it did afterwards. */
 void wait_metric(struct fixture *f, const char *line);
 void assert_fact(const struct timeline_record *r, const char *part);
 
-/* ---- devices ---- */
+/* ---- devices: worker_device.c ---- */
 
 struct device {
     struct fixture *f;
@@ -176,11 +174,13 @@ void expect_ping(struct device *d);
 /* The rules have these filters (second: NULL when there is none), before what d says next. */
 void give_filters(struct device *d, const char *first, const char *second);
 
-/* ---- fixture ---- */
+/* ---- fixture: worker_world.c ---- */
 
 /* Is mosquitto installed? Says so when it is not. For main, before any test. */
 bool worker_can_run(void);
 void start_mosquitto(struct fixture *f);
+/* Somebody is subscribed to events (as when the fixture begins), or nobody is. */
+void events_heard(struct fixture *f, bool heard);
 void end_child(pid_t *pid, int *status);
 /* The device is not in the table; known: it is ACTIVE; impatient: keep-alive from 1 s; lifted: no
  * limits of rates; slow: one CONNECT a second of the account; poor: 48 connections at most. */
