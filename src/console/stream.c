@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "console/guard.h"
 #include "console/tester.h"
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "broker/broker.h"
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <stdlib.h>
 #include <string.h>

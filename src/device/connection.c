@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

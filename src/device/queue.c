@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <errno.h>
 #include <fcntl.h>

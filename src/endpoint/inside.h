@@ -30,6 +30,7 @@
 #include "policy/policy.h"
 #include "registry/table.h"
 #include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <netinet/in.h>
 #include <openssl/ssl.h>

@@ -4,7 +4,7 @@
 #include "fleet/plan.h"
 
 #include "base/file.h"
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <jansson.h>
 #include <stddef.h>

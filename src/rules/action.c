@@ -3,7 +3,7 @@
 #include "rules/inside.h"
 
 #include "base/log.h"
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  */
 #include "sql/inside.h"
 
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -31,7 +31,6 @@ enum mqtt_type {
 
 enum {
     MQTT_PAYLOAD_MAX = 131072, /* SPEC aws-iot 6.3 */
-    MQTT_TOPIC_MAX = 256,
     MQTT_CLIENT_ID_MAX = 128,
     MQTT_FILTERS_MAX = 8,                         /* per SUBSCRIBE, SPEC 6.4 */
     MQTT_REMAINING_MAX = MQTT_PAYLOAD_MAX + 4096, /* largest packet body taken from a peer */
@@ -45,12 +44,25 @@ struct mqtt_packet {
     struct span whole;
 };
 
+/* Well-formed UTF-8 without U+0000 and surrogates, 1.5.3. */
+bool mqtt_string_valid(struct span s);
+
 /*
  * Take one packet off the front of `in`. BM_ERR_MORE: not all here yet, `in` unchanged.
  * BM_ERR_PROTO: type 0, a bad length encoding, flags not allowed for the type, or a body above
  * `max_remaining`: close the connection.
  */
 enum bm_err mqtt_next(struct rd *in, uint32_t max_remaining, struct mqtt_packet *out);
+
+/* Connect flags, 3.1.2.3; the QoS of the will is bits 3 and 4. */
+enum {
+    MQTT_CONNECT_RESERVED = 0x01,
+    MQTT_CONNECT_CLEAN = 0x02,
+    MQTT_CONNECT_WILL = 0x04,
+    MQTT_CONNECT_WILL_RETAIN = 0x20,
+    MQTT_CONNECT_PASSWORD = 0x40,
+    MQTT_CONNECT_USERNAME = 0x80,
+};
 
 struct mqtt_connect {
     uint8_t level; /* 4 or 5 */
@@ -171,17 +183,5 @@ void mqtt_build_puback(
     struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason, struct span properties);
 void mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason, struct span properties);
 void mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pub);
-
-/* OASIS 3.1.1 4.7: wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
-bool mqtt_topic_valid(struct span topic);
-bool mqtt_filter_valid(struct span filter);
-/* The filter of `$share/name/filter`, which is what policies and limits mean; else as it is. */
-struct span mqtt_plain_filter(struct span filter);
-
-/*
- * Does the filter match the topic? As AWS does it (SPEC aws-iot 6.4): `x/#` does not match `x`, and
- * a wildcard at the first level does not match a topic that begins with `$`.
- */
-bool mqtt_match(struct span filter, struct span topic);
 
 #endif

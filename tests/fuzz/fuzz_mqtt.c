@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every MQTT parser on one stream of packets, at both levels; what parses must build again. */
 #include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <stdlib.h>
 

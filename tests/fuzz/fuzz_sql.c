@@ -4,7 +4,7 @@
  * evaluation ends, twice with the same text when nothing in it is random.
  */
 #include "sql/sql.h"
-#include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Unit tests of the MQTT codec. Packets are written by hand from OASIS MQTT 3.1.1 and 5.0. */
 #include "wire/mqtt.h"
+#include "wire/topic.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See mqtt.h. Section numbers are those of OASIS MQTT 3.1.1; the level 5 parts name theirs.
- *
- * Builders reserve the whole packet before they write, so a packet is in the buffer whole or not at
- * all (`failed` then says so).
+ * The decoder of mqtt.h: packets off a stream of bytes, and their fields. Section numbers are those
+ * of OASIS MQTT 3.1.1; the level 5 parts name theirs.
  */
 #include "wire/mqtt.h"
 
-#include <string.h>
-
-enum { VARINT_BYTES_MAX = 4, VARINT_MAX = 268435455 };
-
 /* ---- integers, strings, properties ---- */
+
+enum { VARINT_BYTES_MAX = 4 };
 
 /* Variable byte integer, 2.2.3. BM_ERR_MORE: the last byte seen says that another follows. */
 static enum bm_err
@@ -35,89 +31,19 @@ varint_read(struct rd *r, uint32_t *out)
     return BM_ERR_PROTO;
 }
 
-static size_t
-varint_len(uint32_t v)
-{
-    return v < 128 ? 1 : v < 16384 ? 2 : v < 2097152 ? 3 : 4;
-}
-
 /* 5.0, 1.5.5: the shortest form. Only level 5 says so, hence not in the fixed header. */
 static enum bm_err
 short_varint_read(struct rd *r, uint32_t *out)
 {
     size_t before = rd_left(r);
     enum bm_err err = varint_read(r, out);
+    size_t len = before - rd_left(r);
 
-    return err == BM_OK && before - rd_left(r) != varint_len(*out) ? BM_ERR_PROTO : err;
+    return err == BM_OK && len > 1 && *out >> (7 * (len - 1)) == 0 ? BM_ERR_PROTO : err;
 }
 
-static void
-put_u8(struct buf *out, uint8_t v)
-{
-    buf_add(out, &v, 1);
-}
-
-static void
-put_u16(struct buf *out, uint16_t v)
-{
-    put_u8(out, (uint8_t)(v >> 8));
-    put_u8(out, (uint8_t)v);
-}
-
-static void
-put_span(struct buf *out, struct span s)
-{
-    buf_add(out, s.ptr, s.len);
-}
-
-static void
-put_varint(struct buf *out, size_t v)
-{
-    do {
-        uint8_t b = v & 0x7f;
-
-        v >>= 7;
-        put_u8(out, v != 0 ? b | 0x80 : b);
-    } while (v != 0);
-}
-
-static void
-put_string(struct buf *out, struct span s)
-{
-    put_u16(out, (uint16_t)s.len);
-    put_span(out, s);
-}
-
-static void
-put_properties(struct buf *out, struct span properties)
-{
-    put_varint(out, properties.len);
-    put_span(out, properties);
-}
-
-static size_t
-properties_len(uint8_t level, struct span properties)
-{
-    return level == 5 ? varint_len((uint32_t)properties.len) + properties.len : 0;
-}
-
-/* Fixed header of a packet whose body has `len` bytes; false when there is no room for all of it.
- */
-static bool
-put_header(struct buf *out, enum mqtt_type type, uint8_t flags, size_t len)
-{
-    if (len > VARINT_MAX || buf_reserve(out, 1 + VARINT_BYTES_MAX + len) == NULL) {
-        out->failed = true;
-        return false;
-    }
-    put_u8(out, (uint8_t)((unsigned)type << 4 | flags));
-    put_varint(out, len);
-    return true;
-}
-
-/* Well-formed UTF-8 without U+0000 and surrogates, 1.5.3. */
-static bool
-utf8_valid(struct span s)
+bool
+mqtt_string_valid(struct span s)
 {
     struct rd r = rd_of(s);
 
@@ -158,7 +84,7 @@ string_read(struct rd *r)
 {
     struct span s = binary_read(r);
 
-    if (!utf8_valid(s)) {
+    if (!mqtt_string_valid(s)) {
         r->failed = true;
     }
     return s;
@@ -345,30 +271,21 @@ mqtt_next(struct rd *in, uint32_t max_remaining, struct mqtt_packet *out)
 
 /* ---- CONNECT, 3.1 ---- */
 
-enum {
-    CONNECT_RESERVED = 0x01,
-    CONNECT_CLEAN = 0x02,
-    CONNECT_WILL = 0x04,
-    CONNECT_WILL_RETAIN = 0x20,
-    CONNECT_PASSWORD = 0x40,
-    CONNECT_USERNAME = 0x80,
-};
-
 static enum bm_err
 connect_flags(uint8_t flags, struct mqtt_connect *c, struct bm_msg *msg)
 {
-    c->clean = (flags & CONNECT_CLEAN) != 0;
-    c->has_will = (flags & CONNECT_WILL) != 0;
+    c->clean = (flags & MQTT_CONNECT_CLEAN) != 0;
+    c->has_will = (flags & MQTT_CONNECT_WILL) != 0;
     c->will_qos = flags >> 3 & 3;
-    c->will_retain = (flags & CONNECT_WILL_RETAIN) != 0;
-    c->has_username = (flags & CONNECT_USERNAME) != 0;
-    if ((flags & CONNECT_RESERVED) != 0) {
+    c->will_retain = (flags & MQTT_CONNECT_WILL_RETAIN) != 0;
+    c->has_username = (flags & MQTT_CONNECT_USERNAME) != 0;
+    if ((flags & MQTT_CONNECT_RESERVED) != 0) {
         return bm_fail(msg, BM_ERR_PROTO, "CONNECT flags 0x%02x: bit 0 is reserved", flags);
     }
     if (c->will_qos == 3 || (!c->has_will && (c->will_qos != 0 || c->will_retain))) {
         return bm_fail(msg, BM_ERR_PROTO, "CONNECT flags 0x%02x: will bits contradict", flags);
     }
-    if (c->level == 4 && !c->has_username && (flags & CONNECT_PASSWORD) != 0) {
+    if (c->level == 4 && !c->has_username && (flags & MQTT_CONNECT_PASSWORD) != 0) {
         return bm_fail(
             msg, BM_ERR_PROTO, "CONNECT flags 0x%02x: password without user name", flags);
     }
@@ -411,7 +328,7 @@ connect_payload(struct rd *r, uint8_t flags, struct mqtt_connect *c)
             return "user name";
         }
     }
-    if ((flags & CONNECT_PASSWORD) != 0) {
+    if ((flags & MQTT_CONNECT_PASSWORD) != 0) {
         (void)binary_read(r);
     }
     return "password or what follows it";
@@ -450,60 +367,7 @@ mqtt_parse_connect(const struct mqtt_packet *p, struct mqtt_connect *out, struct
     return BM_OK;
 }
 
-static size_t
-connect_len(const struct mqtt_connect *c, struct span client_id)
-{
-    size_t len = 10 + properties_len(c->level, c->properties) + 2 + client_id.len;
-
-    if (c->has_will) {
-        len += properties_len(c->level, c->will_properties) + 4 + c->will_topic.len +
-               c->will_payload.len;
-    }
-    len += c->has_username ? 2 + c->username.len : 0;
-    len += c->has_password ? 2 + c->password.len : 0;
-    return len;
-}
-
-enum bm_err
-mqtt_build_connect(
-    struct buf *out, const struct mqtt_connect *c, struct span client_id, uint16_t keep_alive_s)
-{
-    struct span id = client_id.len > 0 ? client_id : c->client_id;
-    unsigned flags = (c->clean ? CONNECT_CLEAN : 0);
-
-    if (c->has_will) {
-        flags |= CONNECT_WILL | (unsigned)c->will_qos << 3;
-        flags |= c->will_retain ? CONNECT_WILL_RETAIN : 0;
-    }
-    flags |= (c->has_username ? CONNECT_USERNAME : 0) | (c->has_password ? CONNECT_PASSWORD : 0);
-    if (!put_header(out, MQTT_CONNECT, 0, connect_len(c, id))) {
-        return BM_ERR_MEM;
-    }
-    put_string(out, span_str("MQTT"));
-    put_u8(out, c->level);
-    put_u8(out, (uint8_t)flags);
-    put_u16(out, keep_alive_s);
-    if (c->level == 5) {
-        put_properties(out, c->properties);
-    }
-    put_string(out, id);
-    if (c->has_will) {
-        if (c->level == 5) {
-            put_properties(out, c->will_properties);
-        }
-        put_string(out, c->will_topic);
-        put_string(out, c->will_payload);
-    }
-    if (c->has_username) {
-        put_string(out, c->username);
-    }
-    if (c->has_password) {
-        put_string(out, c->password);
-    }
-    return BM_OK;
-}
-
-/* ---- CONNACK, 3.2 ---- */
+/* ---- the others ---- */
 
 enum bm_err
 mqtt_parse_connack(const struct mqtt_packet *p, uint8_t level, struct mqtt_connack *out)
@@ -523,21 +387,6 @@ mqtt_parse_connack(const struct mqtt_packet *p, uint8_t level, struct mqtt_conna
     *out = a;
     return BM_OK;
 }
-
-void
-mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connack *ack)
-{
-    if (!put_header(out, MQTT_CONNACK, 0, 2 + properties_len(level, ack->properties))) {
-        return;
-    }
-    put_u8(out, ack->session_present ? 1 : 0);
-    put_u8(out, ack->code);
-    if (level == 5) {
-        put_properties(out, ack->properties);
-    }
-}
-
-/* ---- PUBLISH, 3.3 ---- */
 
 /* 5.0, 3.3.2.3.4: an alias is not 0 and stands once. */
 static bool
@@ -587,61 +436,6 @@ mqtt_parse_publish(
     return BM_OK;
 }
 
-void
-mqtt_build_publish(struct buf *out, uint8_t level, const struct mqtt_publish *pub)
-{
-    size_t len = 2 + pub->topic.len + (pub->qos > 0 ? 2 : 0) +
-                 properties_len(level, pub->properties) + pub->payload.len;
-    unsigned flags = (pub->dup ? 8u : 0) | (unsigned)pub->qos << 1 | (pub->retain ? 1u : 0);
-
-    if (!put_header(out, MQTT_PUBLISH, (uint8_t)flags, len)) {
-        return;
-    }
-    put_string(out, pub->topic);
-    if (pub->qos > 0) {
-        put_u16(out, pub->packet_id);
-    }
-    if (level == 5) {
-        put_properties(out, pub->properties);
-    }
-    put_span(out, pub->payload);
-}
-
-void
-mqtt_build_puback(
-    struct buf *out, uint8_t level, uint16_t packet_id, uint8_t reason, struct span properties)
-{
-    bool with_reason = level == 5 && reason != 0; /* 5.0, 3.4.2.1: 2 bytes mean success */
-    size_t len = with_reason && properties.len > 0 ? properties_len(level, properties) : 0;
-
-    if (!put_header(out, MQTT_PUBACK, 0, (with_reason ? 3 : 2) + len)) {
-        return;
-    }
-    put_u16(out, packet_id);
-    if (with_reason) {
-        put_u8(out, reason);
-    }
-    if (len > 0) {
-        put_properties(out, properties);
-    }
-}
-
-void
-mqtt_build_disconnect(struct buf *out, uint8_t level, uint8_t reason, struct span properties)
-{
-    size_t len = properties.len > 0 ? properties_len(level, properties) : 0;
-
-    if (!put_header(out, MQTT_DISCONNECT, 0, level == 5 ? 1 + len : 0) || level != 5) {
-        return;
-    }
-    put_u8(out, reason);
-    if (len > 0) {
-        put_properties(out, properties);
-    }
-}
-
-/* ---- SUBSCRIBE and UNSUBSCRIBE, 3.8, 3.10 ---- */
-
 /* 3.8.3, 5.0 3.8.3.1 */
 static bool
 options_valid(uint8_t options, uint8_t level)
@@ -690,30 +484,6 @@ mqtt_parse_subscribe(
     return BM_OK;
 }
 
-void
-mqtt_build_subscribe(
-    struct buf *out, enum mqtt_type type, uint8_t level, const struct mqtt_subscribe *s)
-{
-    size_t len = 2 + properties_len(level, s->properties);
-
-    for (size_t i = 0; i < s->count; i++) {
-        len += 2 + s->filters[i].filter.len + (type == MQTT_SUBSCRIBE ? 1 : 0);
-    }
-    if (!put_header(out, type, 2, len)) {
-        return;
-    }
-    put_u16(out, s->packet_id);
-    if (level == 5) {
-        put_properties(out, s->properties);
-    }
-    for (size_t i = 0; i < s->count; i++) {
-        put_string(out, s->filters[i].filter);
-        if (type == MQTT_SUBSCRIBE) {
-            put_u8(out, s->filters[i].options);
-        }
-    }
-}
-
 enum bm_err
 mqtt_parse_suback(const struct mqtt_packet *p, uint8_t level, struct mqtt_suback *out)
 {
@@ -730,21 +500,6 @@ mqtt_parse_suback(const struct mqtt_packet *p, uint8_t level, struct mqtt_suback
     }
     *out = a;
     return BM_OK;
-}
-
-void
-mqtt_build_suback(struct buf *out, uint8_t level, const struct mqtt_suback *ack)
-{
-    size_t len = 2 + properties_len(level, ack->properties) + ack->codes.len;
-
-    if (!put_header(out, MQTT_SUBACK, 0, len)) {
-        return;
-    }
-    put_u16(out, ack->packet_id);
-    if (level == 5) {
-        put_properties(out, ack->properties);
-    }
-    put_span(out, ack->codes);
 }
 
 enum bm_err
@@ -764,113 +519,4 @@ mqtt_parse_disconnect(const struct mqtt_packet *p, uint8_t level, struct mqtt_di
     }
     *out = d;
     return BM_OK;
-}
-
-/* ---- topics, 4.7 ---- */
-
-static bool
-has_byte(struct span s, uint8_t byte)
-{
-    return s.len > 0 && memchr(s.ptr, byte, s.len) != NULL;
-}
-
-bool
-mqtt_topic_valid(struct span topic)
-{
-    return topic.len >= 1 && topic.len <= MQTT_TOPIC_MAX && !has_byte(topic, '+') &&
-           !has_byte(topic, '#') && utf8_valid(topic);
-}
-
-/* Take the bytes up to the next `/`, which is taken too; *last says that there was none. */
-static struct span
-level_read(struct rd *r, bool *last)
-{
-    struct rd scan = *r;
-    struct span level;
-    size_t len = 0;
-
-    *last = true;
-    while (rd_left(&scan) > 0) {
-        if (rd_u8(&scan) == '/') {
-            *last = false;
-            break;
-        }
-        len++;
-    }
-    level = rd_span(r, len);
-    if (!*last) {
-        (void)rd_u8(r);
-    }
-    return level;
-}
-
-bool
-mqtt_filter_valid(struct span filter)
-{
-    struct rd r = rd_of(filter);
-    bool last = false;
-
-    if (filter.len < 1 || filter.len > MQTT_TOPIC_MAX || !utf8_valid(filter)) {
-        return false;
-    }
-    while (!last) {
-        struct span l = level_read(&r, &last);
-
-        if (has_byte(l, '#') && (l.len != 1 || !last)) {
-            return false;
-        }
-        if (has_byte(l, '+') && l.len != 1) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-level_is(struct span l, char wildcard)
-{
-    return l.len == 1 && l.ptr[0] == (uint8_t)wildcard;
-}
-
-struct span
-mqtt_plain_filter(struct span filter)
-{
-    struct rd r = rd_of(filter);
-    size_t slashes = 0;
-
-    if (filter.len < 7 || memcmp(filter.ptr, "$share/", 7) != 0)
-        return filter;
-    while (rd_left(&r) > 0 && slashes < 2)
-        slashes += rd_u8(&r) == '/';
-    return rd_rest(&r);
-}
-
-bool
-mqtt_match(struct span filter, struct span topic)
-{
-    struct rd f = rd_of(filter);
-    struct rd t = rd_of(topic);
-    bool filter_last = false;
-    bool topic_last = false;
-
-    if (filter.len == 0 || topic.len == 0) {
-        return false;
-    }
-    if (topic.ptr[0] == '$' && (filter.ptr[0] == '+' || filter.ptr[0] == '#')) {
-        return false; /* 4.7.2 */
-    }
-    for (;;) {
-        struct span fl = level_read(&f, &filter_last);
-        struct span tl = level_read(&t, &topic_last);
-
-        if (level_is(fl, '#')) {
-            return true;
-        }
-        if (!level_is(fl, '+') && !span_eq(fl, tl)) {
-            return false;
-        }
-        if (filter_last || topic_last) {
-            return filter_last && topic_last;
-        }
-    }
 }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Topic names and topic filters of MQTT. OASIS MQTT 3.1.1, 4.7; limits of SPEC aws-iot 6.
+ */
+#ifndef BM_WIRE_TOPIC_H
+#define BM_WIRE_TOPIC_H
+
+#include "base/bytes.h"
+
+enum { MQTT_TOPIC_MAX = 256 };
+
+/* Wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
+bool mqtt_topic_valid(struct span topic);
+bool mqtt_filter_valid(struct span filter);
+/* The filter of `$share/name/filter`, which is what policies and limits mean; else as it is. */
+struct span mqtt_plain_filter(struct span filter);
+
+/*
+ * Does the filter match the topic? As AWS does it (SPEC aws-iot 6.4): `x/#` does not match `x`, and
+ * a wildcard at the first level does not match a topic that begins with `$`.
+ */
+bool mqtt_match(struct span filter, struct span topic);
+
+#endif
