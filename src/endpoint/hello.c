@@ -174,7 +174,7 @@ ask_control(struct conn *c)
     uint32_t request = control_request(w);
 
     conn_go(c, EV_ASK);
-    conn_peer(c, peer);
+    address_text(c, peer);
     if (w->control.admits < ADMITS_MAX) {
         w->tx.type = LINK_ADMIT;
         w->tx.request = request;

@@ -3,7 +3,8 @@
  * The inside of a worker: what its files share. Not for other rooms.
  *
  *   worker.c    start, accept, end                 tls.c      OpenSSL, one step at a time
- *   conn.c      one connection: I/O, deadlines     state.c    its states as a pure table
+ *   conn.c      the life of one connection         state.c    its states as a pure table
+ *   client.c    the client's socket, backpressure  address.c  where it comes from
  *   hello.c     CONNECT: who, may it, to the broker
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
  *   subscribe.c its SUBSCRIBE and UNSUBSCRIBE
@@ -246,7 +247,7 @@ struct conn {
     unsigned broker_tries;
     size_t broker_address;
     bool broker_lost; /* it went away; the client is told when it is its turn */
-    bool queued; /* for a place at the broker's socket */
+    bool queued;      /* for a place at the broker's socket */
     struct conn *queue_next;
     struct conn *queue_prev;
     unsigned denials;
@@ -371,12 +372,8 @@ void lean_fini(struct worker *w);
 
 /* conn.c */
 enum bm_err conn_open(struct worker *w, int fd, const struct sockaddr_storage *address);
-void conn_settle(struct conn *c);
-/* What held its client back is over: read again, but not from here. Ends no connection. */
-void conn_resume(struct conn *c);
 void conn_go(struct conn *c, enum conn_event event);
 void conn_deadline(struct conn *c, int64_t delay_ms); /* replaces the present one */
-void conn_peer(const struct conn *c, char out[PEER_TEXT]);
 /* A record without an end of the connection. */
 void conn_record(struct conn *c, enum cause cause, const char *facts_fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -393,11 +390,27 @@ void conn_dismiss(struct conn *c, enum cause cause, enum reason reason, const ch
  */
 void conn_note(struct conn *c, enum cause cause, const char *facts_fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Read the client, or the broker, no more for so long. */
-void conn_pause(struct conn *c, struct loop_timer **timer, int64_t wait_us);
 /* Without a record: somebody else has written it. */
 void conn_drop(struct conn *c);
 void conns_free_closed(struct worker *w);
+/* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
+void fact_text(char *out, size_t cap, struct span s);
+
+/* client.c */
+enum bm_err client_attach(struct conn *c); /* OpenSSL and the loop to its socket */
+/* Write to both sides, take up what was held back, and set what epoll waits for. */
+void conn_settle(struct conn *c);
+/* What held its client back is over: read again, but not from here. Ends no connection. */
+void conn_resume(struct conn *c);
+/* Read the client, or the broker, no more for so long. */
+void conn_pause(struct conn *c, struct loop_timer **timer, int64_t wait_us);
+
+/* address.c */
+void address_note(struct conn *c, const struct sockaddr_storage *address);
+void address_text(const struct conn *c, char out[PEER_TEXT]); /* with the port */
+/* One more of this kind; false when its address has too many, which ends it. */
+bool address_enter(struct conn *c, enum throttle_of kind, enum limit which, enum cause cause);
+void address_leave(struct conn *c, enum throttle_of kind); /* if it entered */
 
 /* hello.c */
 void hello_packet(struct conn *c, const struct mqtt_packet *p);
@@ -434,9 +447,6 @@ bool thing_ready(struct conn *c, const struct policy_set *set);
 void thing_changed(struct conn *c); /* perhaps; ends c when it cannot be learnt */
 void thing_facts(struct worker *w, const struct link_msg *m);
 void thing_control_down(struct conn *c);
-
-/* `s` for a fact: cut to cap at a character's edge, control characters and quotes replaced. */
-void fact_text(char *out, size_t cap, struct span s);
 
 /* acks.c */
 /*
