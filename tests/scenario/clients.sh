@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The life of a device with every MQTT client that its makers are likely to use, each as it is published, with levels 3.1.1 and 5, the key in a
-# file and in the chip: dropped and registered at the first connect, let in when activated, back after leaving, messages of its own received,
+# file and in the chip (by OpenSSL's provider, or by PKCS #11): dropped and registered at the first connect, let in when activated, back after leaving, messages of its own received,
 # cut off when revoked; and what `birthmark explain` tells of it. The clients are the programs of tests/clients; all live at the same time.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
@@ -21,7 +21,8 @@ life()
     with=
     if [ "$where" = chip ]; then
         slot=$((chips % 4)) chips=$((chips + 1)) with=chip
-        set -- env OPENSSL_CONF="$conf" ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} "$@"
+        set -- env OPENSSL_CONF="$conf" PKCS11_MODULE="$lib/pkcs11/a71ch-pkcs11.so" PKCS11_LABEL="pair$slot" \
+            ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} "$@"
         [ -e "$work/slot$slot.pem" ] || {
             "$bin/a71chConfig" "$A71CH_ADDRESS" gen pair -x $slot >/dev/null &&
                 "$bin/a71chConfig" "$A71CH_ADDRESS" refpem -c 10 -x $slot -r "$work/slot$slot.pem" >/dev/null
@@ -77,9 +78,9 @@ if [ -z "${why_not:-}" ]; then
         life "mqttjs-311-$where" $where node "$clients/events.mjs" mqtt 311
         life "mqttjs-5-$where" $where node "$clients/events.mjs" mqtt 5
         life "sdk1-311-$where" $where node "$clients/events.mjs" sdk1 311
+        life "sdk2-311-$where" $where node "$clients/sdk2.mjs" 311 # its TLS is not OpenSSL: by PKCS #11
+        life "sdk2-5-$where" $where node "$clients/sdk2.mjs" 5
     done
-    life sdk2-311-file file node "$clients/sdk2.mjs" 311 # its TLS is not OpenSSL: no chip
-    life sdk2-5-file file node "$clients/sdk2.mjs" 5
 else
     echo "skip - the clients from npm: $why_not"
 fi
