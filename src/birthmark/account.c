@@ -192,7 +192,7 @@ on_pause(void *arg)
 static void
 tell_saved(struct account *a, bool ok)
 {
-    a->o.saved(a->o.arg, a->o.index, ok);
+    a->o.saved(a->o.workers, a->o.index, ok);
     account_publish_saved(a, ok);
 }
 
@@ -214,7 +214,7 @@ start_save(struct account *a)
 {
     a->saving.wanted = false;
     a->saving.began_ms = clock_mono_ms();
-    a->o.saving(a->o.arg, a->o.index);
+    a->o.saving(a->o.workers, a->o.index);
     account_publish_saving(a);
     if (kept_sync(a->kept) != BM_OK)
         log_error("what sessions subscribed to is not on disk: %s", strerror(errno));
@@ -240,7 +240,7 @@ on_cert_changed(void *arg, const uint8_t cert_id[REGISTRY_ID_LEN])
 {
     struct account *a = arg;
 
-    a->o.cert_changed(a->o.arg, a->o.index, cert_id);
+    a->o.cert_changed(a->o.workers, a->o.index, cert_id);
 }
 
 static void
@@ -248,7 +248,7 @@ on_rules_changed(void *arg)
 {
     struct account *a = arg;
 
-    a->o.rules_changed(a->o.arg, a->o.index);
+    a->o.rules_changed(a->o.workers, a->o.index);
 }
 
 enum bm_err

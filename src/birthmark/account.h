@@ -2,7 +2,7 @@
 /*
  * One account inside the control process: its registry, functions, rules, broker and outbox, all in
  * a state folder of its own, so that nothing of one account can be seen from another. What is
- * shared (workers, API listener, local CA, the commit of a round) is control.c's.
+ * shared (workers, API listener, local CA, the commit of a round) is control.c's and workers.c's.
  */
 #ifndef BM_BIRTHMARK_ACCOUNT_H
 #define BM_BIRTHMARK_ACCOUNT_H
@@ -30,12 +30,14 @@ struct account_options {
     const char *secret_key;
     /* Something of it wants to be committed: with this round, or within a moment. */
     void (*commit)(void *arg, bool now);
-    void (*cert_changed)(void *arg, uint8_t index, const uint8_t cert_id[REGISTRY_ID_LEN]);
-    void (*rules_changed)(void *arg, uint8_t index);
-    /* The broker's sessions are being written for who asked before; and are on disk, or not. */
-    void (*saving)(void *arg, uint8_t index);
-    void (*saved)(void *arg, uint8_t index, bool ok);
     void *arg;
+    /* For the workers. */
+    void (*cert_changed)(void *workers, uint8_t index, const uint8_t cert_id[REGISTRY_ID_LEN]);
+    void (*rules_changed)(void *workers, uint8_t index);
+    /* The broker's sessions are being written for who asked before; and are on disk, or not. */
+    void (*saving)(void *workers, uint8_t index);
+    void (*saved)(void *workers, uint8_t index, bool ok);
+    void *workers;
 };
 
 struct in_flight {
@@ -76,7 +78,7 @@ enum bm_err account_open_services(struct account *a, struct bm_msg *msg);
 /* Write down whose folder this is, and where the API is, for programs that read it beside us
  * (place.h). */
 enum bm_err account_tell_place(struct account *a, const char *api_url, struct bm_msg *msg);
-/* Services only, then (when no worker is linked any more) the store. */
+/* Services only, then the store. */
 void account_close_services(struct account *a);
 void account_close_store(struct account *a);
 
