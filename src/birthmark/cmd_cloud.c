@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "birthmark/credentials.h"
 #include "birthmark/master.h"
+#include "broker/transport.h"
 #include "endpoint/worker.h"
 
 #include <arpa/inet.h>
@@ -61,8 +62,13 @@ static const char usage[] =
     "  --broker PROGRAM   mosquitto to run behind the endpoint (default /usr/sbin/mosquitto)\n"
     "  --broker mqtt://[USER@]HOST[:PORT][,HOST...]\n"
     "                     instead: an MQTT broker or cluster that runs already; only with one "
-    "account\n"
+    "account.\n"
+    "                     mqtts://...: in TLS\n"
     "  --broker-password FILE  its password is the first line of FILE\n"
+    "  --broker-ca FILE   CA certificates (PEM) that its certificate is to be of (default: the "
+    "system's)\n"
+    "  --broker-cert FILE, --broker-key FILE\n"
+    "                     certificate (PEM, with its chain) and key that it is shown\n"
     "  --new-credentials  make new credentials in DIR/credentials, print them, exit; needed "
     "before\n"
     "                     listening beyond loopback\n"
@@ -208,6 +214,9 @@ struct cloud_args {
     size_t timeline_max;
     const char *broker; /* a program, or where one is */
     const char *broker_password;
+    const char *broker_ca;
+    const char *broker_cert;
+    const char *broker_key;
     const char *cert; /* NULL, both: the local authority's */
     const char *key;
     struct limits limits;
@@ -220,6 +229,9 @@ struct cloud_texts {
     struct credentials credentials;
     char cert[PATH_MAX];
     char key[PATH_MAX];
+    char broker_ca[PATH_MAX];
+    char broker_cert[PATH_MAX];
+    char broker_key[PATH_MAX];
     char dir[PATH_MAX];
     char runtime_dir[PATH_MAX + 64];
     char dirs[ACCOUNTS_MAX][PATH_MAX + 32];
@@ -317,6 +329,15 @@ parse_option(int opt, struct cloud_args *a)
     case 'B':
         a->broker_password = optarg;
         return -1;
+    case 'E':
+        a->broker_ca = optarg;
+        return -1;
+    case 'F':
+        a->broker_cert = optarg;
+        return -1;
+    case 'G':
+        a->broker_key = optarg;
+        return -1;
     case 'C':
         a->cert = optarg;
         return -1;
@@ -375,7 +396,9 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "timeline", required_argument, NULL, 't' }, { "broker", required_argument, NULL, 'b' },
         { "console", required_argument, NULL, 'W' }, { "cert", required_argument, NULL, 'C' },
         { "key", required_argument, NULL, 'K' },
-        { "broker-password", required_argument, NULL, 'B' }, { "new-credentials", no_argument, NULL, 'c' },
+        { "broker-password", required_argument, NULL, 'B' },
+        { "broker-ca", required_argument, NULL, 'E' }, { "broker-cert", required_argument, NULL, 'F' },
+        { "broker-key", required_argument, NULL, 'G' }, { "new-credentials", no_argument, NULL, 'c' },
         { "account", required_argument, NULL, 'A' }, { "limit", required_argument, NULL, 'L' },
         { "no-limits", no_argument, NULL, 'N' }, { "limits", no_argument, NULL, 'P' },
         { "coverage", no_argument, NULL, 'o' }, { "log", required_argument, NULL, 'l' },
@@ -394,6 +417,12 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         return cmd_misuse("cloud", "--cert and --key go together");
     if (a->broker_password != NULL && !by_address(a))
         return cmd_misuse("cloud", "--broker-password goes with --broker mqtt://...");
+    if ((a->broker_ca != NULL || a->broker_cert != NULL || a->broker_key != NULL) &&
+        (a->broker == NULL || strncmp(a->broker, "mqtts://", 8) != 0))
+        return cmd_misuse("cloud",
+            "--broker-ca, --broker-cert and --broker-key go with --broker mqtts://...");
+    if ((a->broker_cert == NULL) != (a->broker_key == NULL))
+        return cmd_misuse("cloud", "--broker-cert and --broker-key go together");
     if (a->account != NULL && !a->new_credentials)
         return cmd_misuse("cloud", "--account goes with --new-credentials");
     if (a->dir[0] == '\0' && !cmd_default_dir(a->dir, sizeof a->dir))
@@ -409,18 +438,16 @@ exit_code(enum bm_err err)
     return err == BM_ERR_CONFLICT ? EXIT_BUSY : EXIT_FAILED;
 }
 
-/* Found and tried before anything starts, because the working directory changes. */
+/* Found before anything starts, because the working directory changes; *to stays NULL without. */
 static enum bm_err
-find_certificate(
-    const struct cloud_args *a, char cert[PATH_MAX], char key[PATH_MAX], struct bm_msg *msg)
+find_file(const char *given, char place[PATH_MAX], const char **to, struct bm_msg *msg)
 {
-    const char *missing = realpath(a->cert, cert) == NULL ? a->cert
-                          : realpath(a->key, key) == NULL ? a->key
-                                                          : NULL;
-
-    if (missing != NULL)
-        return bm_fail(msg, BM_ERR_NOT_FOUND, "cannot read %s: %s", missing, strerror(errno));
-    return worker_check_certificate(cert, key, msg);
+    if (given == NULL)
+        return BM_OK;
+    if (realpath(given, place) == NULL)
+        return bm_fail(msg, BM_ERR_NOT_FOUND, "cannot read %s: %s", given, strerror(errno));
+    *to = place;
+    return BM_OK;
 }
 
 /* Places and names of the accounts; each endpoint name gets into the server certificate. */
@@ -473,6 +500,23 @@ read_password(const char *path, char *out, size_t cap, struct bm_msg *msg)
     return err;
 }
 
+/* Tried, too, because a worker that cannot start is started again and again. */
+static enum bm_err
+place_tls(const struct cloud_args *a, struct cloud_texts *t, struct upstream *u, struct bm_msg *msg)
+{
+    SSL_CTX *tried = NULL;
+    enum bm_err err = find_file(a->broker_ca, t->broker_ca, &u->ca, msg);
+
+    if (err == BM_OK)
+        err = find_file(a->broker_cert, t->broker_cert, &u->cert, msg);
+    if (err == BM_OK)
+        err = find_file(a->broker_key, t->broker_key, &u->key, msg);
+    if (err == BM_OK)
+        err = transport_context(u, &tried, msg);
+    SSL_CTX_free(tried);
+    return err;
+}
+
 /* A broker by address keeps no two accounts apart. */
 static enum bm_err
 place_cluster(const struct cloud_args *a, struct cloud_texts *t, struct control_options *o,
@@ -490,7 +534,7 @@ place_cluster(const struct cloud_args *a, struct cloud_texts *t, struct control_
         err = read_password(a->broker_password, u->password, sizeof u->password, msg);
     if (err == BM_OK && u->password[0] != '\0' && u->username[0] == '\0')
         err = bm_fail(msg, BM_ERR_ARG, "a password without a user: mqtt://USER@HOST");
-    return err;
+    return err == BM_OK ? place_tls(a, t, u, msg) : err;
 }
 
 /* The first address that others could reach; NULL: none. */
@@ -541,9 +585,11 @@ start(const struct cloud_args *a, struct cloud_texts *t, struct bm_msg *msg)
             "birthmark cloud --dir %s --new-credentials",
             open, a->dir);
     if (a->cert != NULL) {
-        err = find_certificate(a, t->cert, t->key, msg);
-        o.server_cert = t->cert;
-        o.server_key = t->key;
+        err = find_file(a->cert, t->cert, &o.server_cert, msg);
+        if (err == BM_OK)
+            err = find_file(a->key, t->key, &o.server_key, msg);
+        if (err == BM_OK)
+            err = worker_check_certificate(t->cert, t->key, msg);
     }
     if (err == BM_OK && !cmd_share("runtimes", t->runtime_dir, sizeof t->runtime_dir))
         err = bm_fail(msg, BM_ERR_NOT_FOUND,

@@ -3,6 +3,7 @@
 #include "broker/broker.h"
 
 #include "base/log.h"
+#include "broker/transport.h"
 
 #include <mosquitto.h>
 #include <signal.h>
@@ -57,8 +58,9 @@ struct broker {
     struct loop_timer *timer;
     size_t address; /* the one in use */
     int reaching;   /* a socket on its way to it, to be tried before libmosquitto waits for it; -1 */
+    SSL_CTX *tls;   /* NULL: plain */
     bool up;        /* CONNACK received */
-    bool refused;
+    bool refused;   /* it has said why */
     struct fetch *fetches;
     struct loop_timer *fetch_timer;
     struct save save;
@@ -121,12 +123,31 @@ on_socket(void *arg, uint32_t events)
         want_write(b);
 }
 
+/* libmosquitto's only word of a TLS failure: its newest error is the last part of the line. */
+static void
+on_log(struct mosquitto *mosq, void *arg, int level, const char *text)
+{
+    struct broker *b = arg;
+    const struct upstream *u = b->options.upstream;
+    const char *words = strrchr(text, ':');
+
+    if (level != MOSQ_LOG_ERR || strncmp(text, "OpenSSL Error", 13) != 0)
+        return;
+    if (!b->refused)
+        log_error("no TLS between control and the broker at %s:%u: %s",
+            u->addresses[b->address % u->count].name, u->addresses[b->address % u->count].port,
+            transport_tls_words(mosquitto_ssl_get(mosq), words != NULL ? words + 1 : text));
+    b->refused = true;
+}
+
 static void
 connect_to(struct broker *b, const char *host, uint16_t port)
 {
-    if (mosquitto_connect(b->mosq, host, port, KEEP_ALIVE_S) != MOSQ_ERR_SUCCESS) {
+    if ((b->tls != NULL && !transport_aim(b->tls, b->options.upstream, b->address)) ||
+        mosquitto_connect(b->mosq, host, port, KEEP_ALIVE_S) != MOSQ_ERR_SUCCESS) {
         b->address++;
-        arm(b, RETRY_MS);
+        arm(b, b->refused ? REFUSED_RETRY_MS : RETRY_MS);
+        b->refused = false;
         return;
     }
     b->watched = EPOLLIN;
@@ -492,6 +513,7 @@ enum bm_err
 broker_open(const struct broker_options *options, struct broker **out, struct bm_msg *msg)
 {
     struct broker *b = calloc(1, sizeof *b);
+    enum bm_err err;
 
     *out = NULL;
     if (b == NULL)
@@ -500,11 +522,19 @@ broker_open(const struct broker_options *options, struct broker **out, struct bm
     b->reaching = -1;
     (void)mosquitto_lib_init();
     b->mosq = mosquitto_new(NULL, true, b);
-    if (b->mosq == NULL || log_in(b) != BM_OK) {
+    err = b->mosq == NULL || log_in(b) != BM_OK ? bm_fail(msg, BM_ERR_MEM, "out of memory")
+                                                : transport_context(options->upstream, &b->tls, msg);
+    if (err == BM_OK && b->tls != NULL &&
+        mosquitto_void_option(b->mosq, MOSQ_OPT_SSL_CTX, b->tls) != MOSQ_ERR_SUCCESS)
+        err = bm_fail(msg, BM_ERR_IO, "libmosquitto takes no TLS settings");
+    if (err != BM_OK) {
         mosquitto_destroy(b->mosq);
+        SSL_CTX_free(b->tls);
         free(b);
-        return bm_fail(msg, BM_ERR_MEM, "out of memory");
+        return err;
     }
+    (void)mosquitto_int_option(b->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
+    mosquitto_log_callback_set(b->mosq, on_log);
     mosquitto_connect_callback_set(b->mosq, on_connect);
     mosquitto_publish_callback_set(b->mosq, on_publish);
     mosquitto_subscribe_callback_set(b->mosq, on_subscribe);
@@ -532,6 +562,7 @@ broker_close(struct broker *b)
     reach_end(b);
     (void)mosquitto_disconnect(b->mosq);
     mosquitto_destroy(b->mosq);
+    SSL_CTX_free(b->tls);
     (void)mosquitto_lib_cleanup();
     free(b);
 }

@@ -15,8 +15,6 @@
 
 enum { KEEP_IDLE_S = 30, KEEP_EVERY_S = 10, KEEP_COUNT = 3 };
 
-static const char scheme[] = "mqtt://";
-
 bool
 upstream_is_url(const char *text)
 {
@@ -45,7 +43,8 @@ resolve(struct upstream *u, const char *host, const char *port, struct bm_msg *m
                                                 : ((struct sockaddr_in *)(void *)sa)->sin_port);
         if (getnameinfo(a->ai_addr, a->ai_addrlen, u->addresses[u->count].host,
                 sizeof u->addresses[u->count].host, NULL, 0, NI_NUMERICHOST) == 0)
-            u->count++;
+            (void)snprintf(
+                u->addresses[u->count++].name, sizeof u->addresses[0].name, "%s", host);
     }
     freeaddrinfo(found);
     return BM_OK;
@@ -80,7 +79,10 @@ take_place(struct upstream *u, char *place, struct bm_msg *msg)
     place += bracket;
     if (*place == '\0')
         return bm_fail(msg, BM_ERR_INPUT, "the broker's address has no host");
-    return resolve(u, place, port != NULL ? port : "1883", msg);
+    if (strlen(place) >= UPSTREAM_NAME_MAX)
+        return bm_fail(msg, BM_ERR_INPUT, "the broker's host %.40s... has more than %d bytes",
+            place, UPSTREAM_NAME_MAX - 1);
+    return resolve(u, place, port != NULL ? port : u->tls ? "8883" : "1883", msg);
 }
 
 enum bm_err
@@ -92,15 +94,13 @@ upstream_parse(const char *url, struct upstream *out, struct bm_msg *msg)
     char *save = NULL;
     enum bm_err err = BM_OK;
 
-    *out = (struct upstream){ 0 };
-    if (strncmp(url, "mqtts://", 8) == 0)
+    *out = (struct upstream){ .tls = strncmp(url, "mqtts://", 8) == 0 };
+    if ((!out->tls && strncmp(url, "mqtt://", 7) != 0) ||
+        (size_t)snprintf(text, sizeof text, "%s", url + (out->tls ? 8 : 7)) >= sizeof text)
         return bm_fail(msg, BM_ERR_INPUT,
-            "TLS towards a broker is not built: let a TLS proxy on this machine go there, and give "
-            "its address as mqtt://");
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0 ||
-        (size_t)snprintf(text, sizeof text, "%s", url + sizeof scheme - 1) >= sizeof text)
-        return bm_fail(msg, BM_ERR_INPUT,
-            "a broker's address is mqtt://[USER@]HOST[:PORT][,HOST[:PORT]...], not %.100s", url);
+            "a broker's address is mqtt://[USER@]HOST[:PORT][,HOST[:PORT]...], or mqtts:// for TLS, "
+            "not %.100s",
+            url);
     at = strrchr(text, '@');
     if (at != NULL) {
         *at++ = '\0';

@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum { UPSTREAM_ADDRESSES_MAX = 8, UPSTREAM_LOGIN_MAX = 1024 };
+enum { UPSTREAM_ADDRESSES_MAX = 8, UPSTREAM_LOGIN_MAX = 1024, UPSTREAM_NAME_MAX = 256 };
 
 struct upstream {
     const char *path; /* Unix socket of a broker of ours, may be relative; NULL: by address */
@@ -25,10 +25,15 @@ struct upstream {
         socklen_t len;
         char host[64]; /* IP literal */
         uint16_t port;
+        char name[UPSTREAM_NAME_MAX]; /* as it was given: what a certificate has to name */
     } addresses[UPSTREAM_ADDRESSES_MAX];
     size_t count;
     char username[UPSTREAM_LOGIN_MAX]; /* "": none */
     char password[UPSTREAM_LOGIN_MAX]; /* "": none */
+    bool tls;                          /* files, borrowed, PEM: */
+    const char *ca;                    /* whom we trust; NULL: whom the system does */
+    const char *cert;                  /* ours, with its chain, and its key; NULL, both: none */
+    const char *key;
 };
 
 /* A mosquitto of ours: we start it, and know what it has on disk. */
@@ -39,8 +44,8 @@ upstream_is_ours(const struct upstream *u)
 }
 
 /*
- * `mqtt://[USER@]HOST[:PORT][,HOST[:PORT]]...`, port 1883 if none is given; names are resolved here,
- * once. The password is not in it. BM_ERR_INPUT says what is wrong with it, BM_ERR_NOT_FOUND which
+ * `mqtt://[USER@]HOST[:PORT][,HOST[:PORT]]...`, port 1883 if none is given, or `mqtts://` for TLS,
+ * port 8883; names are resolved here, once. The password is not in it. BM_ERR_INPUT says what is wrong with it, BM_ERR_NOT_FOUND which
  * name has no address. Other fields are cleared.
  */
 enum bm_err upstream_parse(const char *url, struct upstream *out, struct bm_msg *msg);

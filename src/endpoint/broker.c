@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     RETRY_MS = 1,
@@ -36,13 +35,12 @@ enum {
 void
 broker_drop(struct conn *c)
 {
-    if (c->up_fd < 0) {
+    if (c->up.fd < 0) {
         return;
     }
     loop_remove(c->w->loop, c->up_watch);
-    (void)close(c->up_fd);
+    transport_close(&c->up);
     c->up_watch = NULL;
-    c->up_fd = -1;
     buf_fini(&c->up_out);
     buf_fini(&c->up_in);
 }
@@ -306,7 +304,7 @@ broker_gone(struct conn *c, const char *how)
     } else if (c->superseded) {
         conn_dismiss(c, CAUSE_TAKEN_OVER, REASON_TAKEN_OVER, "by=\"newer connection\"");
     } else {
-        bool dying = is_dying(c->up_fd);
+        bool dying = is_dying(c->up.fd);
 
         broker_drop(c);
         if (dying) {
@@ -350,7 +348,7 @@ broker_bytes(struct conn *c, struct span chunk)
         }
         broker_packet(c, &p);
     }
-    if (c->up_fd < 0) {
+    if (c->up.fd < 0) {
         return; /* a handler ended the upstream side and with it the buffers */
     }
     if (kept) {
@@ -401,7 +399,7 @@ count_given(struct conn *c, size_t bytes, uint64_t messages)
 static void
 broker_read(struct conn *c)
 {
-    ssize_t len = recv(c->up_fd, c->w->scratch, SCRATCH_LEN, 0);
+    ssize_t len = transport_read(&c->up, c->w->scratch, SCRATCH_LEN);
     uint64_t before = count(c->w, METRIC_DELIVERED, 0);
 
     if (len > 0) {
@@ -410,7 +408,7 @@ broker_read(struct conn *c)
     } else if (len == 0) {
         broker_gone(c, "closed");
     } else if (errno != EAGAIN && errno != EINTR) {
-        broker_gone(c, strerror(errno));
+        broker_gone(c, transport_why(&c->up));
     }
 }
 
@@ -432,7 +430,7 @@ broker_flush(struct conn *c)
 {
     struct rd r = rd_of(buf_span(&c->up_out));
 
-    if (c->up_fd < 0 || (c->up_out.len == 0 && !c->up_out.failed)) {
+    if (c->up.fd < 0 || (c->up_out.len == 0 && !c->up_out.failed)) {
         return;
     }
     if (c->up_out.failed) {
@@ -441,7 +439,7 @@ broker_flush(struct conn *c)
         return;
     }
     while (rd_left(&r) > 0) {
-        ssize_t len = send(c->up_fd, r.pos, rd_left(&r), MSG_NOSIGNAL);
+        ssize_t len = transport_write(&c->up, span_of(r.pos, rd_left(&r)));
 
         if (len < 0 && errno == EINTR) {
             continue;
@@ -463,10 +461,10 @@ broker_watch(struct conn *c)
 {
     bool reads = (c->state == CONN_CONNACK || c->state == CONN_RELAY) && c->out.len < HOLD_MAX &&
                  c->up_pause == NULL;
-    uint32_t events =
-        (reads ? (uint32_t)EPOLLIN : 0) | (c->up_out.len > 0 ? (uint32_t)EPOLLOUT : 0);
+    uint32_t events = transport_events(&c->up,
+        (reads ? (uint32_t)EPOLLIN : 0) | (c->up_out.len > 0 ? (uint32_t)EPOLLOUT : 0));
 
-    if (c->up_fd >= 0 && events != c->up_events) {
+    if (c->up.fd >= 0 && events != c->up_events) {
         c->up_events = events;
         loop_modify(c->w->loop, c->up_watch, events);
     }
@@ -479,30 +477,29 @@ static enum attempt
 attempt(struct conn *c)
 {
     struct worker_account *a = &c->w->accounts[c->account];
-    int fd = upstream_open(upstream_of(c), a->address);
+    bool opened = transport_open(&c->up, upstream_of(c), a->address, a->broker_tls);
 
     c->broker_tries++;
-    if (fd < 0 && errno == EAGAIN) {
+    if (!opened && errno == EAGAIN) {
         return ATTEMPT_LATER;
     }
-    if (fd < 0 && (errno == ECONNREFUSED || errno == ENOENT)) {
+    if (!opened && (errno == ECONNREFUSED || errno == ENOENT)) {
         int cause = errno;
 
         note_absence(c);
         errno = cause;
         return ATTEMPT_LATER;
     }
-    if (fd < 0) {
+    if (!opened) {
         conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "error=\"%s\"", strerror(errno));
         return ATTEMPT_DONE;
     }
     if (upstream_is_ours(upstream_of(c))) { /* a cluster has still to take it */
         a->absent_ms = 0;
     }
-    c->up_fd = fd;
     c->broker_address = a->address;
     c->up_events = EPOLLIN;
-    c->up_watch = loop_add(c->w->loop, fd, c->up_events, on_broker, c);
+    c->up_watch = loop_add(c->w->loop, c->up.fd, c->up_events, on_broker, c);
     if (c->up_watch == NULL || write_connect(c) != BM_OK || take_over(c) != BM_OK) {
         conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "error=\"out of memory\"");
         return ATTEMPT_DONE;

@@ -44,7 +44,7 @@ client_reads(const struct conn *c)
     case CONN_HELLO:
         return true;
     case CONN_RELAY:
-        return c->up_fd >= 0 && c->up_out.len < HOLD_MAX && c->pause == NULL &&
+        return c->up.fd >= 0 && c->up_out.len < HOLD_MAX && c->pause == NULL &&
                !has_enough_in_flight(c) && !control_congested(c->w);
     case CONN_VERDICT:
     case CONN_POLICY:

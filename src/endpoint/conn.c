@@ -291,7 +291,7 @@ on_deadline(void *arg)
         conn_settle(c);
         return;
     case CONN_RELAY:
-        if (c->up_fd < 0) {
+        if (c->up.fd < 0) {
             broker_lost(c);
             return;
         }
@@ -367,7 +367,7 @@ conn_open(struct worker *w, int fd, const struct sockaddr_storage *address)
     }
     c->w = w;
     c->fd = fd;
-    c->up_fd = -1;
+    c->up.fd = -1;
     address_note(c, address);
     c->next = w->conns;
     if (c->next != NULL) {

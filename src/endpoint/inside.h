@@ -25,6 +25,7 @@
 #define BM_ENDPOINT_INSIDE_H
 
 #include "base/loop.h"
+#include "broker/transport.h"
 #include "endpoint/kept.h"
 #include "endpoint/link.h"
 #include "endpoint/worker.h"
@@ -37,7 +38,7 @@
 #include <openssl/ssl.h>
 
 enum {
-    SCRATCH_LEN = 64 * 1024,
+    SCRATCH_LEN = 64 * 1024,     /* at least TRANSPORT_READ_MIN */
     HOLD_MAX = 256 * 1024,       /* above this much unsent, the other side is not read */
     READ_BUDGET = 256 * 1024,    /* bytes taken from one client before others get their turn */
     CONNECT_MAX = 80 * 1024,     /* body of a CONNECT: a will of 64 KB and the rest */
@@ -190,7 +191,7 @@ struct conn {
 
     enum conn_state state;
     int fd;
-    int up_fd; /* -1: none */
+    struct transport up; /* to the broker */
     struct loop_watch *watch;
     struct loop_watch *up_watch;
     uint32_t events;
@@ -297,6 +298,7 @@ struct worker_account {
     uint32_t save_asked; /* number of the newest save that control was asked for */
     uint32_t save_done;
     bool save_wanted;     /* one more, when that one is done */
+    SSL_CTX *broker_tls;  /* NULL: its broker is plain */
     size_t address;       /* of its broker's, the one in use */
     int64_t absent_ms;    /* since when its broker is not there; 0: it is, as far as known */
     struct acks *waiting; /* connections whose PUBACKs wait */

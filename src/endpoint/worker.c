@@ -158,7 +158,10 @@ open_accounts(struct worker *w, struct bm_msg *msg)
                !upstream_answers(a->broker, w->accounts[i].address, BROKER_ANSWER_MS)) {
             w->accounts[i].address++;
         }
-        err = table_attach(a->dir, &w->accounts[i].table, msg);
+        err = transport_context(a->broker, &w->accounts[i].broker_tls, msg);
+        if (err == BM_OK) {
+            err = table_attach(a->dir, &w->accounts[i].table, msg);
+        }
         if (err == BM_OK) {
             err = kept_open(a->dir, &w->accounts[i].kept, msg);
         }
@@ -216,6 +219,7 @@ finish(struct worker *w)
     lean_fini(w);
     SSL_CTX_free(w->tls);
     for (size_t i = 0; i < w->o->account_count; i++) {
+        SSL_CTX_free(w->accounts[i].broker_tls);
         table_close(w->accounts[i].table);
         kept_close(w->accounts[i].kept);
     }

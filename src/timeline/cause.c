@@ -170,7 +170,7 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "Refused: the MQTT broker behind the endpoint does not answer.",
         "let the device try again, it was told so; the broker is started again by itself: see the "
         "log of `birthmark cloud`, and that `mosquitto` is installed; with --broker mqtt://... see "
-        "that that broker runs and takes the user",
+        "that that broker runs and takes the user, and what the facts say of its certificate",
         CAUSE_REFUSE },
     [CAUSE_CONTROL_DOWN] = { "cloud.control_down",
         "Refused: the registry did not answer, so a newcomer cannot be judged, or a message not be "

@@ -9,6 +9,7 @@
 #   register_ca NAME       verification certificate, registered, ACTIVE, auto-registration ENABLE; sets ca_id
 #   make_device NAME CA    NAME.key, NAME.crt (v1 leaf), NAME.pem (leaf and CA)
 #   id_of FILE             certificate id of a PEM file
+#   free_port              a TCP port that nobody has, for servers that cannot say which they got
 #   as DEVICE PROGRAM ...  mosquitto_pub or mosquitto_sub with that device's certificate and client id
 #
 # The aws CLI is the machine's own; so that it starts four times as fast, one process of it has its modules loaded and forks
@@ -35,6 +36,7 @@ start_cloud()
 
 iot() { aws --endpoint-url "$api" "$@"; }
 text() { iot --output text "$@"; }
+free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 id_of() { openssl x509 -in "$1" -outform DER | sha256sum | cut -d' ' -f1; }
 
 make_ca()

@@ -13,7 +13,6 @@ devices=${STORM_DEVICES:-30} kills=${STORM_KILLS:-3} seed=${STORM_SEED:-7}
 backoff=1500 in_flight=10 # few at a time, so that some are left when the last victim falls
 [ "$devices" -le 100 ] || backoff=10000 in_flight=100
 
-free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 fixed=$(free_port)
 # start_cloud with a port that stays the same, because devices come back to it; its functions write to a folder of ours
 start_again()

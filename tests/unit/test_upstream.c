@@ -35,6 +35,23 @@ addresses_are_taken_with_user_and_default_port(void **state)
 }
 
 static void
+tls_is_asked_for_and_has_its_own_port_and_names(void **state)
+{
+    struct upstream u;
+
+    (void)state;
+    assert_int_equal(upstream_parse("mqtts://g@127.0.0.1,[::1]:2,localhost", &u, NULL), BM_OK);
+    assert_true(u.tls);
+    assert_int_equal(u.addresses[0].port, 8883);
+    assert_int_equal(u.addresses[1].port, 2);
+    assert_string_equal(u.addresses[0].name, "127.0.0.1");
+    assert_string_equal(u.addresses[1].name, "::1");
+    assert_string_equal(u.addresses[2].name, "localhost");
+    assert_int_equal(upstream_parse("mqtt://127.0.0.1", &u, NULL), BM_OK);
+    assert_false(u.tls);
+}
+
+static void
 what_is_no_address_is_refused_with_the_cause(void **state)
 {
     static const struct {
@@ -42,7 +59,7 @@ what_is_no_address_is_refused_with_the_cause(void **state)
         enum bm_err err;
         const char *says;
     } cases[] = {
-        { "mqtts://127.0.0.1", BM_ERR_INPUT, "TLS" },
+        { "mqtts:/127.0.0.1", BM_ERR_INPUT, "mqtts:// for TLS" },
         { "http://127.0.0.1", BM_ERR_INPUT, "mqtt://[USER@]HOST" },
         { "mqtt://", BM_ERR_INPUT, "no host" },
         { "mqtt://u@", BM_ERR_INPUT, "no host" },
@@ -109,6 +126,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_taken_with_user_and_default_port),
+        cmocka_unit_test(tls_is_asked_for_and_has_its_own_port_and_names),
         cmocka_unit_test(what_is_no_address_is_refused_with_the_cause),
         cmocka_unit_test(more_addresses_than_fit_are_as_many_as_fit),
         cmocka_unit_test(who_listens_answers_and_who_does_not_is_told),
