@@ -28,21 +28,6 @@ static const struct control_command commands[] = {
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
-void
-control_json_text(struct buf *out, const char *text)
-{
-    buf_add(out, "\"", 1);
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if (*c == '"' || *c == '\\')
-            buf_addf(out, "\\%c", *c);
-        else if (*c < 0x20 || *c > 0x7e)
-            buf_addf(out, "\\u%04x", (unsigned)*c);
-        else
-            buf_add(out, c, 1);
-    }
-    buf_add(out, "\"", 1);
-}
-
 static enum bm_err
 run_help(struct control_call *call, struct bm_msg *msg)
 {
@@ -50,7 +35,7 @@ run_help(struct control_call *call, struct bm_msg *msg)
     for (size_t i = 0; i < COMMANDS; i++) {
         buf_addf(call->out, "%s\"%s%s%s\":", i == 0 ? "{" : ",", commands[i].name,
             *commands[i].arguments != '\0' ? " " : "", commands[i].arguments);
-        control_json_text(call->out, commands[i].sentence);
+        buf_add_json(call->out, commands[i].sentence);
     }
     buf_add(call->out, "}", 1);
     return BM_OK;

@@ -71,7 +71,4 @@ control_fn run_snapshot, run_restore, run_list, run_fork;
 /* ctl_fault.c */
 control_fn run_fault;
 
-/* Append a JSON string, quotes included; bytes that are no printable ASCII become \u00xx. */
-void control_json_text(struct buf *out, const char *text);
-
 #endif

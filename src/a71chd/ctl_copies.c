@@ -19,7 +19,7 @@ static void
 answer_word(struct control_call *call, const char *name)
 {
     buf_addf(call->out, "{\"%s\":", name);
-    control_json_text(call->out, call->words[0]);
+    buf_add_json(call->out, call->words[0]);
     buf_add(call->out, "}", 1);
 }
 

@@ -2,8 +2,6 @@
 /* See fault.h. */
 #include "a71chd/fault.h"
 
-#include "a71chd/control.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,7 +228,7 @@ faults_list(const struct faults *all, struct buf *out)
         const struct fault *f = &all->rules[i];
 
         buf_addf(out, "%s{\"rule\":", i == 0 ? "" : ",");
-        control_json_text(out, f->text);
+        buf_add_json(out, f->text);
         buf_addf(out, ",\"seen\":%llu,\"fired\":%llu}", (unsigned long long)f->seen,
             (unsigned long long)f->fired);
     }

@@ -2,7 +2,6 @@
 /* See trace.h. */
 #include "a71chd/trace.h"
 
-#include "a71chd/control.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -40,7 +39,7 @@ static void
 add_text(struct buf *out, const char *name, const char *text)
 {
     buf_addf(out, ",\"%s\":", name);
-    control_json_text(out, text);
+    buf_add_json(out, text);
 }
 
 /* The header stays readable when the data is a secret. */

@@ -235,6 +235,21 @@ buf_addf(struct buf *b, const char *fmt, ...)
 }
 
 void
+buf_add_json(struct buf *b, const char *text)
+{
+    buf_add(b, "\"", 1);
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
+            buf_addf(b, "\\%c", *c);
+        else if (*c < 0x20 || *c > 0x7e)
+            buf_addf(b, "\\u%04x", (unsigned)*c);
+        else
+            buf_add(b, c, 1);
+    }
+    buf_add(b, "\"", 1);
+}
+
+void
 buf_drop(struct buf *b, size_t len)
 {
     if (len >= b->len) {

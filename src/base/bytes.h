@@ -82,6 +82,8 @@ void buf_fini(struct buf *b);
 uint8_t *buf_reserve(struct buf *b, size_t more); /* room for `more` bytes at ptr+len, or NULL */
 void buf_add(struct buf *b, const void *src, size_t len);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A JSON string, quotes included; bytes that are no printable ASCII become \u00xx. */
+void buf_add_json(struct buf *b, const char *text);
 void buf_drop(struct buf *b, size_t len); /* remove `len` bytes from the front */
 struct span buf_span(const struct buf *b);
 char *buf_cstr(struct buf *b); /* terminated view, owned by the buffer; NULL when it failed */

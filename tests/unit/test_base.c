@@ -149,6 +149,17 @@ base64_matches_rfc4648_and_refuses_the_rest(void **state)
 }
 
 static void
+json_string_has_ascii_only_and_no_bare_quote(void **state)
+{
+    struct buf b = { 0 };
+
+    (void)state;
+    buf_add_json(&b, "a \"b\" \\ \n\x7f\xc3\xa9");
+    assert_string_equal(buf_cstr(&b), "\"a \\\"b\\\" \\\\ \\u000a\\u007f\\u00c3\\u00a9\"");
+    buf_fini(&b);
+}
+
+static void
 file_is_replaced_whole_and_a_folder_removed_with_all_in_it(void **state)
 {
     char dir[] = "/tmp/bm-test-XXXXXX";
@@ -268,6 +279,7 @@ main(void)
         cmocka_unit_test(hex_knows_all_digits_and_nothing_else),
         cmocka_unit_test(constant_time_order_is_that_of_numbers),
         cmocka_unit_test(base64_matches_rfc4648_and_refuses_the_rest),
+        cmocka_unit_test(json_string_has_ascii_only_and_no_bare_quote),
         cmocka_unit_test(file_is_replaced_whole_and_a_folder_removed_with_all_in_it),
         cmocka_unit_test(file_written_beside_a_planted_link_does_not_follow_it),
         cmocka_unit_test(loop_runs_descriptors_and_timers_in_order_and_forgets_what_is_removed),
