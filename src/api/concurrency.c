@@ -8,16 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-json_t *
-call_function_reserved(const struct registry_function *f)
-{
-    json_t *config = json_loadb((const char *)f->config.ptr, f->config.len, 0, NULL);
-    json_t *value = json_incref(json_object_get(config, RESERVED));
-
-    json_decref(config);
-    return value;
-}
-
 /* `value` is taken; NULL: none. True: stored and in force; else refused. */
 static bool
 set_reserved(struct call *c, struct registry_function *f, json_t *value)

@@ -120,6 +120,16 @@ function_json(const struct call *c, const struct registry_function *f)
     return body;
 }
 
+json_t *
+call_function_reserved(const struct registry_function *f)
+{
+    json_t *config = json_loadb((const char *)f->config.ptr, f->config.len, 0, NULL);
+    json_t *value = json_incref(json_object_get(config, RESERVED));
+
+    json_decref(config);
+    return value;
+}
+
 /* As it is in the registry, which sets LastModified. */
 static json_t *
 stored_json(const struct call *c, const char *name)
