@@ -114,6 +114,10 @@ write_connect(struct conn *c)
     enum bm_err err = mqtt_parse_connect(&p, &m, NULL);
 
     if (err == BM_OK) {
+        if (m.will_properties.len > 0) {
+            mqtt_bound_expiry(
+                c->connect.ptr + (m.will_properties.ptr - c->connect.ptr), m.will_properties.len);
+        }
         if (c->level == 5) {
             connect_properties(c, m.properties, &properties);
         }

@@ -92,7 +92,7 @@ check_will(struct conn *c, const struct mqtt_connect *m)
     }
     why = !mqtt_topic_valid(m->will_topic)   ? "not a topic name"
           : !relay_depth_fits(m->will_topic) ? "too many levels"
-                                             : relay_topic_reserved(m->will_topic);
+                                             : relay_topic_reserved(m->will_topic, m->will_retain);
     if (why != NULL) {
         fact_text(topic, sizeof topic, m->will_topic);
         conn_dismiss(c, CAUSE_PROTOCOL, REASON_TOPIC_INVALID,
@@ -127,7 +127,7 @@ check_properties(struct conn *c, const struct mqtt_connect *m)
     struct mqtt_property p;
 
     while (mqtt_next_property(&list, &p) == BM_OK) {
-        if (p.id == MQTT_PROP_AUTH_METHOD) { /* SPEC aws-iot 6.6 */
+        if (p.id == MQTT_PROP_AUTH_METHOD || p.id == MQTT_PROP_AUTH_DATA) { /* SPEC aws-iot 6.6 */
             conn_dismiss(c, CAUSE_PROTOCOL, REASON_UNSPECIFIED,
                 "field=\"authentication method\" error=\"AUTH is not supported\"");
             return false;
@@ -356,11 +356,16 @@ check_rate(struct conn *c)
 void
 hello_packet(struct conn *c, const struct mqtt_packet *p)
 {
-    struct mqtt_connect m;
+    struct mqtt_connect m = { 0 };
     struct bm_msg msg = { "" };
 
     if (mqtt_parse_connect(p, &m, &msg) != BM_OK) {
-        conn_end(c, CAUSE_PROTOCOL, "error=\"%.200s\"", msg.text);
+        c->level = m.level;
+        if (c->level == 5) { /* of the codes in SPEC aws-iot 6.2 none is nearer */
+            conn_dismiss(c, CAUSE_PROTOCOL, REASON_UNSPECIFIED, "error=\"%.200s\"", msg.text);
+        } else {
+            conn_end(c, CAUSE_PROTOCOL, "error=\"%.200s\"", msg.text);
+        }
         return;
     }
     c->level = m.level;

@@ -435,7 +435,7 @@ bool relay_rules_see(const struct conn *c, struct span topic);
 enum { DECISION_FACT = 192 };
 void relay_decision(const struct conn *c, enum policy_verdict v, char *out, size_t cap);
 /* May a client publish there at all? SPEC aws-iot 6.3, 6.7. NULL when it may, else why not. */
-const char *relay_topic_reserved(struct span topic);
+const char *relay_topic_reserved(struct span topic, bool retain);
 bool relay_depth_fits(struct span topic);
 
 /* subscribe.c */

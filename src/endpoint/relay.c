@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOPIC_FACT = 120, DISCONNECT_WITH_WILL = 4 };
+enum { TOPIC_FACT = 120, DISCONNECT_WITH_WILL = 4, DUP = 8 };
 
 /* What the policies may ask of the leaf; read only when one asks, most never do. */
 static bool
@@ -81,11 +81,13 @@ relay_decision(const struct conn *c, enum policy_verdict v, char *out, size_t ca
 }
 
 const char *
-relay_topic_reserved(struct span topic)
+relay_topic_reserved(struct span topic, bool retain)
 {
-    if (!span_begins(topic, "$") || span_begins(topic, "$aws/things/") ||
-        span_begins(topic, "$aws/rules/")) {
+    if (!span_begins(topic, "$")) {
         return NULL;
+    }
+    if (span_begins(topic, "$aws/things/") || span_begins(topic, "$aws/rules/")) {
+        return retain ? "none is retained on a reserved topic" : NULL; /* SPEC aws-iot 6.5 */
     }
     return span_begins(topic, "$aws/events/") ? "events are published by the service only"
                                               : "a reserved topic";
@@ -116,6 +118,12 @@ check_publish(struct conn *c, const struct mqtt_publish *m)
     if (m->topic_alias != 0) { /* CONNACK offered none */
         conn_dismiss(
             c, CAUSE_PROTOCOL, REASON_ALIAS_INVALID, "field=\"topic alias\" topic=\"%s\"", topic);
+        return false;
+    }
+    if (m->has_subscription_id) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_PROTOCOL,
+            "field=\"subscription identifier\" topic=\"%s\" error=\"of a client's PUBLISH\"",
+            topic);
         return false;
     }
     if (m->qos == 2) {
@@ -164,13 +172,13 @@ deny_publish(struct conn *c, const struct mqtt_publish *m, const char *action, c
 static bool
 publish_allowed(struct conn *c, const struct mqtt_publish *m)
 {
-    const char *reserved = relay_topic_reserved(m->topic);
+    const char *reserved = relay_topic_reserved(m->topic, m->retain);
     enum policy_action action = POLICY_PUBLISH;
     enum policy_verdict v;
     char decision[DECISION_FACT];
 
     if (reserved != NULL) {
-        deny_publish(c, m, "iot:Publish", "reserved_topic");
+        deny_publish(c, m, m->retain ? "iot:RetainPublish" : "iot:Publish", "reserved_topic");
         return false;
     }
     v = relay_decide(c, action, m->topic);
@@ -347,6 +355,17 @@ within_flight(struct conn *c)
 }
 
 static void
+forward_publish(struct conn *c, const struct mqtt_packet *p, const struct mqtt_publish *m)
+{
+    size_t behind = p->whole.len - (size_t)(m->properties.ptr - p->whole.ptr);
+
+    buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    if (m->properties.len > 0 && !c->up_out.failed) {
+        mqtt_bound_expiry(c->up_out.ptr + c->up_out.len - behind, m->properties.len);
+    }
+}
+
+static void
 client_publish(struct conn *c, const struct mqtt_packet *p)
 {
     struct mqtt_publish m;
@@ -373,7 +392,7 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         refuse(c, &m);
         return;
     }
-    buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    forward_publish(c, p, &m);
     if (m.qos == 1) {
         acks_expect(c, m.packet_id, number, false,
             upstream_is_ours(c->w->o->accounts[c->account].broker) &&
@@ -382,6 +401,20 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
 }
 
 /* ---- the rest from the client ---- */
+
+/* What the broker would end the connection for is judged here, where there is a cause to give. */
+static void
+client_puback(struct conn *c, const struct mqtt_packet *p)
+{
+    struct mqtt_puback a;
+    struct bm_msg msg = { "" };
+
+    if (mqtt_parse_puback(p, c->level, &a, &msg) != BM_OK) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+        return;
+    }
+    buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+}
 
 /* OASIS MQTT 5.0, 3.14.2.2.2: what was 0 at CONNECT stays 0. */
 static bool
@@ -437,7 +470,7 @@ relay_packet(struct conn *c, const struct mqtt_packet *p)
         subscribe_undo(c, p);
         return;
     case MQTT_PUBACK:
-        buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+        client_puback(c, p);
         return;
     case MQTT_PINGREQ: /* keep-alive is the endpoint's; see broker.c */
         buf_add(&c->out, "\xd0\x00", 2);
@@ -484,6 +517,7 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
 {
     struct mqtt_publish m;
     char topic[TOPIC_FACT];
+    size_t at = c->out.len;
 
     if (mqtt_parse_publish(p, c->level, &m, NULL) != BM_OK || m.qos == 2) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"sent a malformed or QoS 2 message\"");
@@ -498,6 +532,9 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
     if (relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {
         count(c->w, METRIC_DELIVERED, 1);
         buf_add(&c->out, p->whole.ptr, p->whole.len);
+        if (m.dup && !c->out.failed) { /* SPEC aws-iot 6.3 */
+            c->out.ptr[at] &= (uint8_t)~DUP;
+        }
         return;
     }
     if (c->denials++ < DENIALS_RECORDED) {

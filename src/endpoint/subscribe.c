@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOPIC_FACT = 120, PARTIALS_MAX = 16 };
+enum { TOPIC_FACT = 120, PARTIALS_MAX = 16, NO_LOCAL = 4 };
 
 static bool
 check_filter(struct conn *c, struct span whole)
@@ -20,7 +20,7 @@ check_filter(struct conn *c, struct span whole)
     struct span filter = mqtt_plain_filter(whole);
     char text[TOPIC_FACT];
 
-    if (mqtt_filter_valid(filter) && relay_depth_fits(filter)) {
+    if (mqtt_filter_valid(filter) && relay_depth_fits(filter) && mqtt_share_valid(whole)) {
         return true;
     }
     fact_text(text, sizeof text, whole);
@@ -53,6 +53,12 @@ check_subscribe(struct conn *c, struct mqtt_subscribe *s)
         char text[TOPIC_FACT];
 
         if (!check_filter(c, s->filters[i].filter)) {
+            return false;
+        }
+        if ((s->filters[i].options & NO_LOCAL) != 0 &&
+            span_begins(s->filters[i].filter, "$share/")) { /* OASIS MQTT 5.0, 3.8.3.1 */
+            conn_dismiss(c, CAUSE_PROTOCOL, REASON_PROTOCOL,
+                "field=\"no local\" error=\"of a shared subscription\"");
             return false;
         }
         if (s->filters[i].qos == 2 && c->level == 4) {
@@ -270,22 +276,27 @@ forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe
     mqtt_build_subscribe(&c->up_out, type, c->level, &up);
 }
 
+static bool
+parse(struct conn *c, const struct mqtt_packet *p, struct mqtt_subscribe *s)
+{
+    struct bm_msg msg = { "" };
+    enum bm_err err = mqtt_parse_subscribe(p, c->level, s, &msg);
+    bool many = err == BM_ERR_LIMIT;
+
+    if (err != BM_OK) {
+        conn_dismiss(c, many ? CAUSE_TOO_LARGE : CAUSE_PROTOCOL,
+            many ? REASON_QUOTA : REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+    }
+    return err == BM_OK;
+}
+
 void
 subscribe_packet(struct conn *c, const struct mqtt_packet *p)
 {
     struct mqtt_subscribe s;
-    struct bm_msg msg = { "" };
     uint8_t denied = 0;
-    enum bm_err err = mqtt_parse_subscribe(p, c->level, &s, &msg);
 
-    if (err != BM_OK) {
-        bool many = err == BM_ERR_LIMIT;
-
-        conn_dismiss(c, many ? CAUSE_TOO_LARGE : CAUSE_PROTOCOL,
-            many ? REASON_QUOTA : REASON_MALFORMED, "error=\"%.200s\"", msg.text);
-        return;
-    }
-    if (!check_subscribe(c, &s)) {
+    if (!parse(c, p, &s) || !check_subscribe(c, &s)) {
         return;
     }
     for (size_t i = 0; i < s.count; i++) {
@@ -314,10 +325,8 @@ void
 subscribe_undo(struct conn *c, const struct mqtt_packet *p)
 {
     struct mqtt_subscribe s;
-    struct bm_msg msg = { "" };
 
-    if (mqtt_parse_subscribe(p, c->level, &s, &msg) != BM_OK) {
-        conn_dismiss(c, CAUSE_PROTOCOL, REASON_MALFORMED, "error=\"%.200s\"", msg.text);
+    if (!parse(c, p, &s)) {
         return;
     }
     for (size_t i = 0; i < s.count; i++) {

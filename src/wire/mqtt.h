@@ -32,6 +32,7 @@ enum mqtt_type {
 enum {
     MQTT_PAYLOAD_MAX = 131072, /* SPEC aws-iot 6.3 */
     MQTT_CLIENT_ID_MAX = 128,
+    MQTT_EXPIRY_MAX_S = 604800, /* of a message, SPEC 6.6 */
     MQTT_FILTERS_MAX = 8,                         /* per SUBSCRIBE, SPEC 6.4 */
     MQTT_REMAINING_MAX = MQTT_PAYLOAD_MAX + 4096, /* largest packet body taken from a peer */
 };
@@ -81,7 +82,10 @@ struct mqtt_connect {
     bool has_password;    /* never by mqtt_parse_connect: nobody is to see it */
     struct span password;
 };
-/* BM_ERR_PROTO: not a CONNECT of level 4 or 5 in good order; `msg` names the field. */
+/*
+ * BM_ERR_PROTO: not a CONNECT of level 4 or 5 in good order; `msg` names the field. Then only
+ * `level` of `out` is set, if that was readable.
+ */
 enum bm_err mqtt_parse_connect(
     const struct mqtt_packet *p, struct mqtt_connect *out, struct bm_msg *msg);
 
@@ -99,6 +103,7 @@ struct mqtt_publish {
     struct span topic;    /* may be empty at level 5 with a topic alias */
     uint16_t packet_id;   /* 0 at QoS 0 */
     uint16_t topic_alias; /* level 5, 0 = none */
+    bool has_subscription_id; /* only a server may send one */
     struct span properties;
     struct span payload;
 };
@@ -134,17 +139,22 @@ void mqtt_build_suback(struct buf *out, uint8_t level, const struct mqtt_suback 
 
 /* Level 5 properties the endpoint reads or writes itself. OASIS MQTT 5.0, 2.2.2.2. */
 enum mqtt_property_id {
+    MQTT_PROP_PAYLOAD_FORMAT = 0x01,
+    MQTT_PROP_MESSAGE_EXPIRY = 0x02,
+    MQTT_PROP_RESPONSE_TOPIC = 0x08,
     MQTT_PROP_SUBSCRIPTION_ID = 0x0b,
     MQTT_PROP_SESSION_EXPIRY = 0x11,
     MQTT_PROP_ASSIGNED_CLIENT_ID = 0x12,
     MQTT_PROP_SERVER_KEEP_ALIVE = 0x13,
     MQTT_PROP_AUTH_METHOD = 0x15,
+    MQTT_PROP_AUTH_DATA = 0x16,
     MQTT_PROP_REQUEST_PROBLEMS = 0x17,
     MQTT_PROP_REASON_STRING = 0x1f,
     MQTT_PROP_RECEIVE_MAXIMUM = 0x21,
     MQTT_PROP_TOPIC_ALIAS_MAX = 0x22,
     MQTT_PROP_TOPIC_ALIAS = 0x23,
     MQTT_PROP_MAXIMUM_QOS = 0x24,
+    MQTT_PROP_USER = 0x26,
     MQTT_PROP_MAXIMUM_PACKET = 0x27,
     MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE = 0x29,
 };
@@ -159,6 +169,8 @@ struct mqtt_property {
  * is cut short; BM_ERR_NOT_FOUND: the list is at its end.
  */
 enum bm_err mqtt_next_property(struct rd *list, struct mqtt_property *out);
+/* Bring the Message Expiry Interval, if there is one, to 1..MQTT_EXPIRY_MAX_S. SPEC aws-iot 6.6 */
+void mqtt_bound_expiry(uint8_t *properties, size_t len);
 
 /* Session-present flag, return/reason code and, at level 5, raw properties of a CONNACK. */
 struct mqtt_connack {
@@ -170,6 +182,13 @@ enum bm_err mqtt_parse_connack(
     const struct mqtt_packet *p, uint8_t level, struct mqtt_connack *out);
 
 void mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connack *ack);
+/* Level 4 has the packet id alone; level 5 may leave out the rest. */
+struct mqtt_puback {
+    uint16_t packet_id;
+    uint8_t reason;
+};
+enum bm_err mqtt_parse_puback(
+    const struct mqtt_packet *p, uint8_t level, struct mqtt_puback *out, struct bm_msg *msg);
 /* Level 4 has neither; level 5 may leave out both. */
 struct mqtt_disconnect {
     uint8_t reason;

@@ -5,6 +5,8 @@
  */
 #include "wire/mqtt.h"
 
+#include "wire/topic.h"
+
 /* ---- integers, strings, properties ---- */
 
 enum { VARINT_BYTES_MAX = 4 };
@@ -102,46 +104,72 @@ enum property_type {
     PROP_PAIR
 };
 
-static enum property_type
-property_type(uint8_t id)
+/* In which packets it may stand; IN_WILL takes the place of packet type 0, which does not exist. */
+enum {
+    IN_WILL = 1,
+    IN_CONNECT = 1 << MQTT_CONNECT,
+    IN_CONNACK = 1 << MQTT_CONNACK,
+    IN_PUBLISH = 1 << MQTT_PUBLISH,
+    IN_SUBSCRIBE = 1 << MQTT_SUBSCRIBE,
+    IN_DISCONNECT = 1 << MQTT_DISCONNECT,
+    IN_MESSAGE = IN_PUBLISH | IN_WILL,
+    IN_CONNECTING = IN_CONNECT | IN_CONNACK,
+    IN_AUTHENTICATING = IN_CONNECTING | 1 << MQTT_AUTH,
+    IN_ANSWER = IN_CONNACK | 1 << MQTT_PUBACK | 1 << MQTT_PUBREC | 1 << MQTT_PUBREL |
+                1 << MQTT_PUBCOMP | 1 << MQTT_SUBACK | 1 << MQTT_UNSUBACK | IN_DISCONNECT |
+                1 << MQTT_AUTH,
+    IN_ANY = 0xffff,
+};
+
+/* Which values it takes; all, if neither. */
+enum property_values { ANY_VALUE, FLAG, NOT_ZERO };
+
+struct property_rule {
+    uint8_t type;
+    uint8_t values;
+    uint16_t in;
+};
+
+static struct property_rule
+property_rule(uint8_t id)
 {
-    static const uint8_t types[] = {
-        [0x01] = PROP_U8,
-        [0x02] = PROP_U32,
-        [0x03] = PROP_TEXT,
-        [0x08] = PROP_TEXT,
-        [0x09] = PROP_BIN,
-        [MQTT_PROP_SUBSCRIPTION_ID] = PROP_VAR,
-        [0x11] = PROP_U32,
-        [MQTT_PROP_ASSIGNED_CLIENT_ID] = PROP_TEXT,
-        [MQTT_PROP_SERVER_KEEP_ALIVE] = PROP_U16,
-        [MQTT_PROP_AUTH_METHOD] = PROP_TEXT,
-        [0x16] = PROP_BIN,
-        [0x17] = PROP_U8,
-        [0x18] = PROP_U32,
-        [0x19] = PROP_U8,
-        [0x1a] = PROP_TEXT,
-        [0x1c] = PROP_TEXT,
-        [0x1f] = PROP_TEXT,
-        [0x21] = PROP_U16,
-        [MQTT_PROP_TOPIC_ALIAS_MAX] = PROP_U16,
-        [MQTT_PROP_TOPIC_ALIAS] = PROP_U16,
-        [MQTT_PROP_MAXIMUM_QOS] = PROP_U8,
-        [0x25] = PROP_U8,
-        [0x26] = PROP_PAIR,
-        [MQTT_PROP_MAXIMUM_PACKET] = PROP_U32,
-        [0x28] = PROP_U8,
-        [MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE] = PROP_U8,
-        [0x2a] = PROP_U8,
+    static const struct property_rule rules[] = {
+        [MQTT_PROP_PAYLOAD_FORMAT] = { PROP_U8, FLAG, IN_MESSAGE },
+        [MQTT_PROP_MESSAGE_EXPIRY] = { PROP_U32, ANY_VALUE, IN_MESSAGE },
+        [0x03] = { PROP_TEXT, ANY_VALUE, IN_MESSAGE },
+        [MQTT_PROP_RESPONSE_TOPIC] = { PROP_TEXT, ANY_VALUE, IN_MESSAGE },
+        [0x09] = { PROP_BIN, ANY_VALUE, IN_MESSAGE },
+        [MQTT_PROP_SUBSCRIPTION_ID] = { PROP_VAR, NOT_ZERO, IN_PUBLISH | IN_SUBSCRIBE },
+        [MQTT_PROP_SESSION_EXPIRY] = { PROP_U32, ANY_VALUE, IN_CONNECTING | IN_DISCONNECT },
+        [MQTT_PROP_ASSIGNED_CLIENT_ID] = { PROP_TEXT, ANY_VALUE, IN_CONNACK },
+        [MQTT_PROP_SERVER_KEEP_ALIVE] = { PROP_U16, ANY_VALUE, IN_CONNACK },
+        [MQTT_PROP_AUTH_METHOD] = { PROP_TEXT, ANY_VALUE, IN_AUTHENTICATING },
+        [MQTT_PROP_AUTH_DATA] = { PROP_BIN, ANY_VALUE, IN_AUTHENTICATING },
+        [MQTT_PROP_REQUEST_PROBLEMS] = { PROP_U8, FLAG, IN_CONNECT },
+        [0x18] = { PROP_U32, ANY_VALUE, IN_WILL },
+        [0x19] = { PROP_U8, FLAG, IN_CONNECT },
+        [0x1a] = { PROP_TEXT, ANY_VALUE, IN_CONNACK },
+        [0x1c] = { PROP_TEXT, ANY_VALUE, IN_CONNACK | IN_DISCONNECT },
+        [MQTT_PROP_REASON_STRING] = { PROP_TEXT, ANY_VALUE, IN_ANSWER },
+        [MQTT_PROP_RECEIVE_MAXIMUM] = { PROP_U16, NOT_ZERO, IN_CONNECTING },
+        [MQTT_PROP_TOPIC_ALIAS_MAX] = { PROP_U16, ANY_VALUE, IN_CONNECTING },
+        [MQTT_PROP_TOPIC_ALIAS] = { PROP_U16, NOT_ZERO, IN_PUBLISH },
+        [MQTT_PROP_MAXIMUM_QOS] = { PROP_U8, FLAG, IN_CONNACK },
+        [0x25] = { PROP_U8, FLAG, IN_CONNACK },
+        [MQTT_PROP_USER] = { PROP_PAIR, ANY_VALUE, IN_ANY },
+        [MQTT_PROP_MAXIMUM_PACKET] = { PROP_U32, NOT_ZERO, IN_CONNECTING },
+        [0x28] = { PROP_U8, FLAG, IN_CONNACK },
+        [MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE] = { PROP_U8, FLAG, IN_CONNACK },
+        [0x2a] = { PROP_U8, FLAG, IN_CONNACK },
     };
 
-    return id < sizeof types ? (enum property_type)types[id] : PROP_NONE;
+    return id < sizeof rules / sizeof rules[0] ? rules[id] : (struct property_rule){ PROP_NONE };
 }
 
 static bool
 property_value(struct rd *r, struct mqtt_property *p)
 {
-    switch (property_type(p->id)) {
+    switch ((enum property_type)property_rule(p->id).type) {
     case PROP_NONE:
         return false;
     case PROP_U8:
@@ -189,27 +217,58 @@ mqtt_next_property(struct rd *list, struct mqtt_property *out)
     return BM_OK;
 }
 
-/* Take a property list, length first, and check that every property in it can be read. */
+/* May it stand there, with this value? NULL when it may, else why not. `seen`: those before it. */
+static const char *
+property_fault(const struct mqtt_property *p, unsigned in, uint64_t seen)
+{
+    struct property_rule rule = property_rule(p->id);
+    bool repeats = p->id == MQTT_PROP_USER || /* of each subscription that matches */
+                   (p->id == MQTT_PROP_SUBSCRIPTION_ID && in == IN_PUBLISH);
+
+    if ((rule.in & in) == 0) {
+        return "does not belong there";
+    }
+    if (!repeats && (seen >> p->id & 1) != 0) {
+        return "stands there twice";
+    }
+    if ((rule.values == FLAG && p->number > 1) || (rule.values == NOT_ZERO && p->number == 0) ||
+        (p->id == MQTT_PROP_RESPONSE_TOPIC && mqtt_has_wildcard(p->data))) {
+        return "has a value that it cannot have";
+    }
+    return NULL;
+}
+
+/*
+ * Take a property list, length first, and check it against 5.0, 2.2.2.2. What is wrong makes `r`
+ * fail, and `msg`, if any, names it behind what it says already.
+ */
 static struct span
-properties_read(struct rd *r)
+properties_read(struct rd *r, unsigned in, struct bm_msg *msg)
 {
     uint32_t len = 0;
+    uint64_t seen = 0;
+    const char *fault = NULL;
     struct span s;
     struct rd list;
-    struct mqtt_property p;
-    enum bm_err err;
+    struct mqtt_property p = { 0 };
+    enum bm_err err = BM_OK;
 
-    if (short_varint_read(r, &len) != BM_OK) {
+    if (short_varint_read(r, &len) != BM_OK || rd_left(r) < len) {
         r->failed = true;
+        (void)bm_fail(msg, BM_ERR_PROTO, "the length of the properties is malformed");
         return span_of(NULL, 0);
     }
     s = rd_span(r, len);
     list = rd_of(s);
-    do {
-        err = mqtt_next_property(&list, &p);
-    } while (err == BM_OK);
+    while (fault == NULL && (err = mqtt_next_property(&list, &p)) == BM_OK) {
+        fault = property_fault(&p, in, seen);
+        seen |= (uint64_t)1 << p.id;
+    }
     if (err != BM_ERR_NOT_FOUND) {
         r->failed = true;
+        fault = fault != NULL ? fault : "is unknown or malformed";
+        (void)bm_fail(
+            msg, BM_ERR_PROTO, "property 0x%02x %s", err == BM_OK ? p.id : rd_u8(&list), fault);
     }
     return s;
 }
@@ -235,6 +294,12 @@ header_valid(uint8_t first)
     return flags == 0;
 }
 
+static bool
+has_no_body(uint8_t first)
+{
+    return first >> 4 == MQTT_PINGREQ || first >> 4 == MQTT_PINGRESP;
+}
+
 enum bm_err
 mqtt_next(struct rd *in, uint32_t max_remaining, struct mqtt_packet *out)
 {
@@ -255,7 +320,7 @@ mqtt_next(struct rd *in, uint32_t max_remaining, struct mqtt_packet *out)
     if (err != BM_OK) {
         return err;
     }
-    if (len > max_remaining) {
+    if (len > max_remaining || (len > 0 && has_no_body(first))) {
         return BM_ERR_PROTO;
     }
     if (rd_left(&r) < len) {
@@ -293,21 +358,21 @@ connect_flags(uint8_t flags, struct mqtt_connect *c, struct bm_msg *msg)
 }
 
 static void
-connect_will(struct rd *r, struct mqtt_connect *c)
+connect_will(struct rd *r, struct mqtt_connect *c, struct bm_msg *why)
 {
     if (c->level == 5) {
-        c->will_properties = properties_read(r);
+        c->will_properties = properties_read(r, IN_WILL, why);
     }
     c->will_topic = string_read(r);
     c->will_payload = binary_read(r);
 }
 
-/* Payload in its fixed order, 3.1.3. `field` is the last one tried, for the message. */
+/* Payload in its fixed order, 3.1.3. Returns the last field tried; `why`: what is wrong in it. */
 static const char *
-connect_payload(struct rd *r, uint8_t flags, struct mqtt_connect *c)
+connect_payload(struct rd *r, uint8_t flags, struct mqtt_connect *c, struct bm_msg *why)
 {
     if (c->level == 5) {
-        c->properties = properties_read(r);
+        c->properties = properties_read(r, IN_CONNECT, why);
         if (r->failed) {
             return "properties";
         }
@@ -317,7 +382,7 @@ connect_payload(struct rd *r, uint8_t flags, struct mqtt_connect *c)
         return "client id";
     }
     if (c->has_will) {
-        connect_will(r, c);
+        connect_will(r, c, why);
         if (r->failed) {
             return "will";
         }
@@ -339,6 +404,7 @@ mqtt_parse_connect(const struct mqtt_packet *p, struct mqtt_connect *out, struct
 {
     struct rd r = rd_of(p->body);
     struct mqtt_connect c = { 0 };
+    struct bm_msg why = { "malformed" };
     const char *field;
     struct span name;
     uint8_t flags;
@@ -353,15 +419,16 @@ mqtt_parse_connect(const struct mqtt_packet *p, struct mqtt_connect *out, struct
         return bm_fail(
             msg, BM_ERR_PROTO, "CONNECT: protocol name or level %u is not MQTT 4 or 5", c.level);
     }
+    out->level = c.level;
     flags = rd_u8(&r);
     err = connect_flags(flags, &c, msg);
     if (err != BM_OK) {
         return err;
     }
     c.keep_alive_s = rd_u16(&r);
-    field = connect_payload(&r, flags, &c);
+    field = connect_payload(&r, flags, &c, &why);
     if (!rd_done(&r)) {
-        return bm_fail(msg, BM_ERR_PROTO, "CONNECT: %s is malformed", field);
+        return bm_fail(msg, BM_ERR_PROTO, "CONNECT: %s: %s", field, why.text);
     }
     *out = c;
     return BM_OK;
@@ -379,7 +446,7 @@ mqtt_parse_connack(const struct mqtt_packet *p, uint8_t level, struct mqtt_conna
     a.session_present = (flags & 1) != 0;
     a.code = rd_u8(&r);
     if (level == 5) {
-        a.properties = properties_read(&r);
+        a.properties = properties_read(&r, IN_CONNACK, NULL);
     }
     if (p->type != MQTT_CONNACK || !rd_done(&r) || flags > 1) {
         return BM_ERR_PROTO;
@@ -388,23 +455,19 @@ mqtt_parse_connack(const struct mqtt_packet *p, uint8_t level, struct mqtt_conna
     return BM_OK;
 }
 
-/* 5.0, 3.3.2.3.4: an alias is not 0 and stands once. */
-static bool
-publish_alias(struct span properties, uint16_t *alias)
+/* What the endpoint has to know of them. */
+static void
+note_publish(struct mqtt_publish *m)
 {
-    struct rd list = rd_of(properties);
+    struct rd list = rd_of(m->properties);
     struct mqtt_property p;
 
     while (mqtt_next_property(&list, &p) == BM_OK) {
-        if (p.id != MQTT_PROP_TOPIC_ALIAS) {
-            continue;
+        if (p.id == MQTT_PROP_TOPIC_ALIAS) {
+            m->topic_alias = (uint16_t)p.number;
         }
-        if (p.number == 0 || *alias != 0) {
-            return false;
-        }
-        *alias = (uint16_t)p.number;
+        m->has_subscription_id = m->has_subscription_id || p.id == MQTT_PROP_SUBSCRIPTION_ID;
     }
-    return true;
 }
 
 enum bm_err
@@ -413,6 +476,7 @@ mqtt_parse_publish(
 {
     struct rd r = rd_of(p->body);
     struct mqtt_publish m = { 0 };
+    struct bm_msg why = { "" };
 
     m.qos = p->flags >> 1 & 3;
     m.retain = (p->flags & 1) != 0;
@@ -423,10 +487,11 @@ mqtt_parse_publish(
         return bm_fail(msg, BM_ERR_PROTO, "PUBLISH: topic or packet id is malformed");
     }
     if (level == 5) {
-        m.properties = properties_read(&r);
-        if (r.failed || !publish_alias(m.properties, &m.topic_alias)) {
-            return bm_fail(msg, BM_ERR_PROTO, "PUBLISH: properties are malformed");
+        m.properties = properties_read(&r, IN_PUBLISH, &why);
+        if (r.failed) {
+            return bm_fail(msg, BM_ERR_PROTO, "PUBLISH: %s", why.text);
         }
+        note_publish(&m);
     }
     if (m.topic.len == 0 && m.topic_alias == 0) {
         return bm_fail(msg, BM_ERR_PROTO, "PUBLISH: empty topic");
@@ -451,16 +516,20 @@ mqtt_parse_subscribe(
     const struct mqtt_packet *p, uint8_t level, struct mqtt_subscribe *out, struct bm_msg *msg)
 {
     struct rd r = rd_of(p->body);
+    const char *name = p->type == MQTT_SUBSCRIBE ? "SUBSCRIBE" : "UNSUBSCRIBE";
     struct mqtt_subscribe s = { 0 };
+    struct bm_msg why = { "packet id" };
 
     s.packet_id = rd_u16(&r);
-    if (level == 5) {
-        s.properties = properties_read(&r);
+    if (level == 5 && !r.failed) {
+        s.properties = properties_read(&r, 1u << p->type, &why);
     }
     if ((p->type != MQTT_SUBSCRIBE && p->type != MQTT_UNSUBSCRIBE) || r.failed ||
-        s.packet_id == 0 || rd_left(&r) == 0) {
-        return bm_fail(msg, BM_ERR_PROTO,
-            "SUBSCRIBE: packet id or properties are malformed, or there is no filter");
+        s.packet_id == 0) {
+        return bm_fail(msg, BM_ERR_PROTO, "%s: %s", name, why.text);
+    }
+    if (rd_left(&r) == 0) {
+        return bm_fail(msg, BM_ERR_PROTO, "%s: there is no filter", name);
     }
     while (rd_left(&r) > 0) {
         struct span filter;
@@ -468,12 +537,12 @@ mqtt_parse_subscribe(
 
         if (s.count == MQTT_FILTERS_MAX) {
             return bm_fail(msg, BM_ERR_LIMIT,
-                "SUBSCRIBE: more than %d filters in one packet; send several", MQTT_FILTERS_MAX);
+                "%s: more than %d filters in one packet; send several", name, MQTT_FILTERS_MAX);
         }
         filter = string_read(&r);
         options = p->type == MQTT_SUBSCRIBE ? rd_u8(&r) : 0;
         if (r.failed || !options_valid(options, level)) {
-            return bm_fail(msg, BM_ERR_PROTO, "SUBSCRIBE: filter %zu is malformed", s.count + 1);
+            return bm_fail(msg, BM_ERR_PROTO, "%s: filter %zu is malformed", name, s.count + 1);
         }
         s.filters[s.count].filter = filter;
         s.filters[s.count].options = options;
@@ -492,7 +561,7 @@ mqtt_parse_suback(const struct mqtt_packet *p, uint8_t level, struct mqtt_suback
 
     a.packet_id = rd_u16(&r);
     if (level == 5) {
-        a.properties = properties_read(&r);
+        a.properties = properties_read(&r, 1u << MQTT_SUBACK, NULL);
     }
     a.codes = rd_rest(&r);
     if (p->type != MQTT_SUBACK || r.failed || a.codes.len == 0 || a.codes.len > MQTT_FILTERS_MAX) {
@@ -512,11 +581,50 @@ mqtt_parse_disconnect(const struct mqtt_packet *p, uint8_t level, struct mqtt_di
         d.reason = rd_u8(&r);
     }
     if (level == 5 && rd_left(&r) > 0) {
-        d.properties = properties_read(&r);
+        d.properties = properties_read(&r, IN_DISCONNECT, NULL);
     }
     if (p->type != MQTT_DISCONNECT || !rd_done(&r)) {
         return BM_ERR_PROTO;
     }
     *out = d;
     return BM_OK;
+}
+
+enum bm_err
+mqtt_parse_puback(
+    const struct mqtt_packet *p, uint8_t level, struct mqtt_puback *out, struct bm_msg *msg)
+{
+    struct rd r = rd_of(p->body);
+    struct mqtt_puback a = { .packet_id = rd_u16(&r) };
+    struct bm_msg why = { "packet id, or what follows it" };
+
+    if (level == 5 && rd_left(&r) > 0) {
+        a.reason = rd_u8(&r);
+    }
+    if (level == 5 && rd_left(&r) > 0) {
+        (void)properties_read(&r, 1u << MQTT_PUBACK, &why);
+    }
+    if (p->type != MQTT_PUBACK || !rd_done(&r) || a.packet_id == 0) {
+        return bm_fail(msg, BM_ERR_PROTO, "PUBACK: %s", why.text);
+    }
+    *out = a;
+    return BM_OK;
+}
+
+void
+mqtt_bound_expiry(uint8_t *properties, size_t len)
+{
+    struct rd list = rd_of(span_of(properties, len));
+    struct mqtt_property p;
+
+    while (mqtt_next_property(&list, &p) == BM_OK) {
+        if (p.id == MQTT_PROP_MESSAGE_EXPIRY) {
+            uint32_t v = p.number == 0                  ? 1
+                         : p.number > MQTT_EXPIRY_MAX_S ? MQTT_EXPIRY_MAX_S
+                                                        : p.number;
+            struct wr at = wr_of(properties + (p.whole.ptr - properties) + 1, 4);
+
+            wr_u32(&at, v);
+        }
+    }
 }

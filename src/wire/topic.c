@@ -13,10 +13,16 @@ has_byte(struct span s, uint8_t byte)
 }
 
 bool
+mqtt_has_wildcard(struct span s)
+{
+    return has_byte(s, '+') || has_byte(s, '#');
+}
+
+bool
 mqtt_topic_valid(struct span topic)
 {
-    return topic.len >= 1 && topic.len <= MQTT_TOPIC_MAX && !has_byte(topic, '+') &&
-           !has_byte(topic, '#') && mqtt_string_valid(topic);
+    return topic.len >= 1 && topic.len <= MQTT_TOPIC_MAX && !mqtt_has_wildcard(topic) &&
+           mqtt_string_valid(topic);
 }
 
 /* Take the bytes up to the next `/`, which is taken too; *last says that there was none. */
@@ -81,6 +87,15 @@ mqtt_plain_filter(struct span filter)
     while (rd_left(&r) > 0 && slashes < 2)
         slashes += rd_u8(&r) == '/';
     return rd_rest(&r);
+}
+
+bool
+mqtt_share_valid(struct span filter)
+{
+    struct span plain = mqtt_plain_filter(filter);
+    struct span name = span_of(filter.ptr, filter.len - plain.len);
+
+    return name.len == 0 || (name.len > sizeof "$share//" - 1 && !mqtt_has_wildcard(name));
 }
 
 bool

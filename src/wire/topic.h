@@ -12,6 +12,9 @@ enum { MQTT_TOPIC_MAX = 256 };
 /* Wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
 bool mqtt_topic_valid(struct span topic);
 bool mqtt_filter_valid(struct span filter);
+bool mqtt_has_wildcard(struct span s);
+/* No shared subscription, or one whose name is not empty and has no wildcard. 5.0, 4.8.2 */
+bool mqtt_share_valid(struct span filter);
 /* The filter of `$share/name/filter`, which is what policies and limits mean; else as it is. */
 struct span mqtt_plain_filter(struct span filter);
 

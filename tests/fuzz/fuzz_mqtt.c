@@ -16,6 +16,7 @@ try_packet(const struct mqtt_packet *p, uint8_t level)
     struct mqtt_suback a;
     struct mqtt_connack k;
     struct mqtt_disconnect d;
+    struct mqtt_puback b;
     struct buf out = { 0 };
     struct bm_msg msg;
 
@@ -28,6 +29,10 @@ try_packet(const struct mqtt_packet *p, uint8_t level)
         (void)mqtt_topic_valid(m.topic);
         out.len = 0;
         mqtt_build_publish(&out, level, &m);
+        if (level == 5 && out.len >= m.properties.len + m.payload.len) {
+            mqtt_bound_expiry(
+                out.ptr + out.len - m.payload.len - m.properties.len, m.properties.len);
+        }
         struct rd r = rd_of(buf_span(&out));
         struct mqtt_packet again;
         if (mqtt_next(&r, MQTT_REMAINING_MAX, &again) != BM_OK || again.body.len != p->body.len) {
@@ -41,6 +46,7 @@ try_packet(const struct mqtt_packet *p, uint8_t level)
         }
         mqtt_build_subscribe(&out, p->type, level, &s);
     }
+    (void)mqtt_parse_puback(p, level, &b, &msg);
     (void)mqtt_parse_suback(p, level, &a);
     (void)mqtt_parse_connack(p, level, &k);
     (void)mqtt_parse_disconnect(p, level, &d);

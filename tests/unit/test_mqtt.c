@@ -627,6 +627,99 @@ properties_are_walked_one_by_one(void **state)
     assert_int_equal(mqtt_next_property(&bad, &p), BM_ERR_PROTO);
 }
 
+/* MQTT 5.0, 2.2.2.2: where a property may stand, how often, with which value. */
+static void
+properties_are_taken_only_where_they_belong_once_and_in_range(void **state)
+{
+#define PUBLISH_BODY(p) "\x00\x01t" p "x"
+#define CONNECT_BODY(p) "\x00\x04MQTT\x05\x02\x00\x3c" p "\x00\x01i"
+#define WILL_BODY(p) "\x00\x04MQTT\x05\x06\x00\x3c\x00\x00\x01i" p "\x00\x01w\x00\x01m"
+#define CASE(type, text, want)                                                                     \
+    {                                                                                              \
+        type, { (const uint8_t *)(text), sizeof(text) - 1 }, want                                  \
+    }
+    static const struct {
+        enum mqtt_type type;
+        struct span body;
+        const char *want; /* NULL: it is taken */
+    } cases[] = {
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x02\x01\x01"), NULL),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x02\x01\x02"), "0x01 has a value"),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x04\x01\x01\x01\x01"), "0x01 stands there twice"),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x0e\x26\0\1k\0\1v\x26\0\1k\0\1v"), NULL),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x04\x0b\x01\x0b\x02"), NULL), /* from a server */
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x02\x0b\x00"), "0x0b has a value"),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x06\x08\0\3r/x"), NULL),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x06\x08\0\3r/#"), "0x08 has a value"),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x05\x11\0\0\0\1"), "0x11 does not belong there"),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x02\x7f\0"), "0x7f is unknown"),
+        CASE(MQTT_PUBLISH, PUBLISH_BODY("\x0a\x02\0\0\0\1\x02\0\0\0\1"), "0x02 stands there twice"),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x05\x11\0\0\0\1"), NULL),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x0a\x11\0\0\0\1\x11\0\0\0\1"),
+            "properties: property 0x11 stands there twice"),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x03\x21\0\0"), "0x21 has a value"),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x05\x27\0\0\0\0"), "0x27 has a value"),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x03\x23\0\1"), "0x23 does not belong there"),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x05\x18\0\0\0\1"), "0x18 does not belong there"),
+        CASE(MQTT_CONNECT, CONNECT_BODY("\x02\x17\2"), "0x17 has a value"),
+        CASE(MQTT_CONNECT, WILL_BODY("\x05\x18\0\0\0\1"), NULL),
+        CASE(MQTT_CONNECT, WILL_BODY("\x05\x11\0\0\0\1"),
+            "will: property 0x11 does not belong there"),
+        CASE(MQTT_SUBSCRIBE, "\0\1\x02\x0b\x05\0\1t\1", NULL),
+        CASE(MQTT_SUBSCRIBE, "\0\1\x04\x0b\x05\x0b\x05\0\1t\1", "0x0b stands there twice"),
+        CASE(MQTT_UNSUBSCRIBE, "\0\1\x02\x0b\x05\0\1t",
+            "UNSUBSCRIBE: property 0x0b does not belong there"),
+        CASE(MQTT_SUBSCRIBE, "\0\1\x00", "SUBSCRIBE: there is no filter"),
+        CASE(MQTT_SUBSCRIBE, "\0\1\x05\x26", "length of the properties"),
+        CASE(MQTT_PUBACK, "\0\1", NULL),
+        CASE(MQTT_PUBACK, "\0\1\0\x04\x1f\0\1x", NULL),
+        CASE(MQTT_PUBACK, "\0\1\0\x08\x1f\0\1x\x1f\0\1x",
+            "PUBACK: property 0x1f stands there twice"),
+        CASE(MQTT_PUBACK, "\0\0", "PUBACK: packet id"),
+        CASE(MQTT_PUBACK, "\0", "PUBACK: packet id"),
+        CASE(MQTT_PUBACK, "\0\1\0\0\0", "PUBACK: packet id, or what follows"),
+    };
+#undef CASE
+#undef WILL_BODY
+#undef CONNECT_BODY
+#undef PUBLISH_BODY
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct mqtt_packet p = { .type = cases[i].type, .body = cases[i].body };
+        struct bm_msg msg = { "" };
+        struct mqtt_connect c;
+        struct mqtt_publish m;
+        struct mqtt_subscribe s;
+        struct mqtt_puback a;
+        enum bm_err err = p.type == MQTT_CONNECT   ? mqtt_parse_connect(&p, &c, &msg)
+                          : p.type == MQTT_PUBLISH ? mqtt_parse_publish(&p, 5, &m, &msg)
+                          : p.type == MQTT_PUBACK  ? mqtt_parse_puback(&p, 5, &a, &msg)
+                                                   : mqtt_parse_subscribe(&p, 5, &s, &msg);
+
+        if (err != (cases[i].want == NULL ? BM_OK : BM_ERR_PROTO) ||
+            (cases[i].want != NULL && strstr(msg.text, cases[i].want) == NULL)) {
+            fail_msg("case %zu: %s \"%s\"", i, bm_err_name(err), msg.text);
+        }
+    }
+}
+
+static void
+message_expiry_is_brought_into_its_bounds(void **state)
+{
+    uint8_t list[] = { 0x01, 1, 0x02, 0, 0, 0, 0, 0x03, 0, 1, 't' };
+    uint8_t large[] = { 0x02, 0xff, 0xff, 0xff, 0xff };
+    uint8_t fine[] = { 0x02, 0, 0, 0, 90 };
+
+    (void)state;
+    mqtt_bound_expiry(list, sizeof list);
+    assert_memory_equal(list, "\x01\x01\x02\0\0\0\1\x03\0\1t", sizeof list);
+    mqtt_bound_expiry(large, sizeof large);
+    assert_memory_equal(large, "\x02\x00\x09\x3a\x80", sizeof large); /* 604800 */
+    mqtt_bound_expiry(fine, sizeof fine);
+    assert_memory_equal(fine, "\x02\0\0\0\x5a", sizeof fine);
+}
+
 static void
 filters_match_as_the_service_does(void **state)
 {
@@ -733,6 +826,18 @@ plain_filter_is_what_follows_the_share_s_name(void **state)
     }
 }
 
+static void
+name_of_a_share_is_not_empty_and_no_wildcard(void **state)
+{
+    (void)state;
+    assert_true(mqtt_share_valid(LIT("t/+")));
+    assert_true(mqtt_share_valid(LIT("$share/g/t/+")));
+    assert_false(mqtt_share_valid(LIT("$share//t")));
+    assert_false(mqtt_share_valid(LIT("$share/g+/t")));
+    assert_false(mqtt_share_valid(LIT("$share/#/t")));
+    assert_false(mqtt_share_valid(LIT("$share/g")));
+}
+
 int
 main(void)
 {
@@ -755,6 +860,9 @@ main(void)
         cmocka_unit_test(small_packets_are_built_as_their_level_wants),
         cmocka_unit_test(disconnect_has_reason_and_properties_at_level_5_only),
         cmocka_unit_test(properties_are_walked_one_by_one),
+        cmocka_unit_test(properties_are_taken_only_where_they_belong_once_and_in_range),
+        cmocka_unit_test(message_expiry_is_brought_into_its_bounds),
+        cmocka_unit_test(name_of_a_share_is_not_empty_and_no_wildcard),
         cmocka_unit_test(filters_match_as_the_service_does),
         cmocka_unit_test(topics_and_filters_are_checked),
         cmocka_unit_test(plain_filter_is_what_follows_the_share_s_name),

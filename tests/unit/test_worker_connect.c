@@ -232,6 +232,30 @@ connects_of_an_account_beyond_its_rate_are_refused(void **state)
     assert_fact(wait_record(f, 0, CAUSE_CONNECT_RATE), "of=account connects_per_second=1");
 }
 
+/* It is the client's fault, not the broker's: it is told, and the broker does not see it. */
+static void
+connect_with_properties_it_can_not_have_is_told_so(void **state)
+{
+    static const struct span lists[] = {
+        { (const uint8_t *)"\x21\x00\x00", 3 }, /* Receive Maximum 0 */
+        { (const uint8_t *)"\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01", 10 },
+        { (const uint8_t *)"\x23\x00\x01", 3 },  /* Topic Alias */
+        { (const uint8_t *)"\x16\x00\x01x", 4 }, /* Authentication Data */
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct device d = device_open(f, &f->device);
+        size_t from = f->record_count;
+
+        say_connect(&d, 5, "a", lists[i]);
+        expect_connack5(&d, 0x80);
+        expect_closed(&d);
+        (void)wait_record(f, from, CAUSE_PROTOCOL);
+        device_free(&d);
+    }
+}
+
 static void
 device_without_an_id_gets_one(void **state)
 {
@@ -385,6 +409,7 @@ main(void)
         KNOWN(client_id_of_129_bytes_is_refused_and_of_128_taken),
         cmocka_unit_test_setup_teardown(
             connects_of_an_account_beyond_its_rate_are_refused, set_up_slow, tear_down),
+        KNOWN(connect_with_properties_it_can_not_have_is_told_so),
         KNOWN(device_without_an_id_gets_one),
         KNOWN(disconnect_may_not_ask_for_a_session),
         KNOWN(session_that_shall_live_longer_than_allowed_is_lowered),

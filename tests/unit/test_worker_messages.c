@@ -106,6 +106,51 @@ retained_publish_needs_its_own_permission(void **state)
 }
 
 static void
+nothing_is_retained_on_a_reserved_topic(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "a");
+
+    device_send(&d, LIT("\x33\x12\x00\x0d$aws/things/x\x00\x0a\x00"));
+    expect_puback5(&d, 10, 0x87, CAUSE_PUBLISH_DENIED,
+        "action=iot:RetainPublish resource=\"topic/$aws/things/x\"");
+    assert_fact(wait_record(f, 0, CAUSE_PUBLISH_DENIED), "decision=reserved_topic");
+    device_send(&d, LIT("\x33\x13\x00\x0e$aws/rules/r/x\x00\x0b\x00"));
+    expect_puback5(&d, 11, 0x87, CAUSE_PUBLISH_DENIED,
+        "action=iot:RetainPublish resource=\"topic/$aws/rules/r/x\"");
+    device_free(&d);
+}
+
+/* The service does not use DUP, and its clients cannot tell by it. SPEC aws-iot 6.3 */
+static void
+message_that_is_sent_again_is_no_duplicate(void **state)
+{
+    struct fixture *f = *state;
+    struct mqtt_connect c = { .level = 4, .client_id = span_str("keeps"), .keep_alive_s = 60 };
+    struct device a = device_in(f, &f->device, "a");
+    struct buf connect = { 0 };
+
+    assert_int_equal(mqtt_build_connect(&connect, &c, span_of(NULL, 0), 60), BM_OK);
+    for (int again = 0; again < 2; again++) {
+        struct device d = device_open(f, &f->other);
+
+        device_send(&d, buf_span(&connect));
+        if (again) {
+            expect(&d, LIT("\x20\x02\x01\x00"));
+        } else {
+            expect(&d, LIT("\x20\x02\x00\x00"));
+            say_subscribe(&d, 4, "t/x", 1);
+            expect(&d, LIT("\x90\x03\x00\x14\x01"));
+            say_publish(&a, 4, 1, "t/x", "hello");
+        }
+        expect(&d, LIT("\x32\x0c\x00\x03t/x\x00\x01hello"));
+        device_free(&d);
+    }
+    buf_fini(&connect);
+    device_free(&a);
+}
+
+static void
 publishes_outside_the_limits_are_closed_with_a_cause(void **state)
 {
     static const struct {
@@ -141,6 +186,17 @@ publishes_outside_the_limits_are_closed_with_a_cause(void **state)
             CAUSE_TOO_LARGE },                                               /* nine levels */
         { { (const uint8_t *)"\x82\xff\xff\xff\x7f", 5 }, CAUSE_TOO_LARGE }, /* 256 MB of filters */
         { { (const uint8_t *)"\x82\x02\x00\x0a", 4 }, CAUSE_PROTOCOL },      /* none */
+        { { (const uint8_t *)"\x82\x0f\x00\x0a\x00\x0a$share//t/\x01", 17 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x82\x10\x00\x0a\x00\x0b$share/+/t/\x01", 18 }, CAUSE_PROTOCOL },
+        { { (const uint8_t
+                    *)"\xa2\x1d\x00\x0a\x00\x01t\x00\x01t\x00\x01t\x00\x01t\x00\x01t\x00\x01t"
+                      "\x00\x01t\x00\x01t\x00\x01t",
+              31 },
+            CAUSE_TOO_LARGE }, /* nine filters to leave */
+        /* what the broker would end the connection for, without a word */
+        { { (const uint8_t *)"\x40\x00", 2 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\x40\x02\x00\x00", 4 }, CAUSE_PROTOCOL },
+        { { (const uint8_t *)"\xc0\x01x", 3 }, CAUSE_PROTOCOL }, /* PINGREQ with a body */
     };
     struct fixture *f = *state;
 
@@ -153,6 +209,53 @@ publishes_outside_the_limits_are_closed_with_a_cause(void **state)
         (void)wait_record(f, from, cases[i].cause);
         device_free(&d);
     }
+}
+
+/* A strict client would leave when it got such a message; mosquitto hands on all but the second. */
+static void
+properties_that_no_client_may_send_reach_nobody(void **state)
+{
+    static const struct span cases[] = {
+        { (const uint8_t *)"\x30\x08\x00\x03t/x\x02\x0b\x05", 10 }, /* subscription identifier */
+        { (const uint8_t *)"\x30\x0a\x00\x03t/x\x04\x01\x01\x01\x01", 12 }, /* twice */
+        { (const uint8_t *)"\x30\x08\x00\x03t/x\x02\x01\x02", 10 },         /* payload format 2 */
+        { (const uint8_t *)"\x30\x0a\x00\x03t/x\x04\x08\x00\x01#", 12 },    /* answer to # */
+        { (const uint8_t *)"\x40\x07\x00\x01\x00\x03\x23\x00\x01", 9 }, /* PUBACK with an alias */
+        { (const uint8_t *)"\x82\x0f\x00\x0a\x00\x00\x09$share/a/\x05", 17 },  /* no filter */
+        { (const uint8_t *)"\x82\x10\x00\x0a\x00\x00\x0a$share/a/t\x05", 18 }, /* no local */
+    };
+    static const uint8_t codes[] = { 0x82, 0x81, 0x81, 0x81, 0x81, 0x8f, 0x82 };
+    struct fixture *f = *state;
+    struct device hears = device_in5(f, &f->other, "hears");
+
+    say_subscribe(&hears, 5, "t/x", 0);
+    expect_suback5(&hears, 20, LIT("\0"), CAUSE_NONE, "");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct device d = device_in5(f, &f->device, "a");
+
+        device_send(&d, cases[i]);
+        expect_disconnect5(&d, codes[i], CAUSE_PROTOCOL);
+        expect_closed(&d);
+        device_free(&d);
+    }
+    expect_ping(&hears);
+    device_free(&hears);
+}
+
+/* A broker takes 0 for: never. SPEC aws-iot 6.6 */
+static void
+message_expiry_of_0_is_raised_to_1(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in5(f, &f->device, "a");
+    struct device b = device_in5(f, &f->other, "b");
+
+    say_subscribe(&b, 5, "t/x", 0);
+    expect_suback5(&b, 20, LIT("\0"), CAUSE_NONE, "");
+    device_send(&a, LIT("\x30\x0c\x00\x03t/x\x05\x02\x00\x00\x00\x00x"));
+    expect(&b, LIT("\x30\x0c\x00\x03t/x\x05\x02\x00\x00\x00\x01x"));
+    device_free(&a);
+    device_free(&b);
 }
 
 static void
@@ -462,6 +565,10 @@ main(void)
         KNOWN(denied_publish_tells_level_5_and_keeps_it_at_qos_1),
         KNOWN(retained_publish_needs_its_own_permission),
         LIFTED(publishes_outside_the_limits_are_closed_with_a_cause),
+        LIFTED(properties_that_no_client_may_send_reach_nobody),
+        LIFTED(message_expiry_of_0_is_raised_to_1),
+        KNOWN(nothing_is_retained_on_a_reserved_topic),
+        KNOWN(message_that_is_sent_again_is_no_duplicate),
         KNOWN(payload_of_128_kib_passes_and_one_byte_more_does_not),
         KNOWN(delivery_without_permission_is_dropped_silently),
         KNOWN(level_5_suback_names_the_denied_filters),
