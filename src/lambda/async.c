@@ -23,6 +23,7 @@
 enum { SCAN_FAR_MS = 60 * 1000, WHY_MAX = 120 };
 
 static void scan(void *arg);
+static void on_answered(void *arg, const struct lambda_result *result);
 
 /* Or earlier, when that was asked for before. */
 static void
@@ -109,6 +110,8 @@ copy_row(const struct registry_invocation *row)
 
     if (inv == NULL)
         return NULL;
+    inv->fn = on_answered;
+    inv->arg = inv;
     inv->row = row->id;
     inv->attempt = row->attempt;
     inv->has_cert = row->has_cert;
@@ -290,9 +293,11 @@ keep_letter(struct lambda *l, const struct invocation *inv, const char *why)
         log_error("a dead letter is lost function=%s: %s", inv->function, msg.text);
 }
 
-void
-async_answered(struct lambda *l, const struct invocation *inv, const struct lambda_result *result)
+static void
+on_answered(void *arg, const struct lambda_result *result)
 {
+    const struct invocation *inv = arg;
+    struct lambda *l = inv->lambda;
     struct registry *r = l->options.registry;
     struct function *f = pool_find(l, inv->function);
     bool again = result->error != NULL && inv->attempt + 1 < ASYNC_ATTEMPTS;

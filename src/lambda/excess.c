@@ -27,8 +27,7 @@ kill_excess(struct worker *w, const char *type, const char *why)
     w->now = NULL;
     worker_end(w, SIGKILL);
     if (inv != NULL)
-        function_failed(
-            w->lambda, inv, process_tail(w->process), type, "the process was killed: %s", why);
+        invocation_failed(inv, process_tail(w->process), type, "the process was killed: %s", why);
 }
 
 /* So that looking takes at most one part in LOOK_SHARE of the time, even at a fork bomb. */

@@ -4,7 +4,8 @@
  * process with its own Runtime API; an `invocation` is in a function's queue or in a worker's
  * hands.
  *
- *   lambda.c   the room's header: invocations, life
+ *   lambda.c   the room's header: invocations by request, life
+ *   invocation.c  how an invocation ends
  *   pool.c     functions and their queues; which of them gets a process next
  *   worker.c   one process: what it asks over the Runtime API, its deadlines, its end
  *   start.c    its start: environment, program
@@ -42,11 +43,12 @@ enum {
 
 struct invocation {
     struct invocation *next;
+    struct lambda *lambda; /* since it is in a queue */
     char request_id[REQUEST_ID_LEN + 1];
     char function[REGISTRY_NAME_MAX + 1];
     struct buf payload;
     int64_t started_ms; /* monotonic */
-    lambda_done_fn fn;  /* RequestResponse */
+    lambda_done_fn fn;
     void *arg;
     int64_t row; /* Event: the registry's id; 0 otherwise */
     int attempt;
@@ -123,8 +125,10 @@ struct lambda {
 };
 
 /* start.c */
-/* Read what is stored now, open the API, start the program: fills `w`, which the caller frees. */
-enum bm_err worker_bring_up(struct worker *w, struct bm_msg *msg);
+/* Read what is stored now, open the API, start the program: fills `w`, which the caller frees and
+ * both functions get. */
+enum bm_err worker_bring_up(
+    struct worker *w, http_handler on_request, process_exited on_exited, struct bm_msg *msg);
 
 /* worker.c */
 enum bm_err worker_start(struct function *f, struct bm_msg *msg);
@@ -132,8 +136,6 @@ void worker_deliver(struct worker *w, struct invocation *inv);
 void worker_end(struct worker *w, int signo); /* detaches it from its function */
 void worker_free(struct worker *w);           /* kills at once; takes NULL */
 bool worker_is_idle(const struct worker *w);  /* has asked for an event and has none */
-void worker_on_request(void *arg, struct http_request *rq); /* of the Runtime API */
-void worker_on_exited(void *arg, int wait_status);
 void removals_end(struct lambda *l);
 
 /* excess.c */
@@ -148,13 +150,12 @@ void function_enqueue(struct function *f, struct invocation *inv);
 struct invocation *function_take(struct function *f); /* head of the queue, or NULL */
 void pool_end(struct lambda *l);
 
-/* lambda.c */
-void function_answered(
-    struct lambda *l, struct invocation *inv, const struct lambda_result *result);
+/* invocation.c: tell who made it, and free it */
+void invocation_answered(struct invocation *inv, const struct lambda_result *result);
 /* Fail with an error object of the service's own: {"errorType", "errorMessage"}. */
-void function_failed(struct lambda *l, struct invocation *inv, struct span log_tail,
-    const char *type, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-void invocation_free(struct invocation *inv);
+void invocation_failed(struct invocation *inv, struct span log_tail, const char *type,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void invocation_free(struct invocation *inv); /* nobody is told; takes NULL */
 
 /* permission.c */
 void function_arn(const struct lambda *l, const char *name, struct buf *out);
@@ -166,7 +167,5 @@ void uploads_end(struct lambda *l);
 void async_start(struct lambda *l);
 void async_settled(struct lambda *l); /* at the end of a round, after everybody's commits */
 void async_delivered(struct lambda *l, const struct invocation *inv);
-void async_answered(
-    struct lambda *l, const struct invocation *inv, const struct lambda_result *result);
 
 #endif

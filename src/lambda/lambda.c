@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See lambda.h; inside.h says which file does what. This one: invocations, and the room's life. */
+/* See lambda.h; inside.h says which file does what. This one: invocations by request, and the
+ * room's life. */
 #include "lambda/lambda.h"
 
 #include "base/clock.h"
@@ -11,7 +12,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,51 +25,6 @@ enum {
     PROCESSES_LOW = 8,
     PROCESSES_HIGH = 64,
 };
-
-/* ---- invocations ---- */
-
-void
-invocation_free(struct invocation *inv)
-{
-    if (inv == NULL)
-        return;
-    buf_fini(&inv->payload);
-    free(inv);
-}
-
-void
-function_answered(struct lambda *l, struct invocation *inv, const struct lambda_result *result)
-{
-    l->concurrent--;
-    if (inv->fn != NULL)
-        inv->fn(inv->arg, result);
-    else
-        async_answered(l, inv, result);
-    invocation_free(inv);
-}
-
-void
-function_failed(struct lambda *l, struct invocation *inv, struct span log_tail, const char *type,
-    const char *fmt, ...)
-{
-    struct lambda_result result = { .error = "Unhandled", .log_tail = log_tail };
-    char text[BM_MSG_LEN];
-    char *dump = NULL;
-    json_t *body;
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    body = json_pack("{s:s, s:o}", "errorType", type, "errorMessage",
-        json_sprintf("RequestId: %s Error: %s", inv->request_id, text));
-    if (body != NULL)
-        dump = json_dumps(body, JSON_COMPACT);
-    result.payload = span_str(dump != NULL ? dump : "{\"errorType\":\"Runtime.Unknown\"}");
-    function_answered(l, inv, &result);
-    free(dump);
-    json_decref(body);
-}
 
 /* ---- the room's header ---- */
 

@@ -87,6 +87,7 @@ function_take(struct function *f)
 void
 function_enqueue(struct function *f, struct invocation *inv)
 {
+    inv->lambda = f->lambda;
     (void)snprintf(inv->function, sizeof inv->function, "%s", f->name);
     *f->last = inv;
     f->last = &inv->next;
@@ -118,8 +119,7 @@ cannot_start(struct function *f, const struct bm_msg *msg)
 
     log_warn("function cannot start function=%s cause=\"%s\"", f->name, msg->text);
     if (inv != NULL)
-        function_failed(
-            f->lambda, inv, span_of(NULL, 0), "Runtime.InvalidEntrypoint", "%s", msg->text);
+        invocation_failed(inv, span_of(NULL, 0), "Runtime.InvalidEntrypoint", "%s", msg->text);
     pool_kick(f->lambda);
 }
 

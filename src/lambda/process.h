@@ -17,6 +17,9 @@ enum { PROCESS_TAIL_MAX = 4096, PROCESS_LOG_MAX = 8 * 1024 * 1024 };
 
 struct process;
 
+/* The process has ended and is reaped, all its output is read. process_free is allowed here. */
+typedef void (*process_exited)(void *arg, int wait_status);
+
 struct process_options {
     struct loop *loop;
     const char *const *argv;
@@ -29,8 +32,7 @@ struct process_options {
     enum mounts mounts; /* which files it sees; `scratch` is its folder */
     const char *scratch;
     const char *log_path; /* appended to; at PROCESS_LOG_MAX it becomes log_path.1 */
-    /* The process has ended and is reaped, all its output is read. process_free is allowed here. */
-    void (*exited)(void *arg, int wait_status);
+    process_exited exited;
     void *arg;
 };
 

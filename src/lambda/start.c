@@ -116,7 +116,7 @@ env_drop_doubles(struct env *e)
 }
 
 static enum bm_err
-start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
+start_process(struct worker *w, const char *task_root, process_exited on_exited, struct bm_msg *msg)
 {
     const struct lambda_options *o = &w->lambda->options;
     char program[PATH_MAX + 32];
@@ -137,7 +137,7 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
         .mounts = sandbox->mounts,
         .scratch = w->seat.scratch,
         .log_path = log_path,
-        .exited = worker_on_exited,
+        .exited = on_exited,
         .arg = w };
     enum bm_err err;
 
@@ -175,13 +175,14 @@ start_process(struct worker *w, const char *task_root, struct bm_msg *msg)
 }
 
 enum bm_err
-worker_bring_up(struct worker *w, struct bm_msg *msg)
+worker_bring_up(
+    struct worker *w, http_handler on_request, process_exited on_exited, struct bm_msg *msg)
 {
     struct lambda *l = w->lambda;
     struct http_options ho = { .loop = l->options.loop,
         .host = "127.0.0.1",
         .body_max = BODY_MAX,
-        .handler = worker_on_request,
+        .handler = on_request,
         .arg = w };
     struct registry_function stored = { 0 };
     char root[PATH_MAX];
@@ -196,7 +197,7 @@ worker_bring_up(struct worker *w, struct bm_msg *msg)
     if (err == BM_OK)
         err = http_open(&ho, &w->api, msg);
     if (err == BM_OK)
-        err = start_process(w, root, msg);
+        err = start_process(w, root, on_exited, msg);
     registry_function_fini(&stored);
     return err;
 }

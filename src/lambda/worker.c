@@ -79,7 +79,7 @@ on_deadline(void *arg)
         process_note(w->process, "Init timed out after %.2f seconds\n", init_s);
         worker_end(w, SIGKILL);
         if (inv != NULL)
-            function_failed(w->lambda, inv, process_tail(w->process), "Sandbox.Timedout",
+            invocation_failed(inv, process_tail(w->process), "Sandbox.Timedout",
                 "Init timed out after %.2f seconds: the program did not ask for its first event",
                 init_s);
         break;
@@ -89,7 +89,7 @@ on_deadline(void *arg)
         process_note(w->process, "%s Task timed out after %u.00 seconds\n\n", inv->request_id,
             w->config.timeout_s);
         worker_end(w, SIGKILL);
-        function_failed(w->lambda, inv, process_tail(w->process), "Sandbox.Timedout",
+        invocation_failed(inv, process_tail(w->process), "Sandbox.Timedout",
             "Task timed out after %u.00 seconds", w->config.timeout_s);
         break;
     }
@@ -204,13 +204,13 @@ on_answer(struct worker *w, struct http_request *rq, const char *error)
     set_deadline(w, w->lambda->options.init_ms);
     result.log_tail = close_log(w, inv);
     if (result.payload.len > LAMBDA_PAYLOAD_SYNC_MAX) {
-        function_failed(w->lambda, inv, result.log_tail, "Function.ResponseSizeTooLarge",
+        invocation_failed(inv, result.log_tail, "Function.ResponseSizeTooLarge",
             "Response payload size exceeded maximum allowed payload size (%d bytes).",
             LAMBDA_PAYLOAD_SYNC_MAX);
         reply_error(rq, 413, "RequestEntityTooLarge", "the response is larger than 6 MB");
         return;
     }
-    function_answered(w->lambda, inv, &result);
+    invocation_answered(inv, &result);
     reply_accepted(rq);
 }
 
@@ -247,8 +247,8 @@ on_invocation(struct worker *w, struct http_request *rq, const char *rest)
     on_answer(w, rq, error ? "Unhandled" : NULL);
 }
 
-void
-worker_on_request(void *arg, struct http_request *rq)
+static void
+on_request(void *arg, struct http_request *rq)
 {
     struct worker *w = arg;
     const char *path = http_path(rq);
@@ -284,17 +284,17 @@ fail_exited(struct worker *w, struct invocation *inv, int wait_status)
 
     process_status_text(wait_status, why, sizeof why);
     if (w->phase == PHASE_STARTING && said.payload.len > 0)
-        function_answered(w->lambda, inv, &said);
+        invocation_answered(inv, &said);
     else if (why[0] != '\0')
-        function_failed(w->lambda, inv, said.log_tail, "Runtime.ExitError",
-            "Runtime exited with error: %s", why);
+        invocation_failed(
+            inv, said.log_tail, "Runtime.ExitError", "Runtime exited with error: %s", why);
     else
-        function_failed(w->lambda, inv, said.log_tail, "Runtime.ExitError",
-            "Runtime exited without providing a reason");
+        invocation_failed(
+            inv, said.log_tail, "Runtime.ExitError", "Runtime exited without providing a reason");
 }
 
-void
-worker_on_exited(void *arg, int wait_status)
+static void
+on_exited(void *arg, int wait_status)
 {
     struct worker *w = arg;
     struct lambda *l = w->lambda;
@@ -460,7 +460,7 @@ worker_start(struct function *f, struct bm_msg *msg)
     f->worker_count++;
     f->starting++;
     l->worker_count++;
-    err = worker_bring_up(w, msg);
+    err = worker_bring_up(w, on_request, on_exited, msg);
     if (err != BM_OK) {
         worker_free(w);
         return err;
