@@ -75,9 +75,9 @@ account_event(struct account *a, const struct rules_message *m)
 }
 
 static enum bm_err
-publish_from_rules(void *arg, struct span topic, struct span payload, int qos)
+publish_from_rules(void *arg, struct span topic, struct span payload, int qos, bool durable)
 {
-    return account_republish(arg, topic, payload, qos);
+    return account_republish(arg, topic, payload, qos, durable);
 }
 
 /* ---- the outbox ---- */
@@ -94,8 +94,8 @@ record_published(struct account *a, const struct registry_event *e)
     account_record(a, &rec);
 }
 
-void
-account_pump(struct account *a)
+static void
+pump_events(struct account *a)
 {
     for (size_t i = 0; i < OUTBOX_IN_FLIGHT && broker_up(a->broker); i++) {
         struct registry_event e = { 0 };
@@ -116,6 +116,13 @@ account_pump(struct account *a)
     }
 }
 
+void
+account_pump(struct account *a)
+{
+    pump_events(a);
+    account_republish_pump(a);
+}
+
 /* A new connection knows nothing of what the old one had in flight: publish it again. */
 static void
 on_broker_up(void *arg)
@@ -125,8 +132,7 @@ on_broker_up(void *arg)
     memset(a->in_flight, 0, sizeof a->in_flight);
     a->outbox_seen = 0;
     a->events_waiting = 0;
-    account_publish_again(a);
-    account_pump(a);
+    account_republish_again(a);
 }
 
 static void
@@ -140,6 +146,7 @@ finish_event(struct account *a, int64_t id)
             .topic = buf_span(&e.topic),
             .payload = buf_span(&e.payload),
             .cert_id = e.has_cert ? e.cert_id : NULL,
+            .durable = true,
         };
 
         record_published(a, &e);
@@ -165,7 +172,8 @@ on_acknowledged(void *arg, int packet_id)
             return;
         }
     }
-    if (!account_published(a, packet_id) && a->events_waiting > 0)
+    if (!account_republish_acknowledged(a, packet_id) && !account_published(a, packet_id) &&
+        a->events_waiting > 0)
         a->events_waiting--;
 }
 
@@ -194,6 +202,7 @@ tell_saved(struct account *a, bool ok)
 {
     a->o.saved(a->o.workers, a->o.index, ok);
     account_publish_saved(a, ok);
+    account_republish_saved(a, ok);
 }
 
 /* The broker serves nobody while it writes: most of its time is for its clients. */
@@ -216,6 +225,7 @@ start_save(struct account *a)
     a->saving.began_ms = clock_mono_ms();
     a->o.saving(a->o.workers, a->o.index);
     account_publish_saving(a);
+    account_republish_saving(a);
     if (kept_sync(a->kept) != BM_OK)
         log_error("what sessions subscribed to is not on disk: %s", strerror(errno));
     else if (broker_save(a->broker, on_saved, a) == BM_OK) {

@@ -15,7 +15,7 @@
 #include "registry/table.h"
 #include "rules/rules.h"
 
-enum { OUTBOX_IN_FLIGHT = 64 };
+enum { OUTBOX_IN_FLIGHT = 64, REPUBLISHED_IN_FLIGHT = 1024 };
 
 struct account_options {
     struct loop *loop;
@@ -45,6 +45,22 @@ struct in_flight {
     int64_t event_id;
 };
 
+/* What rules publish, of the registry's: see republish.c. */
+struct republished {
+    int64_t id;
+    int packet_id; /* 0: acknowledged */
+    uint8_t stage;
+    bool kept; /* the broker has to write its sessions after it acknowledged */
+};
+
+struct republishing {
+    struct republished ring[REPUBLISHED_IN_FLIGHT]; /* handed to the broker on this connection */
+    unsigned first;
+    unsigned count;
+    int64_t seen; /* highest id of them */
+    bool more;    /* there may be higher ones */
+};
+
 /* The broker's sessions on their way to disk. */
 struct saving {
     char path[4096];
@@ -67,7 +83,7 @@ struct account {
     struct kept *kept;
     struct saving saving;
     struct delivery *deliveries; /* see publish.c */
-    unsigned republished;        /* of them, by rules */
+    struct republishing republished;
     int64_t outbox_seen;         /* highest event id handed to the broker on this connection */
 };
 
@@ -82,7 +98,7 @@ enum bm_err account_tell_place(struct account *a, const char *api_url, struct bm
 void account_close_services(struct account *a);
 void account_close_store(struct account *a);
 
-/* Hand the outbox's events to the broker; after each round. */
+/* Hand what is in the outboxes to the broker; at the end of a round, when all is committed. */
 void account_pump(struct account *a);
 void account_record(struct account *a, const struct timeline_record *rec);
 /* A device's message that may concern a rule. False: not stored for it; see rules_evaluate. */
@@ -97,14 +113,20 @@ void account_event(struct account *a, const struct rules_message *m);
 typedef void (*account_done_fn)(void *arg, enum bm_err err);
 enum bm_err account_publish(struct account *a, struct span topic, struct span payload, int qos,
     bool retain, account_done_fn done, void *arg);
-/* A rule's message. BM_ERR_IO: the broker is down. */
-enum bm_err account_republish(struct account *a, struct span topic, struct span payload, int qos);
-/* For account.c. False: another's packet. */
+/* A rule's message, as rules_options.publish. */
+enum bm_err account_republish(
+    struct account *a, struct span topic, struct span payload, int qos, bool durable);
+/* For account.c, as those of publish.c below. */
+void account_republish_pump(struct account *a);
+void account_republish_again(struct account *a);
+bool account_republish_acknowledged(struct account *a, int packet_id);
+void account_republish_saving(struct account *a);
+void account_republish_saved(struct account *a, bool ok);
+/* False: another's packet. */
 bool account_published(struct account *a, int packet_id);
 void account_publish_saving(struct account *a);
 void account_publish_saved(struct account *a, bool ok);
-void account_publish_lost(struct account *a);  /* the broker went away */
-void account_publish_again(struct account *a); /* and is back */
+void account_publish_lost(struct account *a); /* the broker went away */
 void account_publish_forget(struct account *a);
 
 /* Have the broker write its sessions: `saving` and `saved` tell of it. */

@@ -4,17 +4,12 @@
  * for a session that outlives its connection or is retained, has written its sessions to disk after
  * that, as for a device's (endpoint/acks.c). The rules see it then. A broker that goes away before
  * has perhaps lost it: whoever published is told so.
- *
- * What rules republish with QoS 1 for such a session goes the same way, but nobody waits: the next
- * broker gets it again.
  */
 #include "birthmark/account.h"
 
 #include <stdlib.h>
 
-enum { REPUBLISHED_MAX = 1024 }; /* beyond, the broker may lose some when it is killed */
-
-enum stage { SENT, ACKNOWLEDGED, SAVING, DONE, LOST };
+enum stage { SENT, ACKNOWLEDGED, SAVING, DONE };
 
 struct delivery {
     struct delivery *next;
@@ -24,7 +19,7 @@ struct delivery {
     bool retain;
     struct buf topic;
     struct buf payload;
-    account_done_fn done; /* NULL: a rule's */
+    account_done_fn done;
     void *arg;
 };
 
@@ -37,16 +32,16 @@ delivery_free(struct delivery *d)
 }
 
 static void
-enter(struct account *a, struct span topic, struct span payload, bool retain)
+enter(struct account *a, struct span topic, struct span payload, int qos, bool retain)
 {
-    const struct rules_message m = { .topic = topic, .payload = payload };
+    const struct rules_message m = { .topic = topic, .payload = payload, .durable = qos == 1 };
 
     if (retain)
         (void)account_retained_changed(a, topic, payload.len == 0);
     (void)account_ingress(a, &m);
 }
 
-/* All in this stage are over. The rules may add to the list meanwhile: at its head. */
+/* All in this stage are over. */
 static void
 finish(struct account *a, enum stage stage, enum bm_err err)
 {
@@ -59,17 +54,10 @@ finish(struct account *a, enum stage stage, enum bm_err err)
             at = &d->next;
             continue;
         }
-        if (d->done == NULL && err != BM_OK && !broker_up(a->broker)) {
-            d->stage = LOST;
-            at = &d->next;
-            continue;
-        }
         *at = d->next;
-        a->republished -= d->done == NULL;
-        if (d->done != NULL && err == BM_OK)
-            enter(a, buf_span(&d->topic), buf_span(&d->payload), d->retain);
-        if (d->done != NULL)
-            d->done(d->arg, err);
+        if (err == BM_OK)
+            enter(a, buf_span(&d->topic), buf_span(&d->payload), 1, d->retain);
+        d->done(d->arg, err);
         delivery_free(d);
     }
 }
@@ -107,50 +95,8 @@ account_publish(struct account *a, struct span topic, struct span payload, int q
         return hand_over(a, topic, payload, retain, done, arg);
     if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
         return BM_ERR_IO;
-    enter(a, topic, payload, retain);
+    enter(a, topic, payload, qos, retain);
     return BM_OK;
-}
-
-enum bm_err
-account_republish(struct account *a, struct span topic, struct span payload, int qos)
-{
-    enum bm_err err;
-
-    if (qos == 0 || a->republished == REPUBLISHED_MAX || !kept_may(a->kept, topic))
-        return broker_publish(a->broker, topic, payload, qos, false, NULL);
-    err = hand_over(a, topic, payload, false, NULL, NULL);
-    if (err != BM_ERR_MORE)
-        return err;
-    a->republished++;
-    return BM_OK;
-}
-
-/* The newest is the first. */
-static void
-turn_round(struct account *a)
-{
-    struct delivery *rest = a->deliveries;
-
-    a->deliveries = NULL;
-    while (rest != NULL) {
-        struct delivery *d = rest;
-
-        rest = d->next;
-        d->next = a->deliveries;
-        a->deliveries = d;
-    }
-}
-
-void
-account_publish_again(struct account *a)
-{
-    turn_round(a); /* in the order in which they came */
-    for (struct delivery *d = a->deliveries; d != NULL; d = d->next) {
-        if (d->stage == LOST && broker_publish(a->broker, buf_span(&d->topic),
-                                    buf_span(&d->payload), 1, false, &d->packet_id) == BM_OK)
-            d->stage = SENT;
-    }
-    turn_round(a);
 }
 
 bool

@@ -325,7 +325,8 @@ message_of(const struct link_msg *m)
     return (struct rules_message){ .topic = m->u.ingress.topic,
         .payload = m->u.ingress.payload,
         .client_id = m->u.ingress.client_id,
-        .cert_id = memcmp(id, none, sizeof none) != 0 ? id : NULL };
+        .cert_id = memcmp(id, none, sizeof none) != 0 ? id : NULL,
+        .durable = m->request != 0 };
 }
 
 /* The worker wants to know when it is on disk, if it gave the message a number. */

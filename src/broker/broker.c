@@ -579,6 +579,7 @@ broker_publish(
 {
     char name[65536];
     int id = 0;
+    int rc;
 
     if (!b->up)
         return BM_ERR_IO;
@@ -586,8 +587,10 @@ broker_publish(
         return BM_ERR_ARG;
     memcpy(name, topic.ptr, topic.len);
     name[topic.len] = '\0';
-    if (mosquitto_publish(b->mosq, &id, name, (int)payload.len, payload.ptr, qos, retain) !=
-        MOSQ_ERR_SUCCESS)
+    rc = mosquitto_publish(b->mosq, &id, name, (int)payload.len, payload.ptr, qos, retain);
+    if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8)
+        return BM_ERR_ARG;
+    if (rc != MOSQ_ERR_SUCCESS)
         return BM_ERR_IO;
     if (packet_id != NULL)
         *packet_id = id;

@@ -39,7 +39,7 @@ enum bm_err broker_open(
 void broker_close(struct broker *b); /* takes NULL */
 bool broker_up(const struct broker *b);
 
-/* BM_ERR_IO: the broker is down. *packet_id (may be NULL) names the publish in `acknowledged`. */
+/* BM_ERR_IO: the broker is down. BM_ERR_ARG: no topic. *packet_id (may be NULL) names the publish in `acknowledged`. */
 enum bm_err broker_publish(
     struct broker *b, struct span topic, struct span payload, int qos, bool retain, int *packet_id);
 

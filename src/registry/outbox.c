@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must still happen after a crash: events to publish, functions to run. Both at least once: a
- * row goes only after its consequence is durable or sent.
+ * What must still happen after a crash: events and messages of rules to publish, functions to run.
+ * All at least once: a row goes only after its consequence is durable or sent.
  */
 #include "registry/store.h"
 
@@ -76,6 +76,57 @@ registry_event_done(struct registry *r, int64_t id, struct bm_msg *msg)
     static const char sql[] = "DELETE FROM events WHERE row = ?1";
 
     return change_row(r, sql, ARGS(a_int(id)), "event", id, msg);
+}
+
+/* ---- what rules publish ---- */
+
+enum bm_err
+registry_republished_add(
+    struct registry *r, struct span topic, struct span payload, struct bm_msg *msg)
+{
+    static const char sql[] = "INSERT INTO republished(topic, payload) VALUES(?1, ?2)";
+
+    return db_change(r, sql, ARGS(a_blob(topic), a_blob(payload)), NULL, msg);
+}
+
+static struct span
+column(sqlite3_stmt *st, int col)
+{
+    const void *bytes = sqlite3_column_blob(st, col);
+
+    return span_of(bytes, (size_t)sqlite3_column_bytes(st, col));
+}
+
+enum bm_err
+registry_republished_list(struct registry *r, int64_t after, size_t limit,
+    registry_republished_fn fn, void *arg, struct bm_msg *msg)
+{
+    static const char sql[] =
+        "SELECT row, topic, payload FROM republished WHERE row > ?1 ORDER BY row LIMIT ?2";
+    sqlite3_stmt *st;
+    enum bm_err err =
+        db_query(r, sql, ARGS(a_int(after), a_int((int64_t)(limit & INT32_MAX))), &st, msg);
+    bool row = true;
+
+    while (err == BM_OK && row) {
+        err = db_step(r, st, &row, msg);
+        if (err == BM_OK && row) {
+            const struct registry_republished m = { sqlite3_column_int64(st, 0), column(st, 1),
+                column(st, 2) };
+
+            fn(arg, &m);
+        }
+    }
+    db_end(st);
+    return err;
+}
+
+enum bm_err
+registry_republished_done(struct registry *r, int64_t id, struct bm_msg *msg)
+{
+    static const char sql[] = "DELETE FROM republished WHERE row = ?1";
+
+    return change_row(r, sql, ARGS(a_int(id)), "republished message", id, msg);
 }
 
 /* ---- invocations ---- */

@@ -500,6 +500,20 @@ enum bm_err registry_event_next(
     struct registry *r, int64_t after, struct registry_event *out, struct bm_msg *msg);
 enum bm_err registry_event_done(struct registry *r, int64_t id, struct bm_msg *msg);
 
+/* ---- outbox: what rules publish, at least once, in order of id ---- */
+struct registry_republished {
+    int64_t id;
+    struct span topic; /* borrowed for the call */
+    struct span payload;
+};
+typedef void (*registry_republished_fn)(void *arg, const struct registry_republished *m);
+enum bm_err registry_republished_add(
+    struct registry *r, struct span topic, struct span payload, struct bm_msg *msg);
+/* The first `limit` with an id above `after`. */
+enum bm_err registry_republished_list(struct registry *r, int64_t after, size_t limit,
+    registry_republished_fn fn, void *arg, struct bm_msg *msg);
+enum bm_err registry_republished_done(struct registry *r, int64_t id, struct bm_msg *msg);
+
 /*
  * Asynchronous invocations, which must run at least once. SPEC aws-iot 4.3: two more tries after 1
  * and 2 minutes; when is the caller's business.

@@ -15,7 +15,7 @@
  */
 #include "registry/store.h"
 
-enum { SCHEMA_VERSION = 5 };
+enum { SCHEMA_VERSION = 6 };
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -147,7 +147,14 @@ static const char schema_5[] =
     "CREATE INDEX destinations_token ON destinations(token) WHERE token <> '';"
     "PRAGMA user_version = 5;";
 
-static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3, schema_4, schema_5 };
+/* Version 6: what rules publish and the broker has not acknowledged. */
+static const char schema_6[] =
+    "CREATE TABLE republished(row INTEGER PRIMARY KEY AUTOINCREMENT, topic BLOB NOT NULL,"
+    " payload BLOB NOT NULL);"
+    "PRAGMA user_version = 6;";
+
+static const char *const steps[SCHEMA_VERSION] = { schema, schema_2, schema_3, schema_4, schema_5,
+    schema_6 };
 
 static const char sql_version[] = "PRAGMA user_version";
 

@@ -107,6 +107,21 @@ bad_topic(struct span topic)
     return NULL;
 }
 
+/* NULL, or why not. */
+static const char *
+publish(struct evaluation *e, struct span topic, int qos)
+{
+    const struct rules_options *o = &e->rules->options;
+    bool durable = e->durable && qos == 1;
+
+    if (o->publish(o->publish_arg, topic, buf_span(&e->result), qos, durable) == BM_OK)
+        return NULL;
+    if (!durable)
+        return "the broker is down";
+    e->rules->unstored = true;
+    return "the message could not be stored";
+}
+
 static void
 run_republish(struct evaluation *e, const struct action *a)
 {
@@ -124,13 +139,12 @@ run_republish(struct evaluation *e, const struct action *a)
         why = bad_topic(to);
     if (why == NULL && e->hops == HOPS_MAX)
         why = "republished messages caused republished messages 8 times: do rules feed each other?";
-    if (why == NULL && e->rules->options.publish(e->rules->options.publish_arg, to,
-                           buf_span(&e->result), a->qos) != BM_OK)
-        why = "the broker is down";
+    if (why == NULL)
+        why = publish(e, to, a->qos);
     if (why != NULL)
         action_failed(e, "republish", buf_cstr(&topic) != NULL ? buf_cstr(&topic) : "", why);
     else
-        rules_republished(e->rules, to, buf_span(&e->result), e->hops + 1);
+        rules_republished(e, to);
     buf_fini(&topic);
 }
 

@@ -91,6 +91,7 @@ struct evaluation {
     char principal[2 * REGISTRY_ID_LEN + 1];
     char trace_id[40];
     unsigned hops;
+    bool durable; /* as of rules_message */
     struct buf result;
     json_t *failures; /* NULL: none yet */
     bool in_error_action;
@@ -132,8 +133,8 @@ enum bm_err destination_allows(struct rules *r, const char *url, struct bm_msg *
 /* WHERE, SELECT, actions; or wait and come back here. */
 void evaluation_run(struct evaluation *e);
 void evaluation_fini(struct evaluation *e);
-/* Rules see it after the message that is evaluated now. */
-void rules_republished(struct rules *r, struct span topic, struct span payload, unsigned hops);
+/* Rules see e->result, republished to `topic`, after the message that is evaluated now. */
+void rules_republished(const struct evaluation *e, struct span topic);
 /* false: one of too many in this second, and not recorded */
 bool rules_record(struct evaluation *e, enum cause cause, const char *facts);
 

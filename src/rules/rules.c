@@ -321,7 +321,9 @@ say_unknown(struct rules *r, struct span name, int64_t now_ms)
 static void
 evaluate(struct rules *r, const struct rules_message *m, unsigned hops)
 {
-    struct evaluation e = { .rules = r, .cert_id = m->cert_id, .hops = hops };
+    struct evaluation e = {
+        .rules = r, .cert_id = m->cert_id, .hops = hops, .durable = m->durable
+    };
     struct span name;
     struct span rest;
     bool ingest = ingest_topic(m->topic, &name, &rest);
@@ -357,6 +359,7 @@ evaluate(struct rules *r, const struct rules_message *m, unsigned hops)
 struct republished {
     struct republished *next;
     unsigned hops;
+    bool durable;
     size_t topic_len;
     size_t payload_len;
     uint8_t bytes[]; /* topic, payload */
@@ -371,7 +374,8 @@ drain(struct rules *r)
     while (r->first != NULL) {
         struct republished *m = r->first;
         const struct rules_message in = { .topic = span_of(m->bytes, m->topic_len),
-            .payload = span_of(&m->bytes[m->topic_len], m->payload_len) };
+            .payload = span_of(&m->bytes[m->topic_len], m->payload_len),
+            .durable = m->durable };
 
         r->first = m->next;
         if (r->first == NULL)
@@ -383,15 +387,21 @@ drain(struct rules *r)
 }
 
 void
-rules_republished(struct rules *r, struct span topic, struct span payload, unsigned hops)
+rules_republished(const struct evaluation *e, struct span topic)
 {
+    struct rules *r = e->rules;
+    struct span payload = buf_span(&e->result);
     struct republished *m = malloc(sizeof *m + topic.len + payload.len);
 
     if (m == NULL) {
         log_error("out of memory: rules do not see a republished message");
+        r->unstored = true;
         return;
     }
-    *m = (struct republished){ NULL, hops, topic.len, payload.len };
+    *m = (struct republished){ .hops = e->hops + 1,
+        .durable = e->durable,
+        .topic_len = topic.len,
+        .payload_len = payload.len };
     memcpy(m->bytes, topic.ptr, topic.len);
     if (payload.len > 0)
         memcpy(&m->bytes[topic.len], payload.ptr, payload.len);

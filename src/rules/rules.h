@@ -4,8 +4,9 @@
  *
  * Actions: lambda (asynchronous, durable), republish, http, and one of them as error action.
  * Another action is refused when the rule is created, never accepted and ignored. Evaluated in the
- * control process for messages that a worker or the outbox hands in. What an action does with a
- * message that is not of the outbox is at most once, as the message is.
+ * control process for messages that a worker or the outbox hands in. Invocations, and of a durable
+ * message what is republished with QoS 1, are stored in the caller's group and happen at least
+ * once; what else an action does is at most once.
  */
 #ifndef BM_RULES_RULES_H
 #define BM_RULES_RULES_H
@@ -30,8 +31,12 @@ struct rules_options {
     struct lambda *lambda;
     const char *region;
     const char *account;
-    /* A message to the broker, not to the rules. BM_ERR_IO: the broker is down. */
-    enum bm_err (*publish)(void *arg, struct span topic, struct span payload, int qos);
+    /*
+     * A message to the broker, not to the rules. BM_ERR_IO: the broker is down. `durable`: stored
+     * in the open group and published when that is on disk; an error: it could not be stored.
+     */
+    enum bm_err (*publish)(
+        void *arg, struct span topic, struct span payload, int qos, bool durable);
     void *publish_arg;
     void (*changed)(void *arg); /* the set of filters changed; may be NULL */
     void *changed_arg;
@@ -89,6 +94,7 @@ struct rules_message {
     struct span payload;
     struct span client_id;  /* empty: not by MQTT */
     const uint8_t *cert_id; /* whose timeline; NULL when none */
+    bool durable;           /* whoever published it is told that it is stored */
 };
 bool rules_evaluate(struct rules *r, const struct rules_message *m);
 

@@ -285,6 +285,47 @@ events_leave_in_order_and_a_number_never_comes_twice(void **state)
     registry_event_fini(&e);
 }
 
+struct outgoing {
+    char text[128];
+    int64_t last;
+};
+
+static void
+see_republished(void *arg, const struct registry_republished *m)
+{
+    struct outgoing *n = arg;
+    size_t len = strlen(n->text);
+
+    (void)snprintf(n->text + len, sizeof n->text - len, "%.*s=%.*s ", (int)m->topic.len,
+        (const char *)m->topic.ptr, (int)m->payload.len, (const char *)m->payload.ptr);
+    n->last = m->id;
+}
+
+static void
+what_rules_publish_is_read_in_order_until_done(void **state)
+{
+    struct fixture *f = *state;
+    struct outgoing n = { "", 0 };
+    int64_t first;
+
+    OK(f, registry_republished_add(f->r, span_str("t/1"), span_str("one"), &f->msg));
+    OK(f, registry_republished_add(f->r, span_str("t/2"), span_of(NULL, 0), &f->msg));
+    OK(f, registry_republished_add(f->r, span_str("t/3"), span_str("three"), &f->msg));
+    OK(f, registry_commit(f->r, &f->msg));
+    reopen(f);
+    OK(f, registry_republished_list(f->r, 0, 1, see_republished, &n, &f->msg));
+    assert_string_equal(n.text, "t/1=one ");
+    first = n.last;
+    n.text[0] = '\0';
+    OK(f, registry_republished_list(f->r, first, 100, see_republished, &n, &f->msg));
+    assert_string_equal(n.text, "t/2= t/3=three ");
+    OK(f, registry_republished_done(f->r, n.last, &f->msg));
+    assert_int_equal(registry_republished_done(f->r, n.last, &f->msg), BM_ERR_NOT_FOUND);
+    n.text[0] = '\0';
+    OK(f, registry_republished_list(f->r, first, 100, see_republished, &n, &f->msg));
+    assert_string_equal(n.text, "t/2= ");
+}
+
 static void
 see_invocation(void *arg, const struct registry_invocation *i)
 {
@@ -339,6 +380,7 @@ main(void)
         TEST(rule_is_created_replaced_listed_and_deleted),
         TEST(function_is_created_replaced_listed_and_deleted),
         TEST(events_leave_in_order_and_a_number_never_comes_twice),
+        TEST(what_rules_publish_is_read_in_order_until_done),
         TEST(invocations_wait_by_due_time_until_done),
     };
 

@@ -20,6 +20,7 @@ struct rules_world {
     bool broker_down;
     struct buf last; /* topic, newline, payload of the last one */
     int last_qos;
+    bool last_durable;
     /* a server for the http action */
     struct http_server *server;
     unsigned status;
@@ -29,10 +30,11 @@ struct rules_world {
 };
 
 static enum bm_err
-on_publish(void *arg, struct span topic, struct span payload, int qos)
+on_publish(void *arg, struct span topic, struct span payload, int qos, bool durable)
 {
     struct rules_world *rw = arg;
 
+    rw->last_durable = durable;
     if (rw->broker_down)
         return BM_ERR_IO;
     rw->published++;
@@ -227,7 +229,9 @@ static const uint8_t cert[REGISTRY_ID_LEN] = { 0xce, 0x47 };
 static void
 send(struct world *w, const char *topic, const char *payload)
 {
-    struct rules_message m = { span_str(topic), span_str(payload), span_str("client"), cert };
+    struct rules_message m = {
+        span_str(topic), span_str(payload), span_str("client"), cert, false
+    };
 
     assert_true(rules_evaluate(rules_of(w), &m));
     assert_int_equal(registry_commit(w->registry, NULL), BM_OK);
@@ -402,6 +406,35 @@ republish_sends_what_select_made_and_other_rules_see_it(void **state)
     assert_int_equal(count.failed, 0);
     assert_true(count.last_matched_ms > 0);
     assert_false(rules_count_of(rw->rules, "r3", &count));
+}
+
+/* Of a message that is acknowledged, and of what it causes: not with QoS 0. */
+static void
+what_is_republished_of_a_durable_message_is_stored_or_it_is_handed_in_again(void **state)
+{
+    struct world *w = *state;
+    struct rules_world *rw = w->extra;
+    struct rules_message m = { span_str("a"), span_str("{}"), span_str("client"), cert, true };
+
+    add_rule(w, "r", SQL_RULE("SELECT * FROM 'a'", REPUBLISH("b"), ""));
+    assert_true(rules_evaluate(rw->rules, &m));
+    assert_true(rw->last_durable);
+    rw->broker_down = true; /* of a durable one: the registry */
+    assert_false(rules_evaluate(rw->rules, &m));
+    rw->broker_down = false;
+    add_rule(w, "r2", SQL_RULE("SELECT * FROM 'b'", REPUBLISH("c"), ""));
+    assert_true(rules_evaluate(rw->rules, &m));
+    assert_memory_equal(rw->last.ptr, "c\n", 2);
+    assert_true(rw->last_durable);
+    add_rule(w, "r3",
+        SQL_RULE("SELECT * FROM 'c'", "{\"republish\":{\"roleArn\":\"r\",\"topic\":\"d\"}}", ""));
+    assert_true(rules_evaluate(rw->rules, &m));
+    assert_memory_equal(rw->last.ptr, "d\n", 2);
+    assert_false(rw->last_durable);
+    m.durable = false;
+    m.topic = span_str("b");
+    rw->broker_down = true;
+    assert_true(rules_evaluate(rw->rules, &m)); /* at most once, as what caused it */
 }
 
 static void
@@ -750,6 +783,7 @@ main(void)
         TEST(action_that_cannot_run_is_recorded_and_the_next_one_runs),
         TEST(disabled_rules_do_not_run_and_changes_are_told),
         TEST(republish_sends_what_select_made_and_other_rules_see_it),
+        TEST(what_is_republished_of_a_durable_message_is_stored_or_it_is_handed_in_again),
         TEST(rules_that_feed_each_other_end),
         TEST(failures_of_one_message_reach_the_error_action_together),
         TEST(binary_message_fails_where_the_statement_reads_a_name),
