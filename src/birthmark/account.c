@@ -281,7 +281,7 @@ account_open_store(struct account *a, const struct account_options *options, str
 }
 
 static void
-commit_from_rules(void *arg)
+commit_now(void *arg)
 {
     struct account *a = arg;
 
@@ -301,7 +301,9 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .region = o->region,
         .account = o->place.number,
         .access_key = o->access_key,
-        .secret_key = o->secret_key };
+        .secret_key = o->secret_key,
+        .commit_soon = commit_now,
+        .commit_arg = a };
     const struct broker_options bo = { .loop = o->loop,
         .upstream = o->place.broker,
         .sessions = upstream_is_ours(o->place.broker) ? a->saving.path : NULL,
@@ -317,7 +319,7 @@ account_open_services(struct account *a, struct bm_msg *msg)
         .account = o->place.number,
         .changed = on_rules_changed,
         .changed_arg = a,
-        .commit_soon = commit_from_rules,
+        .commit_soon = commit_now,
         .commit_arg = a };
     enum bm_err err;
 

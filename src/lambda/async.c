@@ -8,7 +8,7 @@
  *
  * When may a row run? When it is durable. Rows are added in the open group; async_settled, which
  * the loop calls after the hooks that commit, knows that all rows added until then are on disk, and
- * lets `scan` run in the next round. What we change ourselves is committed here too.
+ * lets `scan` run in the next round.
  */
 #include "lambda/inside.h"
 
@@ -38,6 +38,13 @@ scan_after(struct lambda *l, int64_t delay_ms)
     l->scan_at_ms = at_ms;
 }
 
+static void
+changed(struct lambda *l)
+{
+    if (l->options.commit_soon != NULL)
+        l->options.commit_soon(l->options.commit_arg);
+}
+
 /* ---- the timeline ---- */
 
 static void
@@ -49,7 +56,7 @@ record(struct lambda *l, const struct invocation *inv, enum cause cause, const c
     timeline_fill(&rec, cause, inv->has_cert ? inv->cert_id : NULL, NULL, NULL, NULL, "%s", facts);
     if (registry_record(l->options.registry, &rec, &msg) != BM_OK)
         log_error("a timeline record is lost: %s", msg.text);
-    l->dirty = true;
+    changed(l);
 }
 
 static void
@@ -202,11 +209,6 @@ async_start(struct lambda *l)
 void
 async_settled(struct lambda *l)
 {
-    struct bm_msg msg;
-
-    if (l->dirty && registry_commit(l->options.registry, &msg) != BM_OK)
-        log_error("what functions answered is not stored, they run again: %s", msg.text);
-    l->dirty = false;
     if (l->first_uncommitted != INT64_MAX) {
         l->first_uncommitted = INT64_MAX;
         scan_after(l, 0);
@@ -319,7 +321,7 @@ on_answered(void *arg, const struct lambda_result *result)
     if (err != BM_OK)
         log_error("invocation %s runs again: %s", inv->request_id, msg.text);
     l->async_bytes -= inv->payload.len;
-    l->dirty = true;
+    changed(l);
     if (f == NULL)
         return;
     f->async--;

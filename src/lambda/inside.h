@@ -108,7 +108,6 @@ struct lambda {
     struct sandbox sandbox;
     char *endpoint;
     bool hooked;
-    bool dirty; /* we changed the registry in this round */
     struct function *functions;
     size_t worker_count; /* of all functions, without those that are ending */
     size_t concurrent;   /* invocations in queues and in workers' hands */

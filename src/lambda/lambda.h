@@ -61,6 +61,9 @@ struct lambda_options {
     int64_t idle_ms;     /* after which a process without work is ended: 10 min */
     enum lambda_sandbox sandbox;
     unsigned processes; /* of all functions at a time: four a core, from 8 to 64 */
+    /* The registry has something to commit, with this round; NULL: every round commits. */
+    void (*commit_soon)(void *arg);
+    void *commit_arg;
 };
 enum bm_err lambda_open(
     const struct lambda_options *options, struct lambda **out, struct bm_msg *msg);

@@ -63,6 +63,19 @@ check "nor another site's" each 403 "$reads $changes" -b "$work/jar" -H 'Sec-Fet
 check "nor under a name that was made to point here" each 421 "$reads $changes" -b "$work/jar" -H 'Host: evil.example'
 check "none that changes something is run without the token" each 403 "$changes" -b "$work/jar" -d '{}'
 check "nor with a token that is not this session's" each 403 "$changes" -b "$work/jar" -d '{}' -H "X-Console-Token: $(printf '%064d' 0)"
+
+# nothing else happens meanwhile whose commit would carry it along
+mkdir "$work/quiet"
+printf 'def handler(event, context):\n    return event\n' >"$work/quiet/app.py"
+(cd "$work/quiet" && zip -q ../quiet.zip app.py)
+start events curl -sSN -b "$work/jar" "$console/events"
+wait_line events '^event: hello' >/dev/null
+iot lambda create-function --function-name quiet --runtime python3.11 --handler app.handler --role arn:aws:iam::000000000000:role/any \
+    --zip-file "fileb://$work/quiet.zip" >/dev/null
+iot lambda invoke --function-name quiet --invocation-type Event "$work/answer" >/dev/null
+check "a function that ends well is told of by itself" wait_for 20 grep -q '"function.succeeded"' "$work/events.log"
+stop events
+iot lambda delete-function --function-name quiet
 check_output "no page may run script that is not ours" "^Content-Security-Policy: default-src 'none'; script-src 'self';" curl -sSi "$console/"
 
 command -v chromium >/dev/null || { echo "skip - no chromium: apt-get install chromium"; done_testing; }
