@@ -318,6 +318,7 @@ a_registry_of_version_1_is_brought_up_to_date(void **state)
                          "DROP TABLE thing_principals; DROP TABLE thing_attributes;"
                          "DROP TABLE things; DROP TABLE thing_types; DROP TABLE tags;"
                          "DROP TABLE retained;"
+                         "DROP TABLE republished;"
                          "DROP TABLE destinations;"
                          "DROP TABLE dead_letters;"
                          "DROP INDEX invocations_function;"
