@@ -95,36 +95,38 @@ found(enum bm_err err, struct bm_msg *msg)
     return err == BM_ERR_NOT_FOUND ? bm_fail(msg, err, "no such topic rule destination") : err;
 }
 
+/* `sql` finds it by the text `key`. */
+static enum bm_err
+get(struct registry *r, const char *sql, const char *key, struct registry_destination *out,
+    struct bm_msg *msg)
+{
+    *out = (struct registry_destination){ 0 };
+    return found(db_one(r, sql, ARGS(a_text(key)), destination_row, out, msg), msg);
+}
+
 enum bm_err
 registry_destination_get(
     struct registry *r, const char *id, struct registry_destination *out, struct bm_msg *msg)
 {
-    static const char sql[] = "SELECT " COLUMNS " FROM destinations WHERE id = ?1";
-
-    *out = (struct registry_destination){ 0 };
-    return found(db_one(r, sql, ARGS(a_text(id)), destination_row, out, msg), msg);
-}
-
-enum bm_err
-registry_destination_of_token(
-    struct registry *r, const char *token, struct registry_destination *out, struct bm_msg *msg)
-{
-    static const char sql[] = "SELECT " COLUMNS " FROM destinations WHERE token = ?1";
-
-    *out = (struct registry_destination){ 0 };
-    if (strlen(token) != DESTINATION_TOKEN_LEN) /* a spent one is "" */
-        return found(BM_ERR_NOT_FOUND, msg);
-    return found(db_one(r, sql, ARGS(a_text(token)), destination_row, out, msg), msg);
+    return get(r, "SELECT " COLUMNS " FROM destinations WHERE id = ?1", id, out, msg);
 }
 
 enum bm_err
 registry_destination_of_url(
     struct registry *r, const char *url, struct registry_destination *out, struct bm_msg *msg)
 {
-    static const char sql[] = "SELECT " COLUMNS " FROM destinations WHERE url = ?1";
+    return get(r, "SELECT " COLUMNS " FROM destinations WHERE url = ?1", url, out, msg);
+}
 
-    *out = (struct registry_destination){ 0 };
-    return found(db_one(r, sql, ARGS(a_text(url)), destination_row, out, msg), msg);
+enum bm_err
+registry_destination_of_token(
+    struct registry *r, const char *token, struct registry_destination *out, struct bm_msg *msg)
+{
+    /* as its index, which lacks those that are spent */
+    static const char sql[] =
+        "SELECT " COLUMNS " FROM destinations WHERE token = ?1 AND token <> ''";
+
+    return get(r, sql, token, out, msg);
 }
 
 enum bm_err

@@ -717,6 +717,10 @@ http_beyond_loopback_waits_for_the_receiver_s_consent(void **state)
     send(w, "a/7", "{\"n\":1}");
     UNTIL(w, was_requested);
     assert_string_equal(buf_cstr(&rw->request), "POST /in/7 - {\"n\":1}");
+    assert_int_equal(/* what is used up finds nothing */
+        registry_destination_of_token(w->registry, "", &d, &msg), BM_ERR_NOT_FOUND);
+    assert_int_equal(registry_destination_of_url(w->registry, base, &d, &msg), BM_OK);
+    assert_string_equal(d.token, "");
     set_status(w, d.id, DESTINATION_DISABLED);
     send(w, "a/7", "{\"n\":1}");
     assert_contains(buf_cstr(&rw->last), "is DISABLED, not ENABLED");
