@@ -67,13 +67,13 @@ connect_properties(const struct conn *c, struct span from, struct buf *out)
     while (mqtt_next_property(&list, &p) == BM_OK) {
         said = said || p.id == MQTT_PROP_RECEIVE_MAXIMUM;
         if (p.id == MQTT_PROP_RECEIVE_MAXIMUM && max != 0 && p.number > max) {
-            hello_number_property(out, p.id, max, 2);
+            mqtt_put_number(out, p.id, max, 2);
         } else if (p.id != MQTT_PROP_TOPIC_ALIAS_MAX) {
             buf_add(out, p.whole.ptr, p.whole.len);
         }
     }
     if (!said && max != 0) {
-        hello_number_property(out, MQTT_PROP_RECEIVE_MAXIMUM, max, 2);
+        mqtt_put_number(out, MQTT_PROP_RECEIVE_MAXIMUM, max, 2);
     }
 }
 

@@ -547,17 +547,6 @@ hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32])
 
 /* ---- the broker's answer ---- */
 
-void
-hello_number_property(struct buf *out, uint8_t id, uint32_t v, size_t len)
-{
-    buf_add(out, &id, 1);
-    for (size_t i = len; i > 0; i--) {
-        uint8_t b = (uint8_t)(v >> (8 * (i - 1)));
-
-        buf_add(out, &b, 1);
-    }
-}
-
 /* What the broker offers, in the service's limits. SPEC aws-iot 6.6 */
 static void
 connack_properties(const struct conn *c, struct span from, struct buf *out)
@@ -582,21 +571,20 @@ connack_properties(const struct conn *c, struct span from, struct buf *out)
             buf_add(out, p.whole.ptr, p.whole.len);
         }
     }
-    hello_number_property(out, MQTT_PROP_MAXIMUM_QOS, 1, 1);
-    hello_number_property(out, MQTT_PROP_MAXIMUM_PACKET, MQTT_PAYLOAD_MAX, 4);
+    mqtt_put_number(out, MQTT_PROP_MAXIMUM_QOS, 1, 1);
+    mqtt_put_number(out, MQTT_PROP_MAXIMUM_PACKET, MQTT_PAYLOAD_MAX, 4);
     if (in_flight != 0) {
-        hello_number_property(out, MQTT_PROP_RECEIVE_MAXIMUM, in_flight, 2);
+        mqtt_put_number(out, MQTT_PROP_RECEIVE_MAXIMUM, in_flight, 2);
     }
-    hello_number_property(out, MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE, 0, 1);
+    mqtt_put_number(out, MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE, 0, 1);
     if (session_s != 0 && c->session_asked_s > session_s) {
-        hello_number_property(out, MQTT_PROP_SESSION_EXPIRY, session_s, 4);
+        mqtt_put_number(out, MQTT_PROP_SESSION_EXPIRY, session_s, 4);
     }
     if (c->keep_alive_s != c->keep_alive_asked_s) {
-        hello_number_property(out, MQTT_PROP_SERVER_KEEP_ALIVE, c->keep_alive_s, 2);
+        mqtt_put_number(out, MQTT_PROP_SERVER_KEEP_ALIVE, c->keep_alive_s, 2);
     }
     if (c->assigned_id) {
-        hello_number_property(out, MQTT_PROP_ASSIGNED_CLIENT_ID, (uint32_t)strlen(c->client_id), 2);
-        buf_add(out, c->client_id, strlen(c->client_id));
+        mqtt_put_text(out, MQTT_PROP_ASSIGNED_CLIENT_ID, span_str(c->client_id));
     }
 }
 

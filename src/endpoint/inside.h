@@ -420,7 +420,6 @@ void hello_verdict(struct worker *w, uint32_t request, uint8_t account, enum cau
 void hello_control_down(struct worker *w);
 void hello_policies_ready(struct conn *c);
 void hello_connack(struct conn *c, const struct mqtt_packet *p);
-void hello_number_property(struct buf *out, uint8_t id, uint32_t v, size_t len);
 void hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32]);
 
 /* relay.c */

@@ -9,7 +9,6 @@
 #include "endpoint/inside.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { PACKET_MORE = 24 }; /* what a packet may have beside the string: eight codes of a SUBACK */
 
@@ -34,8 +33,7 @@ void
 reason_property(const char *text, struct buf *out)
 {
     if (text != NULL) {
-        hello_number_property(out, MQTT_PROP_REASON_STRING, (uint32_t)strlen(text), 2);
-        buf_add(out, text, strlen(text));
+        mqtt_put_text(out, MQTT_PROP_REASON_STRING, span_str(text));
         out->len = out->failed ? 0 : out->len;
     }
 }

@@ -169,6 +169,9 @@ struct mqtt_property {
  * is cut short; BM_ERR_NOT_FOUND: the list is at its end.
  */
 enum bm_err mqtt_next_property(struct rd *list, struct mqtt_property *out);
+/* Append one to a list: an integer of `len` bytes, or a string. */
+void mqtt_put_number(struct buf *out, uint8_t id, uint32_t v, size_t len);
+void mqtt_put_text(struct buf *out, uint8_t id, struct span text);
 /* Bring the Message Expiry Interval, if there is one, to 1..MQTT_EXPIRY_MAX_S. SPEC aws-iot 6.6 */
 void mqtt_bound_expiry(uint8_t *properties, size_t len);
 

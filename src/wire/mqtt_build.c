@@ -53,6 +53,22 @@ put_string(struct buf *out, struct span s)
     put_span(out, s);
 }
 
+void
+mqtt_put_number(struct buf *out, uint8_t id, uint32_t v, size_t len)
+{
+    put_u8(out, id);
+    for (size_t i = len; i > 0; i--) {
+        put_u8(out, (uint8_t)(v >> (8 * (i - 1))));
+    }
+}
+
+void
+mqtt_put_text(struct buf *out, uint8_t id, struct span text)
+{
+    put_u8(out, id);
+    put_string(out, text);
+}
+
 static void
 put_properties(struct buf *out, struct span properties)
 {

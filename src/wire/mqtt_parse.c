@@ -163,7 +163,8 @@ property_rule(uint8_t id)
         [0x2a] = { PROP_U8, FLAG, IN_CONNACK },
     };
 
-    return id < sizeof rules / sizeof rules[0] ? rules[id] : (struct property_rule){ PROP_NONE };
+    return id < sizeof rules / sizeof rules[0] ? rules[id]
+                                               : (struct property_rule){ .type = PROP_NONE };
 }
 
 static bool
