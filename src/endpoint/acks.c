@@ -133,7 +133,7 @@ add(struct conn *c, struct ack ack)
 
     if (place == NULL) {
         free(ack.why);
-        conn_end(c, CAUSE_CONTROL_DOWN, "error=\"out of memory\"");
+        conn_end(c, CAUSE_OUT_OF_MEMORY, "at=PUBACK");
         return;
     }
     *place = ack;

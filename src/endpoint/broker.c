@@ -364,8 +364,7 @@ broker_bytes(struct conn *c, struct span chunk)
         buf_fini(&c->up_in);
     }
     if (c->up_in.failed) {
-        log_error("out of memory: connection of %s ended", c->source_ip);
-        conn_drop(c);
+        conn_end(c, CAUSE_OUT_OF_MEMORY, "at=broker");
     }
 }
 
@@ -438,8 +437,7 @@ broker_flush(struct conn *c)
         return;
     }
     if (c->up_out.failed) {
-        log_error("out of memory: connection of %s ended", c->source_ip);
-        conn_drop(c);
+        conn_end(c, CAUSE_OUT_OF_MEMORY, "at=broker");
         return;
     }
     while (rd_left(&r) > 0) {
@@ -505,7 +503,7 @@ attempt(struct conn *c)
     c->up_events = EPOLLIN;
     c->up_watch = loop_add(c->w->loop, c->up.fd, c->up_events, on_broker, c);
     if (c->up_watch == NULL || write_connect(c) != BM_OK || take_over(c) != BM_OK) {
-        conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE, "error=\"out of memory\"");
+        conn_dismiss(c, CAUSE_OUT_OF_MEMORY, REASON_UNAVAILABLE, "at=broker");
         return ATTEMPT_DONE;
     }
     conn_go(c, EV_SENT);

@@ -9,7 +9,6 @@
  * rate, or a 3.1.1 client has as many messages in flight as it may.
  */
 #include "base/clock.h"
-#include "base/log.h"
 #include "endpoint/inside.h"
 
 #include <netinet/tcp.h>
@@ -117,8 +116,7 @@ client_bytes(struct conn *c, struct span chunk)
         buf_fini(&c->in);
     }
     if (c->in.failed) {
-        log_error("out of memory: connection of %s ended", c->source_ip);
-        conn_drop(c);
+        conn_end(c, CAUSE_OUT_OF_MEMORY, "at=client");
     }
 }
 
@@ -253,8 +251,7 @@ flush_client(struct conn *c)
     enum tls_io io = TLS_OK;
 
     if (c->out.failed) {
-        log_error("out of memory: connection of %s ended", c->source_ip);
-        conn_drop(c);
+        conn_end(c, CAUSE_OUT_OF_MEMORY, "at=client");
         return;
     }
     while (rd_left(&r) > 0 && io == TLS_OK) {

@@ -353,6 +353,12 @@ check_rate(struct conn *c)
     return false;
 }
 
+static void
+no_memory(struct conn *c)
+{
+    conn_dismiss(c, CAUSE_OUT_OF_MEMORY, REASON_UNAVAILABLE, "at=CONNECT");
+}
+
 void
 hello_packet(struct conn *c, const struct mqtt_packet *p)
 {
@@ -374,7 +380,7 @@ hello_packet(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     if (!choose_id(c, &m)) {
-        conn_drop(c);
+        no_memory(c);
         return;
     }
     if (!check_rate(c) || !check_properties(c, &m) || !check_will(c, &m)) {
@@ -387,7 +393,7 @@ hello_packet(struct conn *c, const struct mqtt_packet *p)
     buf_add(&c->connect, p->body.ptr, p->body.len);
     if (c->connect.failed ||
         index_add(&c->w->by_cert, c, index_hash(c->w->seed, SPAN(c->cert_id))) != BM_OK) {
-        conn_drop(c);
+        no_memory(c);
         return;
     }
     identify(c);
@@ -406,7 +412,7 @@ will_allowed(struct conn *c)
     char decision[DECISION_FACT];
 
     if (mqtt_parse_connect(&p, &m, NULL) != BM_OK) {
-        conn_drop(c);
+        no_memory(c); /* it was parsed before */
         return false;
     }
     if (!m.has_will) {

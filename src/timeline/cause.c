@@ -177,6 +177,11 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "stored for the rules.",
         "let the device try again, it was told so; see the log of `birthmark cloud` (disk full?)",
         CAUSE_REFUSE },
+    [CAUSE_OUT_OF_MEMORY] = { "cloud.out_of_memory",
+        "Refused: the endpoint has no memory left for the connection.",
+        "let the device try again; give the machine more memory, or bound the connections: "
+        "`birthmark cloud --limits` lists how",
+        CAUSE_REFUSE },
 
     [CAUSE_DEVICE_CHIP] = { "device.chip",
         "The key cannot be used: the chip does not answer, or the file cannot be read.",

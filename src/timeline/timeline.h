@@ -62,6 +62,7 @@ enum cause {
     CAUSE_TLS, /* handshake failed; facts: OpenSSL's words */
     CAUSE_BROKER_DOWN,
     CAUSE_CONTROL_DOWN, /* the registry writer did not answer */
+    CAUSE_OUT_OF_MEMORY,
     /* what a device sees from its end; `birthmark device` and `birthmark doctor` name them */
     CAUSE_DEVICE_CHIP,         /* the chip, or the key file, cannot be used */
     CAUSE_DEVICE_KEY,          /* no certificate fits the key */

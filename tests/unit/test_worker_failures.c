@@ -52,6 +52,37 @@ control_that_dies_while_asked_refuses_who_waits(void **state)
     device_free(&c);
 }
 
+/* In place of the C library's, for the worker too. */
+char *
+strndup(const char *s, size_t max)
+{
+    size_t len = strnlen(s, max);
+    char *copy = len == 6 && memcmp(s, "nobody", 6) == 0 ? NULL : malloc(len + 1);
+
+    if (copy != NULL) {
+        memcpy(copy, s, len);
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+static void
+device_that_there_is_no_memory_for_is_told_to_come_again(void **state)
+{
+    struct fixture *f = *state;
+    struct device four = device_open(f, &f->other);
+    struct device five = device_open(f, &f->other);
+
+    say_connect(&four, 4, "nobody", span_of(NULL, 0));
+    expect_unavailable(&four);
+    assert_fact(wait_record(f, 0, CAUSE_OUT_OF_MEMORY), "at=CONNECT");
+    say_connect(&five, 5, "nobody", span_of(NULL, 0));
+    expect_connack5(&five, REASON_UNAVAILABLE);
+    expect_closed(&five);
+    device_free(&four);
+    device_free(&five);
+}
+
 /* Whoever stands still: devices are not told that they are not wanted. */
 static void
 device_that_the_broker_does_not_answer_is_told_to_come_again(void **state)
@@ -452,6 +483,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         UNKNOWN(without_control_only_known_devices_are_served),
+        KNOWN(device_that_there_is_no_memory_for_is_told_to_come_again),
         UNKNOWN(control_that_dies_while_asked_refuses_who_waits),
         KNOWN(device_that_the_broker_does_not_answer_is_told_to_come_again),
         KNOWN(device_is_not_blamed_for_a_worker_that_stood_still),
