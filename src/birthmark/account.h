@@ -106,7 +106,7 @@ bool account_ingress(struct account *a, const struct rules_message *m);
 /* A lifecycle event: to the broker and the rules, at most once. */
 void account_event(struct account *a, const struct rules_message *m);
 /*
- * iot-data Publish: to the broker and the rules. BM_OK: done, with QoS 0. BM_ERR_MORE: `done` is
+ * iot-data Publish: to the broker and the rules. BM_OK: done, with QoS 0 and not retained. BM_ERR_MORE: `done` is
  * called, once and from the loop, when it is stored, or with BM_ERR_IO when it may be lost. Else it
  * is not sent, the broker is down. account_close_services forgets who waits.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * iot-data Publish with QoS 1: done when the broker has acknowledged the message and, if it may be
- * for a session that outlives its connection or is retained, has written its sessions to disk after
- * that, as for a device's (endpoint/acks.c). The rules see it then. A broker that goes away before
- * has perhaps lost it: whoever published is told so.
+ * iot-data Publish with QoS 1, or of what is retained: done when the broker has acknowledged the
+ * message and, if it may be for a session that outlives its connection or is retained, has written
+ * its sessions to disk after that, as for a device's (endpoint/acks.c). The rules see it then. A
+ * broker that goes away before has perhaps lost it: whoever published is told so.
  */
 #include "birthmark/account.h"
 
@@ -17,6 +17,7 @@ struct delivery {
     int packet_id; /* while SENT */
     bool kept;     /* the broker has to write its sessions after it acknowledged */
     bool retain;
+    int qos;
     struct buf topic;
     struct buf payload;
     account_done_fn done;
@@ -56,16 +57,16 @@ finish(struct account *a, enum stage stage, enum bm_err err)
         }
         *at = d->next;
         if (err == BM_OK)
-            enter(a, buf_span(&d->topic), buf_span(&d->payload), 1, d->retain);
+            enter(a, buf_span(&d->topic), buf_span(&d->payload), d->qos, d->retain);
         d->done(d->arg, err);
         delivery_free(d);
     }
 }
 
-/* With QoS 1, and `done` as in account_publish. */
+/* `done` as in account_publish. */
 static enum bm_err
-hand_over(struct account *a, struct span topic, struct span payload, bool retain,
-    account_done_fn done, void *arg)
+hand_over(struct account *a, struct span topic, struct span payload, int qos,
+    bool retain, account_done_fn done, void *arg)
 {
     struct delivery *d = calloc(1, sizeof *d);
 
@@ -74,12 +75,13 @@ hand_over(struct account *a, struct span topic, struct span payload, bool retain
     *d = (struct delivery){ .next = a->deliveries,
         .kept = upstream_is_ours(a->o.place.broker) && (retain || kept_may(a->kept, topic)),
         .retain = retain,
+        .qos = qos,
         .done = done,
         .arg = arg };
     buf_add(&d->topic, topic.ptr, topic.len);
     buf_add(&d->payload, payload.ptr, payload.len);
     if (d->topic.failed || d->payload.failed ||
-        broker_publish(a->broker, topic, payload, 1, retain, &d->packet_id) != BM_OK) {
+        broker_publish(a->broker, topic, payload, qos, retain, &d->packet_id) != BM_OK) {
         delivery_free(d);
         return BM_ERR_IO;
     }
@@ -91,11 +93,11 @@ enum bm_err
 account_publish(struct account *a, struct span topic, struct span payload, int qos, bool retain,
     account_done_fn done, void *arg)
 {
-    if (qos == 1)
-        return hand_over(a, topic, payload, retain, done, arg);
-    if (broker_publish(a->broker, topic, payload, qos, retain, NULL) != BM_OK)
+    if (qos == 1 || retain)
+        return hand_over(a, topic, payload, qos, retain, done, arg);
+    if (broker_publish(a->broker, topic, payload, 0, false, NULL) != BM_OK)
         return BM_ERR_IO;
-    enter(a, topic, payload, qos, retain);
+    enter(a, topic, payload, 0, false);
     return BM_OK;
 }
 

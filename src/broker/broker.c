@@ -375,10 +375,9 @@ is_another(const struct stat *a, const struct stat *b)
 
 /* A question that changes nothing: nobody has subscribed to this. */
 static bool
-save_ask(struct broker *b)
+ask(struct broker *b, int *packet_id)
 {
-    bool sent =
-        mosquitto_unsubscribe(b->mosq, &b->save.packet_id, "birthmark/save") == MOSQ_ERR_SUCCESS;
+    bool sent = mosquitto_unsubscribe(b->mosq, packet_id, "birthmark/save") == MOSQ_ERR_SUCCESS;
 
     want_write(b);
     return sent;
@@ -391,7 +390,7 @@ save_answered(struct broker *b)
 
     if (!b->save.second) {
         b->save.second = true;
-        if (!save_ask(b))
+        if (!ask(b, &b->save.packet_id))
             save_end(b, BM_ERR_IO);
         return;
     }
@@ -419,7 +418,7 @@ broker_save(struct broker *b, broker_done_fn done, void *arg)
         peer.pid <= 0)
         return BM_ERR_IO;
     b->save.before = look_at(b->options.sessions);
-    if (kill(peer.pid, SIGUSR1) != 0 || !save_ask(b))
+    if (kill(peer.pid, SIGUSR1) != 0 || !ask(b, &b->save.packet_id))
         return BM_ERR_IO;
     b->save.second = false;
     b->save.done = done;
@@ -434,13 +433,14 @@ on_unsubscribe(struct mosquitto *mosq, void *arg, int packet_id)
     struct broker *b = arg;
     struct fetch *f = b->fetches;
 
-    (void)mosq;
     if (b->save.done != NULL && b->save.packet_id == packet_id) {
         save_answered(b);
         return;
     }
-    if (f == NULL || f->packet_id != packet_id)
+    if (f == NULL || f->packet_id != packet_id) {
+        on_publish(mosq, arg, packet_id); /* the question behind a QoS 0 publish */
         return;
+    }
     f->asked += f->batch;
     if (f->asked == f->count)
         fetch_end(b, BM_OK);
@@ -591,6 +591,8 @@ broker_publish(
     if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8)
         return BM_ERR_ARG;
     if (rc != MOSQ_ERR_SUCCESS)
+        return BM_ERR_IO;
+    if (qos == 0 && packet_id != NULL && !ask(b, &id))
         return BM_ERR_IO;
     if (packet_id != NULL)
         *packet_id = id;

@@ -28,7 +28,7 @@ struct broker_options {
     const char *sessions; /* the file it writes them to; NULL: not known, and never broker_save */
     void (*connected)(void *arg);                   /* may be called many times */
     void (*lost)(void *arg);                        /* and so may this; may be NULL */
-    void (*acknowledged)(void *arg, int packet_id); /* PUBACK of a QoS 1 publish; may be NULL */
+    void (*acknowledged)(void *arg, int packet_id); /* the broker has it; may be NULL */
     /* of a subscription; may be NULL. Borrowed for the call. */
     void (*message)(void *arg, const char *topic, struct span payload, int qos, bool retain);
     void *arg;
@@ -39,7 +39,10 @@ enum bm_err broker_open(
 void broker_close(struct broker *b); /* takes NULL */
 bool broker_up(const struct broker *b);
 
-/* BM_ERR_IO: the broker is down. BM_ERR_ARG: no topic. *packet_id (may be NULL) names the publish in `acknowledged`. */
+/*
+ * BM_ERR_IO: the broker is down. BM_ERR_ARG: no topic. *packet_id (may be NULL) names the publish in
+ * `acknowledged`, also with QoS 0: then the broker is asked something behind it.
+ */
 enum bm_err broker_publish(
     struct broker *b, struct span topic, struct span payload, int qos, bool retain, int *packet_id);
 

@@ -42,16 +42,19 @@ check "all of them are delivered" [ "$(sort "$work/got" | tr '\n' ' ')" = "1 2 3
 answered()
 {
     old=$(broker)
-    iot iot-data publish --qos 1 --cli-binary-format raw-in-base64-out "$@" >/dev/null || return 1
+    iot iot-data publish --qos "$1" --cli-binary-format raw-in-base64-out --topic "$2" --payload "$3" ${4:-} >/dev/null || return 1
     kill -9 "$old"
     next_broker "$old"
 }
-check "the API's Publish with QoS 1 is answered, and the broker killed" answered --topic kept/api --payload 4
-check "and with a retained message" answered --topic other/api --payload stays --retain
+check "the API's Publish with QoS 1 is answered, and the broker killed" answered 1 kept/api 4
+check "and with a retained message" answered 1 other/api stays --retain
+check "which may have QoS 0" answered 0 other/zero stays0 --retain
 start last stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/keeper.pem" --key "$work/keeper.key" -h 127.0.0.1 -p "$port" -i keeper -c -q 1 -t 'kept/+'
 check "the session gets it, perhaps after what it had acknowledged before the kill" wait_for 20 grep -qx 4 "$work/last.log"
 stop last
 check_output "the retained message is there" '^stays$' sub -t other/api -C 1
+check_output "that of QoS 0, too" '^stays0$' sub -t other/zero -C 1
+check_output "and has QoS 0" '"qos": 0' iot iot-data get-retained-message --topic other/zero
 sub -c -q 1 -t 'kept/+' -E || not_ok "a session is made again" # the subscriber of what is retained had none
 # and of what a rule republishes: a live subscriber that has it stands for its PUBACK
 iot iot create-topic-rule --rule-name again --topic-rule-payload "{\"sql\":\"SELECT * FROM 'rule/in'\",\"actions\":[
