@@ -28,6 +28,8 @@ account_record(struct account *a, const struct timeline_record *rec)
 {
     struct bm_msg msg;
 
+    if (rec->cause == CAUSE_ADMITTED)
+        account_will_cancel(a, span_str(rec->client_id));
     if (registry_record(a->registry, rec, &msg) != BM_OK)
         log_error("a timeline record is lost: %s", msg.text);
     a->o.commit(a->o.arg, false);
@@ -349,6 +351,7 @@ account_close_services(struct account *a)
     a->saving.pause = NULL;
     broker_close(a->broker);
     account_publish_forget(a);
+    account_will_forget(a);
     rules_close(a->rules);
     lambda_close(a->lambda);
 }

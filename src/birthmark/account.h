@@ -82,6 +82,8 @@ struct account {
     uint64_t events_lost;
     struct kept *kept;
     struct saving saving;
+    struct waiting_will *wills; /* see will.c */
+    unsigned will_count;
     struct delivery *deliveries; /* see publish.c */
     struct republishing republished;
     int64_t outbox_seen;         /* highest event id handed to the broker on this connection */
@@ -103,6 +105,10 @@ void account_pump(struct account *a);
 void account_record(struct account *a, const struct timeline_record *rec);
 /* A device's message that may concern a rule. False: not stored for it; see rules_evaluate. */
 bool account_ingress(struct account *a, const struct rules_message *m);
+/* A lost device's will, before the rules unless its client comes back within the delay. */
+void account_will(struct account *a, const struct rules_message *m, uint32_t delay_s);
+void account_will_cancel(struct account *a, struct span client_id); /* it came back */
+void account_will_forget(struct account *a);                        /* all that wait */
 /* A lifecycle event: to the broker and the rules, at most once. */
 void account_event(struct account *a, const struct rules_message *m);
 /*

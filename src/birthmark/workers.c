@@ -438,7 +438,10 @@ serve(struct worker_link *l, struct span packet)
         break;
     case LINK_INGRESS:
         in = message_of(m);
-        note_taken(l, m, account_ingress(a, &in));
+        if (m->u.ingress.delay_s != 0)
+            account_will(a, &in, m->u.ingress.delay_s);
+        else
+            note_taken(l, m, account_ingress(a, &in));
         break;
     case LINK_EVENT:
         in = message_of(m);

@@ -127,9 +127,8 @@ write_connect(struct conn *c)
                                 : mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
     }
     c->kept = c->level == 5 ? expiry_of(m.properties) != 0 : !m.clean;
-    if (err == BM_OK && m.has_will && m.will_retain) {
-        c->retained_will = strndup((const char *)m.will_topic.ptr, m.will_topic.len);
-        err = c->retained_will != NULL ? BM_OK : BM_ERR_MEM;
+    if (err == BM_OK && m.has_will) {
+        err = relay_note_will(c, &m);
     }
     buf_fini(&properties);
     buf_fini(&c->connect);

@@ -213,10 +213,10 @@ release(struct conn *c)
         free(p);
     }
     free(c->client_id);
-    free(c->retained_will);
+    free(c->will);
     free(c->subscriptions);
     c->client_id = NULL;
-    c->retained_will = NULL;
+    c->will = NULL;
     c->subscriptions = NULL;
     c->subscription_count = 0;
     c->policies = NULL;

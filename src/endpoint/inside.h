@@ -183,6 +183,15 @@ struct partial_sub {
 /* Whose doing a CAUSE_DISCONNECTED was. */
 enum left_by { LEFT_BROKER, LEFT_CLIENT, LEFT_LOST, LEFT_SERVICE };
 
+/* What the broker publishes when the connection is lost; control hears of it then. */
+struct will {
+    bool retain;
+    uint32_t delay_s; /* level 5: so long the broker waits for the client to come back */
+    uint16_t topic_len;
+    uint16_t payload_len;
+    uint8_t bytes[]; /* topic, payload */
+};
+
 struct conn {
     struct worker *w;
     struct conn *next;
@@ -234,7 +243,7 @@ struct conn {
     bool persistent; /* iot:ConnectAttributes */
     bool kept;       /* the session outlives the connection */
     bool last_will;
-    char *retained_will;                    /* topic of a will that is to be retained; NULL: none */
+    struct will *will;                      /* NULL: none */
     struct policy_certificate *certificate; /* made when a policy asks for it */
     struct policy_thing *thing;             /* as control last told it; NULL: none */
     bool thing_known;                       /* and it is so still */
@@ -426,7 +435,9 @@ void hello_changed(struct worker *w, uint8_t account, const uint8_t cert_id[32])
 void relay_packet(struct conn *c, const struct mqtt_packet *p);
 void relay_delivery(struct conn *c, const struct mqtt_packet *p);
 enum policy_verdict relay_decide(struct conn *c, enum policy_action action, struct span name);
-/* The broker publishes the will now; if it is retained, control hears of it. */
+/* Keep what relay_will needs; BM_ERR_MEM. */
+enum bm_err relay_note_will(struct conn *c, const struct mqtt_connect *m);
+/* The broker publishes the will, now or after its delay: control hears of it. */
 void relay_will(struct conn *c);
 /* Does a rule of the account look at this topic? */
 bool relay_rules_see(const struct conn *c, struct span topic);

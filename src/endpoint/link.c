@@ -124,6 +124,7 @@ fields_read(struct rd *r, struct link_msg *m)
         m->u.ingress.client_id = bytes_read(r);
         m->u.ingress.topic = bytes_read(r);
         m->u.ingress.payload = bytes_read(r);
+        m->u.ingress.delay_s = rd_u32(r);
         return;
     case LINK_FILTERS:
         m->u.filters.count = list_read(r, m->u.filters.filters, LINK_LIST_MAX);
@@ -252,6 +253,7 @@ put_fields(struct buf *out, const struct link_msg *m)
         put_bytes(out, m->u.ingress.client_id);
         put_bytes(out, m->u.ingress.topic);
         put_bytes(out, m->u.ingress.payload);
+        put_number(out, m->u.ingress.delay_s, 4);
         return;
     case LINK_FILTERS:
         put_list(out, m->u.filters.filters, m->u.filters.count);

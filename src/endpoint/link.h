@@ -81,6 +81,7 @@ struct link_msg {
             struct span client_id;
             struct span topic;
             struct span payload;
+            uint32_t delay_s; /* of a will; 0: now */
         } ingress;
         struct {
             uint32_t count;

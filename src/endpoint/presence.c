@@ -48,6 +48,7 @@ send_event(struct conn *c, const char *topic, json_t *event)
         w->tx.u.ingress.client_id = span_of(NULL, 0); /* no device sent it */
         w->tx.u.ingress.topic = span_str(topic);
         w->tx.u.ingress.payload = span_str(text);
+        w->tx.u.ingress.delay_s = 0;
         err = control_send(w);
     }
     if (err != BM_OK && count(w, METRIC_EVENTS_LOST, 1) % 1000 == 1) {

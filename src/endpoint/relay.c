@@ -214,7 +214,7 @@ tell(struct conn *c, bool stored, uint32_t *number)
 
 /* False: control is gone or its queue is full. Only QoS 0 is lost then; see refuse. */
 static bool
-send_to_rules(struct conn *c, const struct mqtt_publish *m, uint32_t *number)
+send_to_rules(struct conn *c, const struct mqtt_publish *m, uint32_t delay_s, uint32_t *number)
 {
     struct worker *w = c->w;
 
@@ -223,6 +223,7 @@ send_to_rules(struct conn *c, const struct mqtt_publish *m, uint32_t *number)
     w->tx.u.ingress.client_id = span_str(c->client_id);
     w->tx.u.ingress.topic = m->topic;
     w->tx.u.ingress.payload = m->payload;
+    w->tx.u.ingress.delay_s = delay_s;
     if (tell(c, m->qos == 1, number) == BM_OK) {
         return true;
     }
@@ -255,16 +256,6 @@ tell_retained(struct conn *c, struct span topic, bool empty, bool stored, uint32
     return !stored;
 }
 
-void
-relay_will(struct conn *c)
-{
-    if (c->retained_will != NULL) {
-        uint32_t number;
-
-        (void)tell_retained(c, span_str(c->retained_will), false, false, &number);
-    }
-}
-
 bool
 relay_rules_see(const struct conn *c, struct span topic)
 {
@@ -276,6 +267,62 @@ relay_rules_see(const struct conn *c, struct span topic)
         }
     }
     return false;
+}
+
+/* The delay ends with the session, OASIS MQTT 5.0, 3.1.3.2.2. */
+static uint32_t
+will_delay(const struct conn *c, struct span properties)
+{
+    uint32_t session_s = 3600 * limit(c->w, LIMIT_SESSION_HOURS);
+    struct rd list = rd_of(properties);
+    struct mqtt_property p;
+    uint32_t delay_s = 0;
+
+    while (mqtt_next_property(&list, &p) == BM_OK) {
+        delay_s = p.id == MQTT_PROP_WILL_DELAY ? p.number : delay_s;
+    }
+    session_s = session_s == 0 || c->session_asked_s < session_s ? c->session_asked_s : session_s;
+    return delay_s < session_s ? delay_s : session_s;
+}
+
+enum bm_err
+relay_note_will(struct conn *c, const struct mqtt_connect *m)
+{
+    size_t topic_len = m->will_topic.len;
+    size_t payload_len = m->will_payload.len;
+
+    c->will = malloc(sizeof *c->will + topic_len + payload_len);
+    if (c->will == NULL) {
+        return BM_ERR_MEM;
+    }
+    *c->will = (struct will){ m->will_retain, will_delay(c, m->will_properties),
+        (uint16_t)topic_len, (uint16_t)payload_len };
+    memcpy(c->will->bytes, m->will_topic.ptr, topic_len);
+    if (payload_len > 0) {
+        memcpy(c->will->bytes + topic_len, m->will_payload.ptr, payload_len);
+    }
+    return BM_OK;
+}
+
+/* The rules are told at most once: the broker has the will, and does not tell. */
+void
+relay_will(struct conn *c)
+{
+    const struct will *will = c->will;
+    struct mqtt_publish m = { 0 };
+    uint32_t number = 0;
+
+    if (will == NULL || (will->delay_s != 0 && c->ended_by == CAUSE_TAKEN_OVER)) {
+        return; /* a client that came back within the delay */
+    }
+    m.topic = span_of(will->bytes, will->topic_len);
+    m.payload = span_of(will->bytes + will->topic_len, will->payload_len);
+    if (will->retain) {
+        (void)tell_retained(c, m.topic, will->payload_len == 0, false, &number);
+    }
+    if (relay_rules_see(c, m.topic) || span_begins(m.topic, "$aws/rules/")) {
+        (void)send_to_rules(c, &m, will->delay_s, &number);
+    }
 }
 
 /*
@@ -298,7 +345,7 @@ static void
 basic_ingest(struct conn *c, const struct mqtt_publish *m)
 {
     uint32_t number = 0;
-    bool taken = send_to_rules(c, m, &number);
+    bool taken = send_to_rules(c, m, 0, &number);
 
     if (m->qos == 1 && taken) {
         acks_expect(c, m->packet_id, number, true, false);
@@ -387,7 +434,7 @@ client_publish(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     taken = (!m.retain || tell_retained(c, m.topic, m.payload.len == 0, m.qos == 1, &number)) &&
-            (!relay_rules_see(c, m.topic) || send_to_rules(c, &m, &number));
+            (!relay_rules_see(c, m.topic) || send_to_rules(c, &m, 0, &number));
     if (m.qos == 1 && !taken) {
         refuse(c, &m);
         return;

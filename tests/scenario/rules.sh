@@ -33,6 +33,27 @@ check "a message that passes WHERE is acknowledged" as a mosquitto_pub -q 1 -t d
 check "and what SELECT made of it is republished" wait_for 10 got sub 'hot/8 {"f":95.9,"device":"8","client":"a"}'
 check_fails 1 "what does not pass WHERE is not" said sub hot/7
 
+# wills: mosquitto_sub with a will that is killed; more options at the end
+with_will()
+{
+    name=$1
+    shift
+    start "$name" stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" -i "$name" -d -t none \
+        -V mqttv5 -D connect session-expiry-interval 60 --will-topic "lost/$name" --will-payload '{"gone": true}' --will-qos 1 "$@"
+    wait_for 10 said "$name" Subscribed
+}
+rule wills "SELECT gone, clientid() AS client FROM 'lost/#'" "$(republish 'hot/${topic(2)}')"
+with_will sudden
+stop sudden KILL
+check "the will of a lost device reaches the rules" wait_for 10 got sub 'hot/sudden {"gone":true,"client":"sudden"}'
+with_will returns -D will will-delay-interval 5
+stop returns KILL
+with_will returns
+with_will late -D will will-delay-interval 5
+stop late KILL
+check "a will with a delay reaches them later" wait_for 20 got sub 'hot/late {"gone":true,"client":"late"}'
+check_fails 1 "and that of a client that came back before never" said sub hot/returns
+
 check_output "what is no SQL is refused with its place" 'SqlParseException.*character 8: there is no function nosuch' \
     sh -c '"$@" 2>&1 || true' sh aws --endpoint-url "$api" iot create-topic-rule --rule-name bad \
     --topic-rule-payload "{\"sql\":\"SELECT nosuch(a) AS b FROM 'a'\",\"actions\":[]}"

@@ -57,6 +57,7 @@ fill(struct link_msg *m, enum link_type type)
         m->u.ingress.client_id = span_str("dev");
         m->u.ingress.topic = span_str("a/b");
         m->u.ingress.payload = span_str("payload");
+        m->u.ingress.delay_s = 30;
         return;
     case LINK_FILTERS:
         m->u.filters.count = 1;

@@ -54,6 +54,33 @@ disconnect_fires_no_will_and_a_lost_connection_does(void **state)
 }
 
 static void
+will_goes_before_the_rules_when_the_device_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct device sign = device_in(f, &f->other, "sign");
+    struct device d = device_open(f, &f->device);
+
+    give_filters(&sign, "t/will", NULL);
+    device_send(&d, LIT("\x10\x1b\x00\x04MQTT\x04\x06\x00\x3c\x00\x03"
+                        "dev\x00\x06t/will\x00\x02"
+                        "no"));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_send(&d, LIT("\xe0\x00"));
+    expect_closed(&d);
+    device_free(&d);
+    d = device_open(f, &f->device);
+    device_send(&d, LIT("\x10\x1b\x00\x04MQTT\x04\x06\x00\x3c\x00\x03"
+                        "dev\x00\x06t/will\x00\x02"
+                        "by"));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    device_free(&d);
+    wait_ingress(f, 1);
+    assert_string_equal(f->ingress_topic, "t/will");
+    assert_string_equal(f->ingress_payload, "by");
+    device_free(&sign);
+}
+
+static void
 will_without_permission_is_refused_at_connect(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +293,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         KNOWN(deactivated_device_is_kicked_and_its_will_fires),
         KNOWN(disconnect_fires_no_will_and_a_lost_connection_does),
+        KNOWN(will_goes_before_the_rules_when_the_device_is_lost),
         KNOWN(will_without_permission_is_refused_at_connect),
         KNOWN(deleted_certificate_ends_its_connections),
         KNOWN(changed_policies_decide_from_then_on),
