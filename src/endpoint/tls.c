@@ -24,26 +24,25 @@ accept_any(X509_STORE_CTX *ctx, void *arg)
     return 1;
 }
 
-/* SDKs offer x-amzn-mqtt-ca on any port; others are served without a selection. SPEC 6.1 */
+/*
+ * The service's two names of MQTT, on any port, in this order; who offers others is served without
+ * a selection. SPEC 6.1
+ */
 static int
 select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
     unsigned in_len, void *arg)
 {
-    struct rd r = rd_of(span_of(in, in_len));
+    static const unsigned char names[] = "\x0ex-amzn-mqtt-ca\x04mqtt";
+    unsigned char *chosen = NULL;
 
     (void)ssl;
     (void)arg;
-    while (rd_left(&r) > 0) {
-        size_t len = rd_u8(&r);
-        struct span name = rd_span(&r, len);
-
-        if (span_eq(name, span_str("x-amzn-mqtt-ca"))) {
-            *out = name.ptr;
-            *out_len = (unsigned char)name.len;
-            return SSL_TLSEXT_ERR_OK;
-        }
+    if (SSL_select_next_proto(&chosen, out_len, names, sizeof names - 1, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED) {
+        return SSL_TLSEXT_ERR_NOACK;
     }
-    return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 static const char *

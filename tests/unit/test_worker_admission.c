@@ -405,7 +405,9 @@ both_tls_versions_and_any_alpn_offer_are_served(void **state)
         { TLS1_3_VERSION, NULL, "" },
         { TLS1_3_VERSION, "\x0ex-amzn-mqtt-ca", "x-amzn-mqtt-ca" },
         { TLS1_2_VERSION, "\x02h2\x0ex-amzn-mqtt-ca", "x-amzn-mqtt-ca" },
-        { TLS1_3_VERSION, "\x02h2\x04mqtt", "" },
+        { TLS1_3_VERSION, "\x02h2\x04mqtt", "mqtt" },
+        { TLS1_2_VERSION, "\x04mqtt\x0ex-amzn-mqtt-ca", "x-amzn-mqtt-ca" },
+        { TLS1_3_VERSION, "\x02h2\x08http/1.1", "" },
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
