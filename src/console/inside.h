@@ -62,7 +62,7 @@ struct console {
     struct site sites[ACCOUNTS_MAX];
 };
 
-/* ---- answers (console.c) ---- */
+/* ---- answers (reply.c) ---- */
 
 /* Takes `value`; NULL becomes 503. */
 void reply_json(struct http_request *rq, unsigned status, json_t *value);
