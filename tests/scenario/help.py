@@ -14,8 +14,8 @@ import sys
 BIN, MAN, SOURCE, COMPLETIONS = sys.argv[1:]
 # taken and not told, each with its reason
 SECRET = {"birthmark device": {"seed"}, "birthmark doctor": {"seed"}}  # of the waits, for tests
-# sub-commands that take what another one takes
-TABLE = {"doctor": "cmd_device.c", "dead-letters": "cmd_letters.c"}
+# where the options of a sub-command are, if not in cmd_NAME.c
+TABLE = {"device": "device_options.c", "doctor": "device_options.c", "dead-letters": "cmd_letters.c"}
 bad = 0
 
 
