@@ -86,7 +86,7 @@ struct account {
     unsigned will_count;
     struct delivery *deliveries; /* see publish.c */
     struct republishing republished;
-    int64_t outbox_seen;         /* highest event id handed to the broker on this connection */
+    int64_t outbox_seen; /* highest event id handed to the broker on this connection */
 };
 
 /* Table and registry; the rest after the hook that commits is in the loop. */
@@ -112,9 +112,10 @@ void account_will_forget(struct account *a);                        /* all that 
 /* A lifecycle event: to the broker and the rules, at most once. */
 void account_event(struct account *a, const struct rules_message *m);
 /*
- * iot-data Publish: to the broker and the rules. BM_OK: done, with QoS 0 and not retained. BM_ERR_MORE: `done` is
- * called, once and from the loop, when it is stored, or with BM_ERR_IO when it may be lost. Else it
- * is not sent, the broker is down. account_close_services forgets who waits.
+ * iot-data Publish: to the broker and the rules. BM_OK: done, with QoS 0 and not retained.
+ * BM_ERR_MORE: `done` is called, once and from the loop, when it is stored, or with BM_ERR_IO when
+ * it may be lost. Else it is not sent, the broker is down. account_close_services forgets who
+ * waits.
  */
 typedef void (*account_done_fn)(void *arg, enum bm_err err);
 enum bm_err account_publish(struct account *a, struct span topic, struct span payload, int qos,

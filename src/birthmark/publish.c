@@ -65,8 +65,8 @@ finish(struct account *a, enum stage stage, enum bm_err err)
 
 /* `done` as in account_publish. */
 static enum bm_err
-hand_over(struct account *a, struct span topic, struct span payload, int qos,
-    bool retain, account_done_fn done, void *arg)
+hand_over(struct account *a, struct span topic, struct span payload, int qos, bool retain,
+    account_done_fn done, void *arg)
 {
     struct delivery *d = calloc(1, sizeof *d);
 

@@ -2,9 +2,9 @@
 /*
  * What rules publish. With QoS 1, of a message whose publisher is told that it is stored: a row of
  * the registry, in the group that stores what else the message causes. It is sent when the group is
- * on disk, in the order of the rows, and the row goes when the broker has acknowledged it and, if it
- * may be for a session that outlives its connection, has written its sessions to disk after that.
- * So at least once whatever is killed, and once when nothing is.
+ * on disk, in the order of the rows, and the row goes when the broker has acknowledged it and, if
+ * it may be for a session that outlives its connection, has written its sessions to disk after
+ * that. So at least once whatever is killed, and once when nothing is.
  *
  * Anything else goes to the broker at once, and is at most once, as what caused it.
  */
@@ -23,8 +23,7 @@ at(struct account *a, unsigned i)
 }
 
 enum bm_err
-account_republish(
-    struct account *a, struct span topic, struct span payload, int qos, bool durable)
+account_republish(struct account *a, struct span topic, struct span payload, int qos, bool durable)
 {
     struct bm_msg msg;
 

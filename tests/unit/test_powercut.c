@@ -262,7 +262,8 @@ id_of(uint8_t id[32], int n)
             fail_msg("%s: %s", #call, msg.text);                                                   \
     } while (0)
 
-/* Change n: a newcomer with its event and a rule's message, and the one before it is revoked. As an admission does it.
+/* Change n: a newcomer with its event and a rule's message, and the one before it is revoked. As an
+ * admission does it.
  */
 static void
 change(struct registry *r, int n)

@@ -77,7 +77,9 @@ static void
 a_letter_that_is_sent_again_becomes_an_invocation_or_stays(void **state)
 {
     struct fixture *f = *state;
-    struct registry_letter l = { .kind = "function", .target = "f", .has_cert = true, .cert_id = { 7 } };
+    struct registry_letter l = {
+        .kind = "function", .target = "f", .has_cert = true, .cert_id = { 7 }
+    };
     struct registry_letter other = { .kind = "http", .target = "http://127.0.0.1" };
     struct registry_function function = { .name = "f" };
     struct registry_invocation seen = { 0 };

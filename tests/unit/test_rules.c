@@ -229,9 +229,8 @@ static const uint8_t cert[REGISTRY_ID_LEN] = { 0xce, 0x47 };
 static void
 send(struct world *w, const char *topic, const char *payload)
 {
-    struct rules_message m = {
-        span_str(topic), span_str(payload), span_str("client"), cert, false
-    };
+    struct rules_message m = { span_str(topic), span_str(payload), span_str("client"), cert,
+        false };
 
     assert_true(rules_evaluate(rules_of(w), &m));
     assert_int_equal(registry_commit(w->registry, NULL), BM_OK);
