@@ -190,12 +190,17 @@ on_acknowledged(void *arg, int packet, int reason)
     client_blame_message(p->s.client, false);
     if (reason != 0) {
         const struct cause_info *info = cause_info(CAUSE_PUBLISH_DENIED);
+        const char *words = client_words(p->s.client);
+        struct buf why = { 0 };
 
-        fprintf(stderr, "birthmark device: PUBACK %d, %s: %s\n  cure: %s\n", reason,
-            mqtt_reason_text(reason),
-            reason == 0x87 ? "no attached policy allows iot:Publish to this topic"
-                           : "the server does not take the message",
+        if (words[0] == '\0')
+            words = reason == 0x87 ? "no attached policy allows iot:Publish to this topic"
+                                   : "the server does not take the message";
+        mqtt_refusal_text("PUBACK", reason, words, &why);
+        fprintf(stderr, "birthmark device: %s\n  cure: %s\n",
+            buf_cstr(&why) != NULL ? buf_cstr(&why) : "PUBACK",
             reason == 0x87 ? info->cure : "keep to the limits of size and topic");
+        buf_fini(&why);
         device_session_end(&p->s, DEVICE_EXIT_PUBLISH);
         return;
     }

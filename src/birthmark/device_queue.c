@@ -109,6 +109,8 @@ print_one(void *arg, const struct queue_message *m)
             (void)json_object_set_new(root, "payload", text);
         if (l->refused)
             (void)json_object_set_new(root, "reason", json_integer(m->reason));
+        if (m->words[0] != '\0')
+            (void)json_object_set_new(root, "reasonString", json_string(m->words));
         line = json_dumps(root, JSON_COMPACT);
         if (line != NULL)
             (void)puts(line);
@@ -118,7 +120,8 @@ print_one(void *arg, const struct queue_message *m)
     }
     printf("%lld  %s  %s  %zu bytes", (long long)m->id, time, m->topic, m->payload.len);
     if (l->refused)
-        printf("  %s", m->reason != 0 ? mqtt_reason_text(m->reason) : "ended the connection");
+        printf("  %s%s%s", m->reason != 0 ? mqtt_reason_text(m->reason) : "ended the connection",
+            m->words[0] != '\0' ? ": " : "", m->words);
     (void)putchar('\n');
     return true;
 }

@@ -123,7 +123,7 @@ send_one(void *arg, const struct queue_message *m)
         r->flight_count--;
         fprintf(stderr, "birthmark device: message %lld to '%s' cannot be sent; set aside\n",
             (long long)m->id, m->topic);
-        if (queue_refuse(r->queue, m->id, 0, &msg) != BM_OK)
+        if (queue_refuse(r->queue, m->id, 0, "", &msg) != BM_OK)
             queue_failed(r, &msg);
         r->dirty = true;
     }
@@ -177,11 +177,16 @@ on_acknowledged(void *arg, int packet, int reason)
     r->alone = 0;
     client_blame_message(r->s.client, false);
     if (reason != 0) {
+        const char *words = client_words(r->s.client);
+        struct buf why = { 0 };
+
+        mqtt_refusal_text("PUBACK", reason, words, &why);
         fprintf(stderr,
-            "birthmark device: message %lld is refused (PUBACK %d, %s); set aside, see `birthmark "
-            "device queue --refused`\n",
-            (long long)r->flights[i].id, reason, mqtt_reason_text(reason));
-        err = queue_refuse(r->queue, r->flights[i].id, reason, &msg);
+            "birthmark device: message %lld is refused (%s); set aside, see `birthmark device "
+            "queue --refused`\n",
+            (long long)r->flights[i].id, buf_cstr(&why) != NULL ? buf_cstr(&why) : "PUBACK");
+        buf_fini(&why);
+        err = queue_refuse(r->queue, r->flights[i].id, reason, words, &msg);
     } else {
         err = queue_done(r->queue, r->flights[i].id, &msg);
         r->acknowledged++;
@@ -208,11 +213,16 @@ on_subscribed(void *arg, int packet, const int *codes, size_t count)
 
     (void)packet;
     for (size_t i = 0; i < count; i++) {
-        if (codes[i] >= 0x80)
-            fprintf(stderr, "birthmark device: a subscription is refused (SUBACK %d, %s): %s\n",
-                codes[i], mqtt_reason_text(codes[i]), cause_info(CAUSE_SUBSCRIBE_DENIED)->cure);
+        struct buf why = { 0 };
+
+        if (codes[i] < 0x80)
+            continue;
+        mqtt_refusal_text("SUBACK", codes[i], client_words(r->s.client), &why);
+        fprintf(stderr, "birthmark device: a subscription is refused (%s)\n  cure: %s\n",
+            buf_cstr(&why) != NULL ? buf_cstr(&why) : "SUBACK",
+            cause_info(CAUSE_SUBSCRIBE_DENIED)->cure);
+        buf_fini(&why);
     }
-    (void)r;
 }
 
 /* The connection ends whenever this one message is sent: the others shall not wait for it. */
@@ -226,7 +236,7 @@ set_suspect_aside(struct run *r)
         "queue "
         "--refused`\n",
         (long long)r->suspect, r->alone + BLAME_AFTER);
-    if (queue_refuse(r->queue, r->suspect, 0, &msg) != BM_OK)
+    if (queue_refuse(r->queue, r->suspect, 0, "", &msg) != BM_OK)
         queue_failed(r, &msg);
     r->dirty = true;
     r->alone = 0;

@@ -68,13 +68,15 @@ static void
 on_subscribed(void *arg, int packet, const int *codes, size_t count)
 {
     struct subscribe *s = arg;
-    char why[128];
 
     (void)packet;
     for (size_t i = 0; i < count; i++) {
         if (codes[i] >= 0x80) {
-            (void)snprintf(why, sizeof why, "SUBACK %d, %s", codes[i], mqtt_reason_text(codes[i]));
-            refused(s, why);
+            struct buf why = { 0 };
+
+            mqtt_refusal_text("SUBACK", codes[i], client_words(s->s.client), &why);
+            refused(s, buf_cstr(&why) != NULL ? buf_cstr(&why) : "SUBACK");
+            buf_fini(&why);
             return;
         }
     }

@@ -213,13 +213,13 @@ describe(struct client *c, const struct attempt *a, char out[DETAIL_MAX])
 
     if (a->phase == PHASE_TCP || a->phase == PHASE_CONNECTED) {
         if (a->disconnect != 0)
-            buf_addf(&text, "DISCONNECT %d, %s", a->disconnect, mqtt_reason_text(a->disconnect));
+            mqtt_refusal_text("DISCONNECT", a->disconnect, a->words, &text);
         else if (a->sys_errno != 0)
             buf_addf(&text, "%s", strerror(a->sys_errno));
         else if (a->timed_out)
             buf_addf(&text, "no answer in time");
     } else if (a->connack > 0) {
-        buf_addf(&text, "CONNACK %d, %s", a->connack, mqtt_reason_text(a->connack));
+        mqtt_refusal_text("CONNACK", a->connack, a->words, &text);
     } else if (a->phase >= PHASE_TLS) {
         tls_text(&c->seen, &text);
         if (text.len == 0 && a->timed_out)
@@ -433,6 +433,12 @@ client_close(struct client *c)
     drop(c);
     identity_free(c->identity);
     free(c);
+}
+
+const char *
+client_words(const struct client *c)
+{
+    return c->connection != NULL ? connection_attempt(c->connection)->words : "";
 }
 
 struct connection *

@@ -58,6 +58,9 @@ const char *client_id(const struct client *c);                  /* in use; "" be
 size_t client_pick(const struct client *c);                     /* which of its leaves is in use */
 int64_t client_now_ms(const struct client *c);                  /* what it takes for the time */
 
+/* Reason String of the packet that `acknowledged` or `subscribed` tells of; "" when it has none. */
+const char *client_words(const struct client *c);
+
 /* Read key and certificates anew and connect again, now, with the newest one. A client that was let
  * in with an older one only does so every hour. */
 void client_restart(struct client *c);

@@ -232,6 +232,27 @@ take_keep_alive(struct connection *c, struct span properties)
     }
 }
 
+/* A terminal is to show it, so nothing but printable ASCII. */
+static void
+take_words(struct connection *c, struct span properties)
+{
+    struct rd list = rd_of(properties);
+    struct mqtt_property p;
+    char *words = c->attempt.words;
+
+    words[0] = '\0';
+    while (mqtt_next_property(&list, &p) == BM_OK) {
+        size_t len =
+            p.data.len < sizeof c->attempt.words ? p.data.len : sizeof c->attempt.words - 1;
+
+        if (p.id != MQTT_PROP_REASON_STRING)
+            continue;
+        for (size_t i = 0; i < len; i++)
+            words[i] = (char)(p.data.ptr[i] >= ' ' && p.data.ptr[i] < 0x7f ? p.data.ptr[i] : '?');
+        words[len] = '\0';
+    }
+}
+
 static enum bm_err
 take_connack(struct connection *c, const struct mqtt_packet *p)
 {
@@ -240,6 +261,7 @@ take_connack(struct connection *c, const struct mqtt_packet *p)
 
     if (err != BM_OK || c->attempt.phase != PHASE_CONNECT)
         return BM_ERR_PROTO;
+    take_words(c, ack.properties);
     if (ack.code != 0) {
         c->attempt.connack = ack.code;
         over(c, 0);
@@ -256,17 +278,27 @@ take_connack(struct connection *c, const struct mqtt_packet *p)
 static enum bm_err
 take_puback(struct connection *c, const struct mqtt_packet *p)
 {
-    struct rd r = rd_of(p->body);
-    uint16_t packet = rd_u16(&r);
-    uint8_t reason = rd_left(&r) > 0 && level(c) == 5 ? rd_u8(&r) : 0;
+    struct mqtt_puback ack;
 
-    if (r.failed)
+    if (mqtt_parse_puback(p, level(c), &ack, NULL) != BM_OK)
         return BM_ERR_PROTO;
+    take_words(c, ack.properties);
     c->acked_at = clock_mono_ms();
     if (c->unacked > 0)
         c->unacked--;
-    c->o.acknowledged(c->o.arg, packet, reason >= 0x80 ? reason : 0);
+    c->o.acknowledged(c->o.arg, ack.packet_id, ack.reason >= 0x80 ? ack.reason : 0);
     return BM_OK;
+}
+
+static void
+take_disconnect(struct connection *c, const struct mqtt_packet *p)
+{
+    struct mqtt_disconnect d = { .reason = p->body.len > 0 ? p->body.ptr[0] : 0 };
+
+    (void)mqtt_parse_disconnect(p, level(c), &d); /* however it is made, it is the end */
+    take_words(c, d.properties);
+    c->attempt.disconnect = d.reason;
+    over(c, 0);
 }
 
 static enum bm_err
@@ -279,6 +311,7 @@ take_suback(struct connection *c, const struct mqtt_packet *p)
         return BM_ERR_PROTO;
     for (size_t i = 0; i < ack.codes.len; i++)
         codes[i] = ack.codes.ptr[i];
+    take_words(c, ack.properties);
     if (c->o.subscribed != NULL)
         c->o.subscribed(c->o.arg, ack.packet_id, codes, ack.codes.len);
     return BM_OK;
@@ -320,8 +353,7 @@ take_packet(struct connection *c, const struct mqtt_packet *p)
         c->pinged_at = 0;
         return BM_OK;
     case MQTT_DISCONNECT:
-        c->attempt.disconnect = p->body.len > 0 ? p->body.ptr[0] : 0;
-        over(c, 0);
+        take_disconnect(c, p);
         return BM_OK;
     default:
         return BM_ERR_PROTO;

@@ -139,6 +139,13 @@ mqtt_reason_text(int code)
     return "unknown reason";
 }
 
+void
+mqtt_refusal_text(const char *packet, int code, const char *words, struct buf *out)
+{
+    buf_addf(out, "%s %d, %s%s%s", packet, code, mqtt_reason_text(code),
+        words[0] != '\0' ? ": " : "", words);
+}
+
 static enum outcome
 of_connack(const struct attempt *a)
 {

@@ -10,6 +10,7 @@
 #ifndef BM_DEVICE_OUTCOME_H
 #define BM_DEVICE_OUTCOME_H
 
+#include "base/bytes.h"
 #include "timeline/timeline.h"
 
 /* How far an attempt came; each stands for all before it. */
@@ -40,8 +41,9 @@ struct attempt {
     bool no_puback;       /* connected, published, and no PUBACK came in time */
     bool refuses_message; /* the connection ended again and again after the same publish */
     /* for explanations */
-    char peer[72];       /* "127.0.0.1:8883", once it is known */
-    unsigned addresses;  /* how many the host has */
+    char words[256];    /* MQTT 5: Reason String of the server's last answer, fit to print; or "" */
+    char peer[72];      /* "127.0.0.1:8883", once it is known */
+    unsigned addresses; /* how many the host has */
     int ms[PHASE_COUNT]; /* from the start until a phase was reached */
 };
 
@@ -116,5 +118,7 @@ const char *outcome_id(enum outcome o);                  /* the cause's: "device
 const char *tls_alert_name(int alert);
 /* Words for the code of a CONNACK, PUBACK, SUBACK or DISCONNECT of either protocol level. */
 const char *mqtt_reason_text(int code);
+/* "PUBACK 135, not authorised: WORDS"; without words no colon. */
+void mqtt_refusal_text(const char *packet, int code, const char *words, struct buf *out);
 
 #endif

@@ -16,7 +16,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { VERSION = 1, BUSY_MS = 10000, APPLICATION = 0x424d4451 /* BMDQ */ };
+enum { VERSION = 2, BUSY_MS = 10000, APPLICATION = 0x424d4451 /* BMDQ */ };
 
 enum statement { PUT, OLDEST, DONE, REFUSE, RETRY, CLEAR_REFUSED, DROPPED, TOTALS, STATEMENTS };
 
@@ -42,11 +42,14 @@ static const char schema[] =
     " bytes = bytes - length(CAST(old.topic AS BLOB)) - length(old.payload); END;"
     "PRAGMA application_id = 0x424d4451; PRAGMA user_version = 1;";
 
+static const char schema_2[] = "ALTER TABLE refused ADD COLUMN words TEXT NOT NULL DEFAULT '';"
+                               "PRAGMA user_version = 2;";
+
 static const char *const texts[STATEMENTS] = {
     [PUT] = "INSERT INTO message(time, topic, payload, qos, retain) VALUES(?, ?, ?, ?, ?)",
     [OLDEST] = "DELETE FROM message WHERE id = (SELECT min(id) FROM message)",
     [DONE] = "DELETE FROM message WHERE id = ?",
-    [REFUSE] = "INSERT OR REPLACE INTO refused SELECT id, time, topic, payload, qos, retain, ?2"
+    [REFUSE] = "INSERT OR REPLACE INTO refused SELECT id, time, topic, payload, qos, retain, ?2, ?3"
                " FROM message WHERE id = ?1",
     [RETRY] = "INSERT INTO message(time, topic, payload, qos, retain)"
               " SELECT time, topic, payload, qos, retain FROM refused ORDER BY id",
@@ -118,6 +121,8 @@ make_schema(struct queue *q, struct bm_msg *msg)
     err = number_of(q, "PRAGMA user_version", &version, msg);
     if (err == BM_OK && version == 0)
         err = run(q, schema, msg);
+    if (err == BM_OK && version < VERSION)
+        err = run(q, schema_2, msg);
     if (err == BM_OK)
         return run(q, "COMMIT", msg);
     (void)sqlite3_exec(q->db, "ROLLBACK", NULL, NULL, NULL);
@@ -138,7 +143,7 @@ check_version(struct queue *q, struct bm_msg *msg)
         err = number_of(q, "SELECT count(*) FROM sqlite_master", &tables, msg);
     if (err != BM_OK || (version == 0 && tables == 0))
         return err;
-    if (application != APPLICATION || version != VERSION)
+    if (application != APPLICATION || version < 1 || version > VERSION)
         return bm_fail(msg, BM_ERR_INPUT,
             "%s/queue.db is of another program or version (%lld); move it away, or use the program "
             "that wrote it",
@@ -354,7 +359,7 @@ queue_done(struct queue *q, int64_t id, struct bm_msg *msg)
 }
 
 enum bm_err
-queue_refuse(struct queue *q, int64_t id, int reason, struct bm_msg *msg)
+queue_refuse(struct queue *q, int64_t id, int reason, const char *words, struct bm_msg *msg)
 {
     enum bm_err err = begin(q, msg);
 
@@ -362,6 +367,7 @@ queue_refuse(struct queue *q, int64_t id, int reason, struct bm_msg *msg)
         return err;
     (void)sqlite3_bind_int64(q->st[REFUSE], 1, id);
     (void)sqlite3_bind_int(q->st[REFUSE], 2, reason);
+    (void)sqlite3_bind_text(q->st[REFUSE], 3, words, -1, SQLITE_TRANSIENT);
     err = step(q, q->st[REFUSE], msg);
     return err == BM_OK ? queue_done(q, id, msg) : err;
 }
@@ -384,9 +390,9 @@ queue_read(struct queue *q, int64_t after, bool refused, queue_fn fn, void *arg,
     int rc;
 
     if (sqlite3_prepare_v2(q->db,
-            refused ? "SELECT id, time, topic, payload, qos, retain, reason FROM refused"
+            refused ? "SELECT id, time, topic, payload, qos, retain, reason, words FROM refused"
                       " WHERE id > ? ORDER BY id"
-                    : "SELECT id, time, topic, payload, qos, retain, 0 FROM message"
+                    : "SELECT id, time, topic, payload, qos, retain, 0, '' FROM message"
                       " WHERE id > ? ORDER BY id",
             -1, &st, NULL) != SQLITE_OK)
         return failed(q, msg);
@@ -394,13 +400,15 @@ queue_read(struct queue *q, int64_t after, bool refused, queue_fn fn, void *arg,
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *topic = (const char *)sqlite3_column_text(st, 2);
         const void *bytes = sqlite3_column_blob(st, 3);
+        const char *words = (const char *)sqlite3_column_text(st, 7);
         const struct queue_message m = { .id = sqlite3_column_int64(st, 0),
             .time_ms = sqlite3_column_int64(st, 1),
             .topic = topic != NULL ? topic : "",
             .payload = span_of(bytes, (size_t)sqlite3_column_bytes(st, 3)),
             .qos = sqlite3_column_int(st, 4) != 0,
             .retain = sqlite3_column_int(st, 5) != 0,
-            .reason = sqlite3_column_int(st, 6) };
+            .reason = sqlite3_column_int(st, 6),
+            .words = words != NULL ? words : "" };
 
         if (!fn(arg, &m))
             break;

@@ -31,7 +31,8 @@ struct queue_message {
     struct span payload;
     int qos;
     bool retain;
-    int reason; /* of a message that was set aside; 0: unknown */
+    int reason;        /* of a message that was set aside; 0: unknown */
+    const char *words; /* the server's, for it; "" */
 };
 
 struct queue_counts {
@@ -50,13 +51,14 @@ enum bm_err queue_open(const struct queue_options *o, struct queue **out, struct
 enum bm_err queue_put_away(const char *dir, int64_t now_ms, struct bm_msg *msg);
 void queue_close(struct queue *q); /* settles; takes NULL */
 
-/* `id` and `reason` of *m are not read. BM_ERR_LIMIT: full (drop_newest), or larger than the
- * bounds. */
+/* `id`, `reason` and `words` of *m are not read. BM_ERR_LIMIT: full (drop_newest), or larger than
+ * the bounds. */
 enum bm_err queue_put(struct queue *q, const struct queue_message *m, struct bm_msg *msg);
 /* Its PUBACK came. Of an id that is gone: BM_OK. */
 enum bm_err queue_done(struct queue *q, int64_t id, struct bm_msg *msg);
 /* Set it aside. */
-enum bm_err queue_refuse(struct queue *q, int64_t id, int reason, struct bm_msg *msg);
+enum bm_err queue_refuse(
+    struct queue *q, int64_t id, int reason, const char *words, struct bm_msg *msg);
 /* Put everything that was set aside back at the end. */
 enum bm_err queue_retry(struct queue *q, struct bm_msg *msg);
 /* What was changed since the last time is durable after this. */

@@ -46,9 +46,9 @@ describe(const struct fleet_device *d, const struct attempt *a, char out[DETAIL_
     struct buf text = { 0 };
 
     if (a->disconnect != 0)
-        buf_addf(&text, "DISCONNECT %d, %s", a->disconnect, mqtt_reason_text(a->disconnect));
+        mqtt_refusal_text("DISCONNECT", a->disconnect, a->words, &text);
     else if (a->connack > 0)
-        buf_addf(&text, "CONNACK %d, %s", a->connack, mqtt_reason_text(a->connack));
+        mqtt_refusal_text("CONNACK", a->connack, a->words, &text);
     else if ((a->phase == PHASE_TCP || a->phase == PHASE_CONNECTED) && a->sys_errno != 0)
         buf_addf(&text, "%s", strerror(a->sys_errno));
     else if (a->phase == PHASE_TLS || a->phase == PHASE_CONNECT)

@@ -190,6 +190,7 @@ void mqtt_build_connack(struct buf *out, uint8_t level, const struct mqtt_connac
 struct mqtt_puback {
     uint16_t packet_id;
     uint8_t reason;
+    struct span properties; /* raw */
 };
 enum bm_err mqtt_parse_puback(
     const struct mqtt_packet *p, uint8_t level, struct mqtt_puback *out, struct bm_msg *msg);

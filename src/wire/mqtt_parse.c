@@ -603,7 +603,7 @@ mqtt_parse_puback(
         a.reason = rd_u8(&r);
     }
     if (level == 5 && rd_left(&r) > 0) {
-        (void)properties_read(&r, 1u << MQTT_PUBACK, &why);
+        a.properties = properties_read(&r, 1u << MQTT_PUBACK, &why);
     }
     if (p->type != MQTT_PUBACK || !rd_done(&r) || a.packet_id == 0) {
         return bm_fail(msg, BM_ERR_PROTO, "PUBACK: %s", why.text);

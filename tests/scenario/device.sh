@@ -16,6 +16,7 @@ check_fails 2 "QoS 2 is misuse" "$bin/birthmark" device publish -h 127.0.0.1 -t 
 
 unbuffered_sub() { stdbuf -oL mosquitto_sub "$@"; }
 
+CLOUD_OPTIONS="--limit connect-rate=0" # one device after the other says the same client id
 start_cloud
 make_ca factory
 register_ca factory
@@ -71,6 +72,11 @@ for level in 5 3.1.1; do
     check "MQTT $level: with the topic" wait_line sub '^b/1 ding$'
     check "MQTT $level: and ends after two" ends_with sub 0
 done
+start older "$bin/birthmark" device subscribe -h 127.0.0.1 -p "$port" --cafile "$ca" -t b/+ -v --once
+wait_line older subscribed >/dev/null
+check "another one with its client id connects" device publish -t c -m x
+check "whoever is taken over prints the server's words" wait_line older 'DISCONNECT 142, session taken over: disconnect.taken_over: Disconnected'
+check "and ends" ends_with older 20
 start json "$bin/birthmark" device subscribe -h 127.0.0.1 -p "$port" --cafile "$ca" -t j -C 2 --json -v
 wait_line json subscribed >/dev/null
 as d2 mosquitto_pub -t j -m '"' -q 1
@@ -110,11 +116,16 @@ iot iot detach-policy --policy-name open --target "$arn:cert/$(id_of "$work/d2.c
 iot iot attach-policy --policy-name narrow --target "$arn:cert/$(id_of "$work/d2.crt")"
 d2="--key $work/d2.key --cert $work/d2.pem"
 check "a topic that the policy names" device publish $d2 -t mine -m x
-says 18 "a client id that it does not" 'device.not_allowed.*CONNACK 135, not authorised' device publish $d2 -i other -t mine -m x --once
+says 18 "a client id that it does not" 'device.not_allowed.*CONNACK 135, not authorised: connect.denied: Refused' device publish $d2 -i other -t mine -m x --once
 says 17 "the same at level 3.1.1" 'device.dropped' device publish $d2 -i other -t mine -m x --once --mqtt 3.1.1
-says 21 "a topic that it does not" 'PUBACK 135|device.dropped_at_publish' device publish $d2 -t theirs -m x --timeout 30
+says 21 "a topic that it does not" 'PUBACK 135, not authorised: publish.denied: Refused: .*resource="topic/theirs"' device publish $d2 -t theirs -m x --timeout 30
 says 21 "and at level 3.1.1 device.dropped_at_publish" 'device.dropped_at_publish' device publish $d2 -t theirs -m x --timeout 30 --mqtt 3.1.1
-says 18 "a filter that it does not" 'subscribe.denied' device subscribe $d2 -t theirs --timeout 30
+"$bin/birthmark" device put --state "$work/queue" -t theirs -m x
+says 0 "a message of the queue is set aside" 'is refused \(PUBACK 135, not authorised: publish.denied' device run $d2 --state "$work/queue" --until-empty
+check_output "with what the server said" '"reason":135,"reasonString":"publish.denied: Refused' "$bin/birthmark" device queue --refused --json \
+    --state "$work/queue"
+check_output "in words, too" '  not authorised: publish.denied: Refused' "$bin/birthmark" device queue --refused --state "$work/queue"
+says 18 "a filter that it does not" 'SUBACK 135, not authorised: subscribe.denied: Refused: .*resource="topicfilter/theirs"' device subscribe $d2 -t theirs --timeout 30
 says 18 "the same at level 3.1.1" 'subscribe.denied' device subscribe $d2 -t theirs --timeout 30 --mqtt 3.1.1
 check "what was let in once is remembered" device publish $d2 -t mine -m x --state "$work/state"
 iot iot update-certificate --certificate-id "$(id_of "$work/d2.crt")" --new-status REVOKED

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -326,8 +327,8 @@ see(void *arg, const struct queue_message *m)
     size_t at = strlen(s->text);
 
     s->count++;
-    (void)snprintf(&s->text[at], sizeof s->text - at, "%s=%.*s ", m->topic, (int)m->payload.len,
-        (const char *)m->payload.ptr);
+    (void)snprintf(&s->text[at], sizeof s->text - at, "%s=%.*s%s ", m->topic, (int)m->payload.len,
+        (const char *)m->payload.ptr, m->words);
     return true;
 }
 
@@ -362,7 +363,7 @@ queue_keeps_order_bounds_and_what_was_refused(void **state)
     assert_int_equal(put(q, "c", "3"), BM_OK);
     assert_int_equal(put(q, "d", "4"), BM_OK); /* forgets the oldest */
     assert_queue(q, false, "b=2 c=3 d=4 ");
-    assert_int_equal(queue_refuse(q, 3, 0x87, NULL), BM_OK);
+    assert_int_equal(queue_refuse(q, 3, 0x87, "!why", NULL), BM_OK);
     assert_int_equal(queue_done(q, 2, NULL), BM_OK);
     assert_int_equal(queue_done(q, 2, NULL), BM_OK);
     queue_close(q);
@@ -370,7 +371,7 @@ queue_keeps_order_bounds_and_what_was_refused(void **state)
     o.drop_newest = true; /* all of it is there again */
     assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
     assert_queue(q, false, "d=4 ");
-    assert_queue(q, true, "c=3 ");
+    assert_queue(q, true, "c=3!why ");
     assert_int_equal(queue_count(q, &n, NULL), BM_OK);
     assert_true(n.count == 1 && n.bytes == 2 && n.refused == 1 && n.dropped == 1);
     assert_int_equal(queue_retry(q, NULL), BM_OK);
@@ -384,6 +385,37 @@ queue_keeps_order_bounds_and_what_was_refused(void **state)
     assert_int_equal(put(q, "long", "12345678"), BM_ERR_LIMIT);
     assert_int_equal(put(q, "g", "12345678"), BM_OK);
     assert_queue(q, false, "e= g=12345678 ");
+    queue_close(q);
+    assert_int_equal(dir_remove(dir, NULL), BM_OK);
+}
+
+static void
+a_queue_of_version_1_keeps_what_is_in_it(void **state)
+{
+    char dir[] = "/tmp/birthmark-queue.XXXXXX";
+    struct queue_options o = { .dir = dir };
+    struct queue *q = NULL;
+    sqlite3 *db = NULL;
+    char path[64];
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
+    assert_int_equal(put(q, "a", "1"), BM_OK);
+    assert_int_equal(put(q, "b", "2"), BM_OK);
+    assert_int_equal(queue_refuse(q, 1, 0x87, "", NULL), BM_OK);
+    queue_close(q);
+    (void)snprintf(path, sizeof path, "%s/queue.db", dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(
+            db, "ALTER TABLE refused DROP COLUMN words; PRAGMA user_version = 1", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(queue_open(&o, &q, NULL), BM_OK);
+    assert_queue(q, true, "a=1 ");
+    assert_int_equal(queue_refuse(q, 2, 0x87, "!why", NULL), BM_OK);
+    assert_queue(q, true, "a=1 b=2!why ");
     queue_close(q);
     assert_int_equal(dir_remove(dir, NULL), BM_OK);
 }
@@ -491,6 +523,7 @@ main(void)
         cmocka_unit_test(in_1970_and_2100_the_least_time_counts_or_the_servers),
         cmocka_unit_test(a_server_corrects_a_clock_that_differs_but_not_by_seconds),
         cmocka_unit_test(queue_keeps_order_bounds_and_what_was_refused),
+        cmocka_unit_test(a_queue_of_version_1_keeps_what_is_in_it),
         cmocka_unit_test(two_may_make_the_queue_at_the_same_moment),
         cmocka_unit_test(a_damaged_queue_is_named_and_can_be_put_away),
         cmocka_unit_test(a_line_is_a_topic_and_a_message),
