@@ -43,8 +43,9 @@ as d mosquitto_pub -q 1 -t '$aws/things/lamp/shadow/last' -m end
 wait_for 10 said shadow '^\$aws/things/lamp/shadow/last end$'
 check "a shadow's topic is a topic, and nobody answers there" [ "$(grep -c '^.aws/things' "$work/shadow.log")" = 2 ]
 
-check_fails any "an HTTPS publish with a certificate is not served" curl -sS --http1.1 --max-time 20 --cacert "$ca" --cert "$work/d.pem" --key "$work/d.key" \
-    -d x "https://127.0.0.1:$port/topics/t?qos=1"
+# closed without an answer, or reset: 28 would be a server that says nothing
+check "an HTTPS publish with a certificate is not served" sh -c '"$@"; case $? in 52 | 56) ;; *) false ;; esac' - curl -sS --http1.1 --max-time 20 \
+    --cacert "$ca" --cert "$work/d.pem" --key "$work/d.key" -d x "https://127.0.0.1:$port/topics/t?qos=1"
 
 # who was connected is told to be gone when the broker dies, and there is nobody to tell
 lost() { said cloud 'lifecycle event not published'; }
