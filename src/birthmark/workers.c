@@ -411,18 +411,11 @@ workers_saved(void *arg, uint8_t account, bool ok)
 }
 
 static void
-serve(struct worker_link *l, struct span packet)
+serve(struct worker_link *l, const struct link_msg *m)
 {
-    struct link_msg *m = calloc(1, sizeof *m);
+    struct account *a = &l->workers->o.accounts[m->account];
     struct rules_message in;
-    struct account *a;
 
-    if (m == NULL || link_parse(packet, m) != BM_OK || m->account >= l->workers->o.account_count) {
-        log_error("a worker sent %zu bytes that are no message", packet.len);
-        free(m);
-        return;
-    }
-    a = &l->workers->o.accounts[m->account];
     switch (m->type) {
     case LINK_ADMIT:
         admit(l, m);
@@ -464,6 +457,21 @@ serve(struct worker_link *l, struct span packet)
         log_error("a worker sent a message of type %d, which only control sends", (int)m->type);
         break;
     }
+}
+
+static void
+serve_all(struct worker_link *l, struct span packet)
+{
+    struct link_msg *m = calloc(1, sizeof *m);
+
+    while (packet.len > 0) {
+        if (m == NULL || link_next(&packet, m) != BM_OK ||
+            m->account >= l->workers->o.account_count) {
+            log_error("a worker sent %zu bytes that are no message", packet.len);
+            break;
+        }
+        serve(l, m);
+    }
     free(m);
 }
 
@@ -484,7 +492,7 @@ on_link(void *arg, uint32_t events)
             drop_link(l);
             return;
         }
-        serve(l, span_of(l->workers->packet, (size_t)n));
+        serve_all(l, span_of(l->workers->packet, (size_t)n));
     }
 }
 

@@ -4,8 +4,9 @@
  *
  * Records and messages for rules may fill only half of the queue, so that questions of newcomers
  * still fit when control is slow; from a quarter on clients are not read while there are rules, so
- * that what is acknowledged to a publisher has its place. When control goes away, those who wait
- * for an answer are refused, newcomers too, and records go to the log.
+ * that what is acknowledged to a publisher has its place. Nobody waits for a record: those of a
+ * moment leave in one packet, which wakes control once. When control goes away, those who wait for
+ * an answer are refused, newcomers too, and records go to the log.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -51,8 +52,13 @@ note_congestion(struct worker *w)
 }
 
 static void
-queue_clear(struct control *k)
+queue_clear(struct worker *w)
 {
+    struct control *k = &w->control;
+
+    loop_cancel(w->loop, k->records_timer);
+    k->records_timer = NULL;
+    buf_fini(&k->records);
     while (k->first != NULL) {
         struct queued *q = k->first;
 
@@ -75,7 +81,7 @@ control_gone(struct worker *w, const char *why)
     (void)close(w->control.fd);
     w->control.watch = NULL;
     w->control.fd = -1;
-    queue_clear(&w->control);
+    queue_clear(w);
     hello_control_down(w);
     policies_control_down(w);
     acks_control_down(w);
@@ -141,6 +147,49 @@ flush_queue(struct worker *w)
     note_congestion(w);
 }
 
+/* Sends the packet, or has it wait behind others and takes it over. */
+static enum bm_err
+leave(struct worker *w, struct buf *packet)
+{
+    struct control *k = &w->control;
+    enum bm_err err;
+
+    if (k->first == NULL && send_packet(w, buf_span(packet))) {
+        return k->fd < 0 ? BM_ERR_CLOSED : BM_OK;
+    }
+    if (k->first == NULL) {
+        loop_modify(w->loop, k->watch, EPOLLIN | EPOLLOUT);
+    }
+    err = enqueue(k, packet);
+    k->congested = k->congested || k->queued_len > CONTROL_QUEUE_MAX / 4;
+    return err;
+}
+
+static void
+send_records(struct worker *w)
+{
+    struct control *k = &w->control;
+
+    loop_cancel(w->loop, k->records_timer);
+    k->records_timer = NULL;
+    if (k->records.len > 0 && leave(w, &k->records) == BM_ERR_MEM) {
+        log_error("out of memory: %zu bytes of timeline records are lost", k->records.len);
+    }
+    k->records.len = 0;
+    if (k->records.failed) {
+        buf_fini(&k->records);
+    }
+}
+
+static void
+on_records_timer(void *arg)
+{
+    struct worker *w = arg;
+
+    w->control.records_timer = NULL; /* it is gone */
+    send_records(w);
+}
+
 enum bm_err
 control_send(struct worker *w)
 {
@@ -158,15 +207,12 @@ control_send(struct worker *w)
         return BM_ERR_LIMIT;
     }
     err = link_build(&packet, &w->tx);
-    if (err == BM_OK && (k->first != NULL || !send_packet(w, buf_span(&packet)))) {
-        if (k->first == NULL) {
-            loop_modify(w->loop, k->watch, EPOLLIN | EPOLLOUT);
-        }
-        err = enqueue(k, &packet);
-        k->congested = k->congested || k->queued_len > CONTROL_QUEUE_MAX / 4;
+    if (err == BM_OK) {
+        send_records(w); /* what they tell came before */
+        err = k->fd < 0 ? BM_ERR_CLOSED : leave(w, &packet);
     }
     buf_fini(&packet);
-    return err == BM_OK && k->fd < 0 ? BM_ERR_CLOSED : err;
+    return err;
 }
 
 uint32_t
@@ -182,13 +228,24 @@ control_request(struct worker *w)
 void
 control_record(struct worker *w, uint8_t account, const struct timeline_record *rec)
 {
-    enum bm_err err;
+    struct control *k = &w->control;
+    enum bm_err err = BM_ERR_CLOSED;
 
     w->tx.type = LINK_RECORD;
     w->tx.request = 0;
     w->tx.account = account;
     w->tx.u.record = *rec;
-    err = control_send(w);
+    if (k->fd >= 0) {
+        bool full = k->queued_len > CONTROL_QUEUE_MAX / 2;
+
+        err = full ? BM_ERR_LIMIT : link_build(&k->records, &w->tx);
+        if (k->records_timer == NULL) {
+            k->records_timer = loop_after(w->loop, RECORDS_MS, on_records_timer, w);
+        }
+        if (k->records_timer == NULL || k->records.len > RECORDS_LEN || k->records.failed) {
+            send_records(w);
+        }
+    }
     if (err == BM_OK) {
         return;
     }
@@ -200,14 +257,15 @@ control_record(struct worker *w, uint8_t account, const struct timeline_record *
 
 /* Takes the packet over: the filters borrow from it until the next list comes. */
 static void
-take_filters(struct worker *w, struct span packet)
+take_filters(struct worker *w, struct span message)
 {
     struct worker_account *a = &w->accounts[w->rx.account];
     struct span *filters = calloc(LINK_LIST_MAX, sizeof *filters);
     struct buf copy = { 0 };
 
-    buf_add(&copy, packet.ptr, packet.len);
-    if (filters == NULL || copy.failed || link_parse(buf_span(&copy), &w->rx) != BM_OK) {
+    buf_add(&copy, message.ptr, message.len);
+    message = buf_span(&copy);
+    if (filters == NULL || copy.failed || link_next(&message, &w->rx) != BM_OK) {
         log_error("out of memory: the rules' filters are as before");
         free(filters);
         buf_fini(&copy);
@@ -224,7 +282,10 @@ take_filters(struct worker *w, struct span packet)
 static void
 dispatch(struct worker *w, struct span packet)
 {
-    if (link_parse(packet, &w->rx) != BM_OK || w->rx.account >= w->o->account_count) {
+    struct span rest = packet;
+
+    if (link_next(&rest, &w->rx) != BM_OK || rest.len > 0 ||
+        w->rx.account >= w->o->account_count) {
         log_error("control sent a packet that is not a message, %zu bytes", packet.len);
         return;
     }
@@ -312,6 +373,7 @@ control_drain(struct worker *w, int64_t deadline_ms)
 {
     struct control *k = &w->control;
 
+    send_records(w);
     while (k->fd >= 0 && k->first != NULL && clock_mono_ms() < deadline_ms) {
         struct pollfd p = { .fd = k->fd, .events = POLLOUT };
 
@@ -323,7 +385,7 @@ control_drain(struct worker *w, int64_t deadline_ms)
 void
 control_fini(struct worker *w)
 {
-    queue_clear(&w->control);
+    queue_clear(w);
     if (w->control.fd >= 0) {
         loop_remove(w->loop, w->control.watch);
         (void)close(w->control.fd);

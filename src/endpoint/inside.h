@@ -45,6 +45,8 @@ enum {
     ADMITS_MAX = 1024,           /* questions to control in flight */
     ACKS_MAX = 4096,             /* PUBACKs that wait; beyond, the client is not read */
     CONTROL_QUEUE_MAX = 8 << 20, /* bytes waiting for control; half of it for records */
+    RECORDS_MS = 20,             /* a timeline record may wait for others that go with it */
+    RECORDS_LEN = 16 << 10,
     CONTROL_WAIT_MS = 10000,
     BROKER_WAIT_MS = 5000,
     BROKER_ANSWER_MS = 20, /* a cluster accepts within it when asked whether it is there */
@@ -293,6 +295,8 @@ struct control {
     struct queued *first;
     struct queued **last;
     size_t queued_len;
+    struct buf records; /* leave together, after RECORDS_MS at most */
+    struct loop_timer *records_timer;
     bool congested; /* clients are not read while rules are there to be told */
 };
 

@@ -159,19 +159,23 @@ fields_read(struct rd *r, struct link_msg *m)
 }
 
 enum bm_err
-link_parse(struct span packet, struct link_msg *out)
+link_next(struct span *packet, struct link_msg *out)
 {
-    struct rd r = rd_of(packet);
+    struct rd r = rd_of(*packet);
 
     memset(out, 0, sizeof *out);
-    if (packet.len > LINK_MESSAGE_MAX) {
+    if (packet->len > LINK_MESSAGE_MAX) {
         return BM_ERR_PROTO;
     }
     out->type = (enum link_type)rd_u8(&r);
     out->account = rd_u8(&r);
     out->request = rd_u32(&r);
     fields_read(&r, out);
-    return rd_done(&r) ? BM_OK : BM_ERR_PROTO;
+    if (r.failed) {
+        return BM_ERR_PROTO;
+    }
+    *packet = rd_rest(&r);
+    return BM_OK;
 }
 
 /* ---- writing ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages between a TLS worker and the control process, over a SOCK_SEQPACKET socket pair: one
- * message is one packet.
+ * Messages between a TLS worker and the control process, over a SOCK_SEQPACKET socket pair: a
+ * packet holds one message or several, one behind the other.
  *
  * Layout: type u8, account u8 (index), request u32 (0 when no answer is expected; echoed in the
  * answer), then the fields of the type in the order of the struct; byte strings are u32 length and
@@ -110,9 +110,10 @@ struct link_msg {
     } u;
 };
 
-/* Parse one packet; spans borrow from it. BM_ERR_PROTO: not a message of ours. */
-enum bm_err link_parse(struct span packet, struct link_msg *out);
-/* Append one packet. BM_ERR_LIMIT: above LINK_MESSAGE_MAX or a list too long; then as before. */
+/* Take the first message off a packet; its spans borrow from it. BM_ERR_PROTO: not one of ours; the
+ * rest of the packet is lost then. */
+enum bm_err link_next(struct span *packet, struct link_msg *out);
+/* Append one message. BM_ERR_LIMIT: above LINK_MESSAGE_MAX or a list too long; then as before. */
 enum bm_err link_build(struct buf *out, const struct link_msg *msg);
 
 #endif

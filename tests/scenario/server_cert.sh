@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A server certificate of the user's own: served with its chain; one that cannot serve is named before anything starts.
+# A server certificate of the user's own: served with its chain; one that cannot serve is named before anything starts. And which cipher
+# suite is chosen with it.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 
@@ -22,4 +23,19 @@ check_fails 1 "no root-ca line: the user knows who signed it" grep -q '^root-ca'
 check_output "clients that trust the user's root trust the endpoint" 'Verify return code: 0 \(ok\)' sh -c \
     'openssl s_client -connect "$1" -CAfile "$2" -cert "$3" -key "$4" </dev/null 2>&1' sh "127.0.0.1:$port" "$work/root.crt" \
     "$work/other.pem" "$work/other.key"
+
+# chooses PATTERN OPTIONS...: of what s_client offers with these
+chooses()
+{
+    pattern=$1
+    shift
+    openssl s_client -connect "127.0.0.1:$port" -CAfile "$work/root.crt" -cert "$work/other.pem" -key "$work/other.key" "$@" </dev/null 2>&1 |
+        grep -qE "Cipher is $pattern\$"
+}
+check "a client that offers what OpenSSL does gets AES-128-GCM" chooses TLS_AES_128_GCM_SHA256
+check "and with TLS 1.2" chooses ECDHE-ECDSA-AES128-GCM-SHA256 -tls1_2
+check "one that has no AES in hardware says so and gets ChaCha20" chooses TLS_CHACHA20_POLY1305_SHA256 \
+    -ciphersuites TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256
+check "one that insists on AES-256 gets it" chooses TLS_AES_256_GCM_SHA384 -ciphersuites TLS_AES_256_GCM_SHA384
+check "and with TLS 1.2, CBC too" chooses ECDHE-ECDSA-AES256-SHA384 -tls1_2 -cipher ECDHE-ECDSA-AES256-SHA384
 done_testing

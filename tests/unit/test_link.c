@@ -12,6 +12,12 @@
 
 enum { KINDS = LINK_FACTS };
 
+static enum bm_err
+parse(struct span packet, struct link_msg *m)
+{
+    return link_next(&packet, m);
+}
+
 /* One message of each type with every field set. */
 static void
 fill(struct link_msg *m, enum link_type type)
@@ -100,7 +106,7 @@ what_is_built_parses_and_builds_the_same_bytes(void **state)
 
         fill(&m, (enum link_type)type);
         assert_int_equal(link_build(&first, &m), BM_OK);
-        assert_int_equal(link_parse(buf_span(&first), &m), BM_OK);
+        assert_int_equal(parse(buf_span(&first), &m), BM_OK);
         assert_int_equal(m.type, type);
         assert_int_equal(m.account, 3);
         assert_int_equal(m.request, 0x01020304);
@@ -120,7 +126,7 @@ fields_arrive_as_they_were_sent(void **state)
     (void)state;
     fill(&m, LINK_RECORD);
     assert_int_equal(link_build(&b, &m), BM_OK);
-    assert_int_equal(link_parse(buf_span(&b), &m), BM_OK);
+    assert_int_equal(parse(buf_span(&b), &m), BM_OK);
     assert_true(m.u.record.time_ms == 1577248409400);
     assert_int_equal(m.u.record.cause, CAUSE_PUBLISH_DENIED);
     assert_int_equal(m.u.record.cert_id[31], 0xab);
@@ -129,7 +135,7 @@ fields_arrive_as_they_were_sent(void **state)
     b.len = 0;
     fill(&m, LINK_DOCUMENTS);
     assert_int_equal(link_build(&b, &m), BM_OK);
-    assert_int_equal(link_parse(buf_span(&b), &m), BM_OK);
+    assert_int_equal(parse(buf_span(&b), &m), BM_OK);
     assert_int_equal(m.u.documents.count, 2);
     assert_true(span_eq(m.u.documents.docs[0], span_str("{}")));
     assert_true(span_eq(m.u.documents.names[1], span_str("wide")));
@@ -137,7 +143,30 @@ fields_arrive_as_they_were_sent(void **state)
 }
 
 static void
-every_prefix_and_any_suffix_is_refused(void **state)
+messages_of_one_packet_follow_each_other(void **state)
+{
+    static struct link_msg m;
+    struct buf b = { 0 };
+    struct span rest;
+
+    (void)state;
+    for (int type = 1; type <= KINDS; type++) {
+        fill(&m, (enum link_type)type);
+        assert_int_equal(link_build(&b, &m), BM_OK);
+    }
+    buf_add(&b, "", 1);
+    rest = buf_span(&b);
+    for (int type = 1; type <= KINDS; type++) {
+        assert_int_equal(link_next(&rest, &m), BM_OK);
+        assert_int_equal(m.type, type);
+    }
+    assert_int_equal(rest.len, 1);
+    assert_int_equal(link_next(&rest, &m), BM_ERR_PROTO);
+    buf_fini(&b);
+}
+
+static void
+every_prefix_is_refused(void **state)
 {
     static struct link_msg m;
 
@@ -148,10 +177,8 @@ every_prefix_and_any_suffix_is_refused(void **state)
         fill(&m, (enum link_type)type);
         assert_int_equal(link_build(&b, &m), BM_OK);
         for (size_t cut = 0; cut < b.len; cut++) {
-            assert_int_equal(link_parse(span_of(b.ptr, cut), &m), BM_ERR_PROTO);
+            assert_int_equal(parse(span_of(b.ptr, cut), &m), BM_ERR_PROTO);
         }
-        buf_add(&b, "", 1);
-        assert_int_equal(link_parse(buf_span(&b), &m), BM_ERR_PROTO);
         buf_fini(&b);
     }
 }
@@ -168,12 +195,12 @@ wrong_values_are_refused(void **state)
     static struct link_msg m;
 
     (void)state;
-    assert_int_equal(link_parse(SPAN(no_type), &m), BM_ERR_PROTO);
-    assert_int_equal(link_parse(SPAN(high_type), &m), BM_ERR_PROTO);
-    assert_int_equal(link_parse(SPAN(no_cause), &m), BM_ERR_PROTO);
-    assert_int_equal(link_parse(SPAN(high_cause), &m), BM_ERR_PROTO);
-    assert_int_equal(link_parse(SPAN(long_list), &m), BM_ERR_PROTO);
-    assert_int_equal(link_parse(SPAN(bad_bool), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(SPAN(no_type), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(SPAN(high_type), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(SPAN(no_cause), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(SPAN(high_cause), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(SPAN(long_list), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(SPAN(bad_bool), &m), BM_ERR_PROTO);
 }
 
 static void
@@ -189,12 +216,12 @@ a_text_too_long_for_its_record_is_refused(void **state)
     fill(&m, LINK_RECORD);
     memcpy(m.u.record.facts, facts, sizeof facts);
     assert_int_equal(link_build(&b, &m), BM_OK);
-    assert_int_equal(link_parse(buf_span(&b), &m), BM_OK);
+    assert_int_equal(parse(buf_span(&b), &m), BM_OK);
     /* one byte more in the last string, and its length says so */
     b.ptr[b.len - TIMELINE_FACTS_MAX - 1] = 0;
     b.ptr[b.len - TIMELINE_FACTS_MAX - 2] = 1;
     buf_add(&b, "x", 1);
-    assert_int_equal(link_parse(buf_span(&b), &m), BM_ERR_PROTO);
+    assert_int_equal(parse(buf_span(&b), &m), BM_ERR_PROTO);
     buf_fini(&b);
 }
 
@@ -224,7 +251,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_built_parses_and_builds_the_same_bytes),
         cmocka_unit_test(fields_arrive_as_they_were_sent),
-        cmocka_unit_test(every_prefix_and_any_suffix_is_refused),
+        cmocka_unit_test(messages_of_one_packet_follow_each_other),
+        cmocka_unit_test(every_prefix_is_refused),
         cmocka_unit_test(wrong_values_are_refused),
         cmocka_unit_test(a_text_too_long_for_its_record_is_refused),
         cmocka_unit_test(too_much_for_one_packet_is_refused_and_leaves_the_buffer),
