@@ -45,9 +45,6 @@ struct mqtt_packet {
     struct span whole;
 };
 
-/* Well-formed UTF-8 without U+0000 and surrogates, 1.5.3. */
-bool mqtt_string_valid(struct span s);
-
 /*
  * Take one packet off the front of `in`. BM_ERR_MORE: not all here yet, `in` unchanged.
  * BM_ERR_PROTO: type 0, a bad length encoding, flags not allowed for the type, or a body above

@@ -44,35 +44,6 @@ short_varint_read(struct rd *r, uint32_t *out)
     return err == BM_OK && len > 1 && *out >> (7 * (len - 1)) == 0 ? BM_ERR_PROTO : err;
 }
 
-bool
-mqtt_string_valid(struct span s)
-{
-    struct rd r = rd_of(s);
-
-    while (rd_left(&r) > 0) {
-        uint8_t b = rd_u8(&r);
-        unsigned more = b < 0x80 ? 0 : (b & 0xe0) == 0xc0 ? 1 : (b & 0xf0) == 0xe0 ? 2 : 3;
-        static const uint32_t least[] = { 1, 0x80, 0x800, 0x10000 };
-        uint32_t v = more == 0 ? b : b & (0x3fu >> more);
-
-        if ((b & 0xc0) == 0x80 || b >= 0xf8) {
-            return false;
-        }
-        for (unsigned i = 0; i < more; i++) {
-            uint8_t next = rd_u8(&r);
-
-            if ((next & 0xc0) != 0x80) {
-                return false;
-            }
-            v = v << 6 | (next & 0x3f);
-        }
-        if (v < least[more] || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static struct span
 binary_read(struct rd *r)
 {

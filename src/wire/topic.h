@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topic names and topic filters of MQTT. OASIS MQTT 3.1.1, 4.7; limits of SPEC aws-iot 6.
+ * Texts of MQTT: strings, topic names and topic filters. OASIS MQTT 3.1.1, 1.5.3 and 4.7; limits of
+ * SPEC aws-iot 6.
  */
 #ifndef BM_WIRE_TOPIC_H
 #define BM_WIRE_TOPIC_H
@@ -8,6 +9,9 @@
 #include "base/bytes.h"
 
 enum { MQTT_TOPIC_MAX = 256 };
+
+/* Well-formed UTF-8 without U+0000 and surrogates. */
+bool mqtt_string_valid(struct span s);
 
 /* Wildcards placed correctly, 1..MQTT_TOPIC_MAX bytes, UTF-8. */
 bool mqtt_topic_valid(struct span topic);
