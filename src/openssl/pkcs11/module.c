@@ -93,7 +93,7 @@ p11_chip_result(const struct module *m, enum bm_err err, const struct bm_msg *ms
 }
 
 /*
- * The string that p11-kit (x-init-reserved) and NSS (parameters) hand over, "address=ADDRESS".
+ * The string that p11-kit hands over (x-init-reserved), "address=ADDRESS".
  * NULL: the environment decides.
  */
 static CK_RV
