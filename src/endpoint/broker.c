@@ -403,10 +403,15 @@ broker_read(struct conn *c)
 {
     ssize_t len = transport_read(&c->up, c->w->scratch, SCRATCH_LEN);
     uint64_t before = count(c->w, METRIC_DELIVERED, 0);
+    size_t unsent = c->out.len;
 
     if (len > 0) {
         broker_bytes(c, span_of(c->w->scratch, (size_t)len));
-        count_given(c, (size_t)len, count(c->w, METRIC_DELIVERED, 0) - before);
+        count_given(c, c->out.len > unsent ? c->out.len - unsent : 0,
+            count(c->w, METRIC_DELIVERED, 0) - before);
+        if (len < SCRATCH_LEN) {
+            slow_drained(c);
+        }
     } else if (len == 0) {
         broker_gone(c, "closed");
     } else if (errno != EAGAIN && errno != EINTR) {
@@ -460,10 +465,9 @@ broker_flush(struct conn *c)
 void
 broker_watch(struct conn *c)
 {
-    bool reads = (c->state == CONN_CONNACK || c->state == CONN_RELAY) && c->out.len < HOLD_MAX &&
-                 c->up_pause == NULL;
-    uint32_t events = transport_events(&c->up,
-        (reads ? (uint32_t)EPOLLIN : 0) | (c->up_out.len > 0 ? (uint32_t)EPOLLOUT : 0));
+    bool reads = (c->state == CONN_CONNACK || c->state == CONN_RELAY) && slow_broker_is_read(c);
+    uint32_t events = transport_events(
+        &c->up, (reads ? (uint32_t)EPOLLIN : 0) | (c->up_out.len > 0 ? (uint32_t)EPOLLOUT : 0));
 
     if (c->up.fd >= 0 && events != c->up_events) {
         c->up_events = events;

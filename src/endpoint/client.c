@@ -3,10 +3,11 @@
  * The client's socket: handshake, packets in, bytes out, and when it is read at all. What packets
  * mean is in hello.c and relay.c; the other socket is broker.c's.
  *
- * Backpressure: while more than HOLD_MAX waits for one side, the other is not read. Input that was
- * left in OpenSSL or in `in` at that time is marked by `stalled`, because epoll will not tell of
- * it (SPEC endpoint 10.3); conn_settle takes it up again. The same holds while a client is over a
- * rate, or a 3.1.1 client has as many messages in flight as it may.
+ * Backpressure: while more than HOLD_MAX waits for one side, the other is not read, nor a client
+ * that does not read itself. Input that was left in OpenSSL or in `in` at that time is marked by
+ * `stalled`, because epoll will not tell of it (SPEC endpoint 10.3); conn_settle takes it up again.
+ * The same holds while a client is over a rate, or a 3.1.1 client has as many messages in flight as
+ * it may.
  */
 #include "base/clock.h"
 #include "endpoint/inside.h"
@@ -35,7 +36,7 @@ has_enough_in_flight(const struct conn *c)
     return (c->level == 4 && max != 0 && c->in_flight >= max) || acks_full(c);
 }
 
-static bool
+bool
 client_reads(const struct conn *c)
 {
     switch (c->state) {
@@ -43,8 +44,8 @@ client_reads(const struct conn *c)
     case CONN_HELLO:
         return true;
     case CONN_RELAY:
-        return c->up.fd >= 0 && c->up_out.len < HOLD_MAX && c->pause == NULL &&
-               !has_enough_in_flight(c) && !control_congested(c->w);
+        return c->up.fd >= 0 && c->up_out.len < HOLD_MAX && c->out.len < HOLD_MAX &&
+               c->pause == NULL && !has_enough_in_flight(c) && !control_congested(c->w);
     case CONN_VERDICT:
     case CONN_POLICY:
     case CONN_BROKER:
@@ -268,6 +269,9 @@ flush_client(struct conn *c)
     if (rd_left(&r) == 0) {
         buf_fini(&c->out);
     } else {
+        if (rd_left(&r) < c->out.len) {
+            slow_took(c);
+        }
         buf_drop(&c->out, c->out.len - rd_left(&r));
     }
 }
@@ -344,6 +348,7 @@ conn_settle(struct conn *c)
         conn_drop(c);
         return;
     }
+    slow_watch(c);
     client_watch(c);
     broker_watch(c);
 }

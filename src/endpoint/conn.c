@@ -14,7 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STALLED_MS = 500 }; /* a deadline that comes so late is none */
+enum {
+    STALLED_MS = 500, /* a deadline that comes so late is none */
+    UNREAD_MS = 1000, /* for a client that is not read just then */
+};
 
 /* ---- records ---- */
 
@@ -185,6 +188,7 @@ release(struct conn *c)
     loop_cancel(w->loop, c->retry);
     loop_cancel(w->loop, c->pause);
     loop_cancel(w->loop, c->up_pause);
+    loop_cancel(w->loop, c->behind);
     broker_drop(c);
     address_leave(c, THROTTLE_CONNECTIONS);
     SSL_free(c->ssl);
@@ -226,6 +230,7 @@ release(struct conn *c)
     c->retry = NULL;
     c->pause = NULL;
     c->up_pause = NULL;
+    c->behind = NULL;
     c->ssl = NULL;
 }
 
@@ -297,7 +302,9 @@ on_deadline(void *arg)
         }
         /* 1.5 times the interval without a packet; SPEC aws-iot 6.2 */
         quiet_ms = clock_mono_ms() - c->heard_ms;
-        if (quiet_ms >= 1500 * (int64_t)c->keep_alive_s) {
+        if (quiet_ms >= 1500 * (int64_t)c->keep_alive_s && !client_reads(c)) {
+            conn_deadline(c, UNREAD_MS); /* it may have spoken */
+        } else if (quiet_ms >= 1500 * (int64_t)c->keep_alive_s) {
             conn_dismiss(
                 c, CAUSE_KEEP_ALIVE, REASON_KEEP_ALIVE, "keep_alive_s=%u", c->keep_alive_s);
             conn_settle(c);

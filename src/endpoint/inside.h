@@ -9,6 +9,7 @@
  *   relay.c     packets of an admitted client      broker.c   the upstream socket and its packets
  *   subscribe.c its SUBSCRIBE and UNSUBSCRIBE
  *   acks.c      PUBACKs that wait for control's store
+ *   slow.c      clients that take less than comes for them
  *   reason.c    Reason Strings
  *   control.c   the link to the control process    policies.c compiled policy sets by number
  *   thing.c     what policies may know of the thing of a connection
@@ -272,6 +273,9 @@ struct conn {
     size_t subscription_count;
     struct loop_timer *pause;    /* until then the client is not read: it is over a rate */
     struct loop_timer *up_pause; /* the same of the broker */
+    struct loop_timer *behind;   /* looks again whether the client still is */
+    int64_t behind_ms;           /* since then it takes less than comes; 0: it does not */
+    int64_t took_ms;             /* when it last took something meanwhile */
     int64_t sent_us;             /* rates of what the client sends, see throttle.h: messages, */
     int64_t sent_bytes_us;       /* bytes */
     int64_t given_us;            /* and of what it is given */
@@ -413,6 +417,7 @@ void fact_text(char *out, size_t cap, struct span s);
 
 /* client.c */
 enum bm_err client_attach(struct conn *c); /* OpenSSL and the loop to its socket */
+bool client_reads(const struct conn *c); /* or is its input left where it is? */
 /* Write to both sides, take up what was held back, and set what epoll waits for. */
 void conn_settle(struct conn *c);
 /* What held its client back is over: read again, but not from here. Ends no connection. */
@@ -486,6 +491,15 @@ void acks_saved(struct worker *w, uint8_t account, uint32_t number, bool ok);
 /* Control stored all up to `number`, or, not `ok`, lost what it had not stored before. */
 void acks_stored(struct worker *w, uint8_t account, uint32_t number, bool ok);
 void acks_control_down(struct worker *w);
+
+/* slow.c */
+/* Where the broker may be held up: a client's buffer is full, or it is over a rate. */
+void slow_watch(struct conn *c);
+bool slow_broker_is_read(const struct conn *c);
+/* Is this message given up, with a record? */
+bool slow_discards(struct conn *c, const struct mqtt_publish *m);
+void slow_drained(struct conn *c); /* nothing waits at the broker */
+void slow_took(struct conn *c);    /* the client took bytes */
 
 /* reason.c */
 enum reason_packet { REASON_ENDS, REASON_STAYS }; /* CONNACK and DISCONNECT; PUBACK and SUBACK */

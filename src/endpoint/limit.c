@@ -13,6 +13,8 @@ static const struct limit_row rows[LIMIT_COUNT] = {
     [LIMIT_IN_FLIGHT] = { "in-flight", 100, 0, 65535, 0,
         "unacknowledged QoS 1 messages of a connection, each way" },
     [LIMIT_SUBSCRIPTIONS] = { "subscriptions", 50, 1, 10000, 0, "of a connection" },
+    [LIMIT_BEHIND_MS] = { "behind-ms", 10000, 100, 600000, 0,
+        "milliseconds that a client may be behind before QoS 0 for it is discarded" },
     [LIMIT_CONNECT_RATE] = { "connect-rate", 1, 0, 1000, 0,
         "CONNECTs a second of one certificate with one client id" },
     [LIMIT_CONNECT_BURST] = { "connect-burst", 10, 1, 1000, 0, "so many of them may come at once" },

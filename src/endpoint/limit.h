@@ -19,6 +19,7 @@ enum limit {
     LIMIT_THROUGHPUT,           /* bytes per second of a connection, each way */
     LIMIT_IN_FLIGHT,            /* unacknowledged QoS 1 messages of a connection, each way */
     LIMIT_SUBSCRIPTIONS,        /* of a connection */
+    LIMIT_BEHIND_MS,            /* see slow.c */
     LIMIT_CONNECT_RATE,         /* CONNECTs per second of one certificate with one client id */
     LIMIT_CONNECT_BURST,        /* that many of them may come at once */
     LIMIT_ADDRESS_CONNECTIONS,  /* open connections of one address */

@@ -128,6 +128,7 @@ reason_of(const struct conn *c)
     case CAUSE_TOO_LARGE:
     case CAUSE_IN_FLIGHT:
     case CAUSE_SUBSCRIPTIONS:
+    case CAUSE_SLOW:
         return "CLIENT_ERROR";
     default:
         return "SERVER_ERROR";

@@ -576,6 +576,9 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
         }
         return;
     }
+    if (slow_discards(c, &m)) {
+        return;
+    }
     if (relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {
         count(c->w, METRIC_DELIVERED, 1);
         buf_add(&c->out, p->whole.ptr, p->whole.len);

@@ -330,6 +330,12 @@ static const struct cause_info causes[CAUSE_COUNT] = {
         "subscribe to fewer filters, with wildcards; `birthmark cloud --limit subscriptions=N` "
         "allows more here",
         CAUSE_REFUSE },
+    [CAUSE_SLOW] = { "mqtt.slow",
+        "Discarded or disconnected: the client takes less than comes for it.",
+        "let it read without pause and subscribe to less; what is not to be lost needs QoS 1; "
+        "`birthmark cloud --limit behind-ms=N` waits longer, `publish-rate` and `throughput` are "
+        "the rates",
+        CAUSE_REFUSE },
 };
 
 const struct cause_info *

@@ -97,6 +97,7 @@ enum cause {
     CAUSE_IN_FLIGHT,
     CAUSE_SUBSCRIPTIONS,
     CAUSE_REGISTER_RATE,
+    CAUSE_SLOW, /* QoS 0 discarded, or disconnected: facts */
     CAUSE_COUNT
 };
 

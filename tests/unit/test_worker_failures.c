@@ -332,6 +332,151 @@ slow_subscriber_gets_everything_in_order_later(void **state)
     device_free(&b);
 }
 
+/* Publish 60,000 bytes at QoS 0, `count` times, and make sure that the broker has them. */
+static void
+publish_large(struct device *a, unsigned count)
+{
+    enum { SIZE = 60000 };
+    uint8_t *payload = calloc(1, SIZE);
+    struct mqtt_publish m = { .topic = LIT("t/big"), .payload = span_of(payload, SIZE) };
+    struct buf out = { 0 };
+
+    assert_non_null(payload);
+    for (unsigned i = 0; i < count; i++) {
+        out.len = 0;
+        mqtt_build_publish(&out, 4, &m);
+        device_send(a, buf_span(&out));
+    }
+    say_publish(a, 4, 1, "t/end", "x");
+    expect(a, LIT("\x40\x02\x00\x0a"));
+    buf_fini(&out);
+    free(payload);
+}
+
+static void
+who_does_not_read_loses_qos_0_and_is_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct device a = device_in(f, &f->device, "a");
+    struct device b = device_in(f, &f->other, "b");
+    size_t from = f->record_count;
+
+    say_subscribe(&b, 4, "t/big", 0);
+    expect(&b, LIT("\x90\x03\x00\x14\x00"));
+    publish_large(&a, 400); /* more than sockets hold */
+    assert_fact(wait_record(f, from, CAUSE_SLOW), "discarded=\"QoS 0\" behind_ms=");
+    for (;;) { /* the second record of this cause is its end */
+        const struct timeline_record *r = wait_record(f, from, CAUSE_SLOW);
+
+        if (strstr(r->facts, "took_nothing_ms=") != NULL) {
+            break;
+        }
+        from = (size_t)(r - f->records) + 1;
+    }
+    (void)wait_event(f, "presence/disconnected/b", "CLIENT_ERROR");
+    expect_ping(&a);
+    device_free(&a);
+    device_free(&b);
+}
+
+static bool
+has_record(const struct fixture *f, enum cause cause)
+{
+    for (size_t i = 0; i < f->record_count; i++) {
+        if (f->records[i].cause == cause) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Keep-alive is 1 s here. The client is not read for longer, because the broker takes nothing. */
+static void
+device_is_not_blamed_for_a_broker_that_stands_still(void **state)
+{
+    enum { SIZE = 100000, QUIET_MS = 2500 };
+    struct fixture *f = *state;
+    struct mqtt_connect c = { .level = 4, .clean = true, .client_id = span_str("d") };
+    struct mqtt_publish m = { .topic = LIT("t/x") };
+    struct device d = device_open(f, &f->device);
+    uint8_t *payload = calloc(1, SIZE);
+    struct buf out = { 0 };
+    int64_t until;
+    size_t at = 0;
+
+    assert_non_null(payload);
+    assert_int_equal(mqtt_build_connect(&out, &c, span_of(NULL, 0), 1), BM_OK);
+    device_send(&d, buf_span(&out));
+    expect(&d, LIT("\x20\x02\x00\x00"));
+    m.payload = span_of(payload, SIZE);
+    out.len = 0;
+    for (int i = 0; i < 200; i++) { /* more than sockets and buffers hold */
+        mqtt_build_publish(&out, 4, &m);
+    }
+    assert_int_equal(kill(f->mosquitto, SIGSTOP), 0);
+    until = clock_mono_ms() + QUIET_MS;
+    while (clock_mono_ms() < until) {
+        int ret = SSL_write(d.ssl, out.ptr + at, (int)(out.len - at));
+
+        at += ret > 0 ? (size_t)ret : 0;
+        pump(f, d.fd, POLLOUT, ret > 0 ? 0 : 50);
+    }
+    assert_true(at < out.len);
+    assert_int_equal(kill(f->mosquitto, SIGCONT), 0);
+    device_send(&d, span_of(out.ptr + at, out.len - at));
+    expect_ping(&d);
+    buf_fini(&out);
+    free(payload);
+    device_free(&d);
+}
+
+/* The answers to its PINGREQs would wait here without bound. */
+static void
+client_that_does_not_read_is_not_read(void **state)
+{
+    static uint8_t pings[1 << 14];
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "d");
+    size_t taken = 0;
+
+    for (size_t i = 0; i < sizeof pings; i += 2) {
+        pings[i] = 0xc0;
+    }
+    while (!has_record(f, CAUSE_SLOW) && taken < (size_t)1 << 28) {
+        int ret = SSL_write(d.ssl, pings, sizeof pings);
+
+        taken += ret > 0 ? (size_t)ret : 0;
+        pump(f, d.fd, POLLOUT, ret > 0 ? 0 : 50);
+    }
+    assert_true(has_record(f, CAUSE_SLOW));
+    device_free(&d);
+}
+
+static void
+what_is_over_the_rate_for_long_is_discarded_at_qos_0(void **state)
+{
+    enum { PUBLISHERS = 200, EACH = 15 };
+    struct fixture *f = *state;
+    struct device b = device_in(f, &f->other, "b");
+
+    say_subscribe(&b, 4, "t/x", 0);
+    expect(&b, LIT("\x90\x03\x00\x14\x00"));
+    for (int i = 0; i < PUBLISHERS && !has_record(f, CAUSE_SLOW); i++) {
+        char id[16];
+        struct device a;
+
+        (void)snprintf(id, sizeof id, "a%d", i); /* each has a rate of its own */
+        a = device_in(f, &f->device, id);
+        for (int n = 0; n < EACH; n++) {
+            say_publish(&a, 4, 0, "t/x", "hello");
+        }
+        expect_ping(&a);
+        device_free(&a);
+    }
+    assert_true(has_record(f, CAUSE_SLOW));
+    device_free(&b);
+}
+
 /* A burst beyond one read's budget and beyond what the broker takes at once. */
 static void
 burst_of_publishes_is_relayed_whole(void **state)
@@ -495,6 +640,14 @@ main(void)
         cmocka_unit_test_setup_teardown(
             without_descriptors_newcomers_wait_until_somebody_leaves, set_up_poor, tear_down),
         LIFTED(slow_subscriber_gets_everything_in_order_later),
+        cmocka_unit_test_setup_teardown(
+            who_does_not_read_loses_qos_0_and_is_ended, set_up_lagging, tear_down),
+        cmocka_unit_test_setup_teardown(
+            device_is_not_blamed_for_a_broker_that_stands_still, set_up_hasty, tear_down),
+        cmocka_unit_test_setup_teardown(
+            client_that_does_not_read_is_not_read, set_up_lagging, tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_is_over_the_rate_for_long_is_discarded_at_qos_0, set_up_paced, tear_down),
         LIFTED(burst_of_publishes_is_relayed_whole),
         LIFTED(clients_that_vanish_while_they_are_written_to_harm_nobody),
         LIFTED(nothing_is_left_in_tls_when_the_broker_reads_again),

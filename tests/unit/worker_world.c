@@ -192,11 +192,50 @@ set_up_impatient(void **state)
 }
 
 int
+set_up_hasty(void **state)
+{
+    struct fixture *f = new_fixture();
+
+    limits_lift(&f->limits);
+    f->keep_alive_min_s = 1;
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
+    return 0;
+}
+
+int
 set_up_lifted(void **state)
 {
     struct fixture *f = new_fixture();
 
     limits_lift(&f->limits);
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
+    return 0;
+}
+
+int
+set_up_lagging(void **state)
+{
+    struct fixture *f = new_fixture();
+
+    limits_lift(&f->limits);
+    f->limits.v[LIMIT_BEHIND_MS] = 200;
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
+    return 0;
+}
+
+int
+set_up_paced(void **state)
+{
+    struct fixture *f = new_fixture();
+
+    f->limits.v[LIMIT_BEHIND_MS] = 200;
+    f->limits.v[LIMIT_PUBLISH_RATE] = 20;
     set_up_with(f);
     put_table(f, &f->device, CERT_ACTIVE, SET);
     *state = f;

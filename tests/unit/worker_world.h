@@ -182,12 +182,17 @@ void start_mosquitto(struct fixture *f);
 /* Somebody is subscribed to events (as when the fixture begins), or nobody is. */
 void events_heard(struct fixture *f, bool heard);
 void end_child(pid_t *pid, int *status);
-/* The device is not in the table; known: it is ACTIVE; impatient: keep-alive from 1 s; lifted: no
- * limits of rates; slow: one CONNECT a second of the account; poor: 48 connections at most. */
+/* The device is not in the table; known: it is ACTIVE; impatient: keep-alive from 1 s; hasty: that,
+ * lifted; lifted: no limits of rates; lagging: the same, and who is behind for 0.2 s is slow;
+ * paced: that with 20 messages a second; slow: one CONNECT a second of the account; poor: 48
+ * connections at most. */
 int set_up(void **state);
 int set_up_known(void **state);
 int set_up_impatient(void **state);
+int set_up_hasty(void **state);
 int set_up_lifted(void **state);
+int set_up_lagging(void **state);
+int set_up_paced(void **state);
 int set_up_slow(void **state);
 int set_up_poor(void **state);
 int tear_down(void **state);
