@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The PKCS #11 module with the programs that people use tokens with, each unmodified: OpenSC's pkcs11-tool, GnuTLS, ssh, OpenSSL and
+# The PKCS #11 module with the programs that people use tokens with, each unmodified: OpenSC's pkcs11-tool, GnuTLS, NSS, ssh, OpenSSL and
 # curl by libp11's engine, p11-kit, aws-iot-device-sdk-v2. One handshake is one signature in the chip. Then threads and forks, the first
 # under ThreadSanitizer where that can be had, and valgrind. Where the module was built with a sanitizer and has its runtime preloaded, some
 # programs show defects of their own: those are skipped, and say so.
@@ -99,6 +99,23 @@ else
     check_signs 1 "its certificate may come from the token, too" gnutls TLS1.3 "$(url pair0 cert)"
 fi
 
+# --- NSS -------------------------------------------------------------------------------------------
+mkdir nss
+certutil -N -d sql:nss --empty-password && certutil -A -d sql:nss -n authority -t CT,, -a -i ca.pem
+check "NSS takes the module" with modutil -dbdir sql:nss -add a71ch -libfile "$module" -force
+label=$(tool -L | sed -n 's/^ *token label *: //p')
+check_output "certutil lists its keys" 'ec +02 +pair2$' with certutil -K -d sql:nss -h "$label"
+serve web openssl s_server -cert server.pem -key server.key -CAfile ca.pem -Verify 1 -verify_return_error -WWW
+printf 'GET /message HTTP/1.0\r\n\r\n' >get.txt
+nss() # VERSION
+{
+    with tstclnt -4 -V "$1:$1" -h localhost -p "$port" -d sql:nss -n "$label:pair0" -A get.txt </dev/null >heard 2>&1
+    cat heard
+    grep -q '^a message' heard
+}
+check_signs 1 "NSS, TLS 1.3, with key and certificate by nickname: one handshake is one signature" nss tls1.3
+check_signs 1 "NSS, TLS 1.2: one handshake is one signature" nss tls1.2
+
 # --- OpenSSL and curl by libp11's engine -----------------------------------------------------------
 p11() { with env PKCS11_MODULE_PATH="$module" "$@"; }
 openssl x509 -in device.pem -pubkey -noout >device.pub
@@ -106,7 +123,6 @@ if openssl engine pkcs11 2>/dev/null | grep -q pkcs11; then
     check_signs 1 "openssl dgst by libp11's engine" p11 openssl dgst -engine pkcs11 -keyform engine -sign "$(url pair0 private)" -sha256 -out sig message
     check "and software verifies it" openssl dgst -sha256 -verify device.pub -signature sig message
     [ -n "${PRELOAD:-}" ] || {
-        serve web openssl s_server -cert server.pem -key server.key -CAfile ca.pem -Verify 1 -verify_return_error -WWW
         check_signs 1 "curl by libp11's engine: one handshake is one signature" p11 curl -sS --engine pkcs11 --key-type ENG --key "$(url pair0 private)" \
             --cert device.pem --cacert ca.pem "https://localhost:$port/message" -o fetched
         check "it fetched the file" cmp fetched message
