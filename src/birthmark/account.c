@@ -135,6 +135,7 @@ on_broker_up(void *arg)
     a->outbox_seen = 0;
     a->events_waiting = 0;
     account_republish_again(a);
+    account_sweep_begin(a);
 }
 
 static void
@@ -205,6 +206,7 @@ tell_saved(struct account *a, bool ok)
     a->o.saved(a->o.workers, a->o.index, ok);
     account_publish_saved(a, ok);
     account_republish_saved(a, ok);
+    account_sweep_saved(a, ok);
 }
 
 /* The broker serves nobody while it writes: most of its time is for its clients. */
@@ -228,6 +230,7 @@ start_save(struct account *a)
     a->o.saving(a->o.workers, a->o.index);
     account_publish_saving(a);
     account_republish_saving(a);
+    account_sweep_saving(a);
     if (kept_sync(a->kept) != BM_OK)
         log_error("what sessions subscribed to is not on disk: %s", strerror(errno));
     else if (broker_save(a->broker, on_saved, a) == BM_OK) {
@@ -349,6 +352,7 @@ account_close_services(struct account *a)
 {
     loop_cancel(a->o.loop, a->saving.pause);
     a->saving.pause = NULL;
+    account_sweep_end(a);
     broker_close(a->broker);
     account_publish_forget(a);
     account_will_forget(a);

@@ -70,6 +70,16 @@ struct saving {
     struct loop_timer *pause; /* until the next may begin */
 };
 
+/* Sessions that the broker keeps too long: see sweep.c. */
+struct sweep {
+    struct loop_timer *timer;
+    bool wanted; /* a file written from now on, and later that it is being written */
+    bool saving;
+    struct overdue *overdue; /* to be ended; the first is under way */
+    struct broker *client;   /* with its id */
+    struct loop_timer *step;
+};
+
 struct account {
     struct account_options o;
     struct table *table;
@@ -82,6 +92,7 @@ struct account {
     uint64_t events_lost;
     struct kept *kept;
     struct saving saving;
+    struct sweep sweep;
     struct waiting_will *wills; /* see will.c */
     unsigned will_count;
     struct delivery *deliveries; /* see publish.c */
@@ -123,7 +134,7 @@ enum bm_err account_publish(struct account *a, struct span topic, struct span pa
 /* A rule's message, as rules_options.publish. */
 enum bm_err account_republish(
     struct account *a, struct span topic, struct span payload, int qos, bool durable);
-/* For account.c, as those of publish.c below. */
+/* For account.c, as those of publish.c and sweep.c below. */
 void account_republish_pump(struct account *a);
 void account_republish_again(struct account *a);
 bool account_republish_acknowledged(struct account *a, int packet_id);
@@ -135,6 +146,10 @@ void account_publish_saving(struct account *a);
 void account_publish_saved(struct account *a, bool ok);
 void account_publish_lost(struct account *a); /* the broker went away */
 void account_publish_forget(struct account *a);
+void account_sweep_begin(struct account *a); /* the broker is up */
+void account_sweep_saving(struct account *a);
+void account_sweep_saved(struct account *a, bool ok);
+void account_sweep_end(struct account *a);
 
 /* Have the broker write its sessions: `saving` and `saved` tell of it. */
 void account_save(struct account *a);

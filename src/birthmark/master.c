@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "broker/sessions.h"
 #include "endpoint/worker.h"
 
 #include <arpa/inet.h>
@@ -254,6 +255,18 @@ write_broker_config(
     return err;
 }
 
+static void
+begin_sessions(const struct master *m, const struct account_place *a)
+{
+    uint32_t hours = m->options.limits.v[LIMIT_SESSION_HOURS];
+    char path[4200];
+    struct bm_msg msg;
+
+    (void)snprintf(path, sizeof path, "%s/broker/mosquitto.db", a->dir);
+    if (broker_sessions_begin(path, clock_wall_ms() / 1000, hours * 3600, &msg) != BM_OK)
+        log_warn("sessions that nobody resumes may be kept for ever: %s", msg.text);
+}
+
 /* One for each account: they share no topic, no client id and no retained message. */
 static enum bm_err
 start_broker(struct master *m, size_t account, struct bm_msg *msg)
@@ -279,6 +292,7 @@ start_broker(struct master *m, size_t account, struct bm_msg *msg)
         return bm_fail(msg, BM_ERR_NOT_FOUND,
             "no mosquitto in /usr/sbin; install the Debian package mosquitto, or name the program "
             "with --broker");
+    begin_sessions(m, a);
     (void)unlink(a->broker->path); /* left by a broker that was killed; the folder is locked, so
                                      nobody uses it */
     pid = fork();

@@ -521,7 +521,7 @@ broker_open(const struct broker_options *options, struct broker **out, struct bm
     b->options = *options;
     b->reaching = -1;
     (void)mosquitto_lib_init();
-    b->mosq = mosquitto_new(NULL, true, b);
+    b->mosq = mosquitto_new(options->client_id, true, b);
     err = b->mosq == NULL || log_in(b) != BM_OK ? bm_fail(msg, BM_ERR_MEM, "out of memory")
                                                 : transport_context(options->upstream, &b->tls, msg);
     if (err == BM_OK && b->tls != NULL &&

@@ -25,6 +25,7 @@ struct broker;
 struct broker_options {
     struct loop *loop;
     const struct upstream *upstream;                /* borrowed */
+    const char *client_id; /* NULL: one of its own choice */
     const char *sessions; /* the file it writes them to; NULL: not known, and never broker_save */
     void (*connected)(void *arg);                   /* may be called many times */
     void (*lost)(void *arg);                        /* and so may this; may be NULL */
