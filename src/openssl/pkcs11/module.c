@@ -13,12 +13,16 @@ static struct module module = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* --- beginning and end ---------------------------------------------------------------------- */
 
-/* In the child, which has one thread: whoever held the lock is not here. */
+/*
+ * In the child, which has one thread: whoever held the lock is not here, and may have left anything
+ * half done. So all is forgotten and nothing freed; only the chip's connection, which bears forks,
+ * waits for C_Initialize to let go of it.
+ */
 static void
 after_fork(void)
 {
+    module = (struct module){ .chip = module.chip };
     (void)pthread_mutex_init(&module.lock, NULL);
-    module.forked = module.ready;
 }
 
 static void
@@ -31,7 +35,7 @@ CK_RV
 p11_enter(struct module **m)
 {
     (void)pthread_mutex_lock(&module.lock);
-    if (!module.ready || module.forked) {
+    if (!module.ready) {
         (void)pthread_mutex_unlock(&module.lock);
         return CKR_CRYPTOKI_NOT_INITIALIZED;
     }
@@ -126,20 +130,21 @@ check_locking(const CK_C_INITIALIZE_ARGS *a)
 static void
 drop_all(struct module *m)
 {
+    struct shared_chip *chip = m->chip;
+
     p11_drop_sessions(m);
     p11_drop_contents(&m->contents);
-    shared_chip_free(m->chip);
-    m->chip = m->random.chip = NULL;
-    m->ready = m->forked = false;
+    m->ready = false;
+    m->chip = m->random.chip = NULL; /* before it is freed: somebody may fork now */
+    shared_chip_free(chip);
 }
 
 static CK_RV
 begin(struct module *m, const char *address)
 {
-    if (m->ready && !m->forked)
-        return CKR_CRYPTOKI_ALREADY_INITIALIZED;
     if (m->ready)
-        drop_all(m); /* what the parent had */
+        return CKR_CRYPTOKI_ALREADY_INITIALIZED;
+    shared_chip_free(m->chip); /* the parent's */
     m->chip = shared_chip_new(address);
     if (m->chip == NULL)
         return CKR_HOST_MEMORY;

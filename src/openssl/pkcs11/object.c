@@ -312,19 +312,19 @@ is_of_pair(const struct object *o, unsigned *pair)
 static enum known
 label(const struct object *o, struct value *v)
 {
-    const char *word = o->kind == KIND_STORED        ? "pub"
-                       : o->kind == KIND_CERTIFICATE ? "cert"
-                       : o->kind == KIND_DATA        ? "data"
-                                                     : "pair";
+    static const char *const words[] = {
+        [KIND_STORED] = "pub",
+        [KIND_CERTIFICATE] = "cert",
+        [KIND_DATA] = "data",
+    };
     unsigned index;
+    bool of_pair;
     char text[16];
 
     if (o->kind == KIND_SECRET)
         return give_nothing(v);
-    (void)is_of_pair(o, &index);
-    (void)snprintf(text, sizeof text, "%s%u", word, index);
-    if (is_of_pair(o, &index))
-        (void)snprintf(text, sizeof text, "pair%u", index);
+    of_pair = is_of_pair(o, &index);
+    (void)snprintf(text, sizeof text, "%s%u", of_pair ? "pair" : words[o->kind], index);
     return give_copy(v, text, strlen(text));
 }
 

@@ -111,10 +111,9 @@ struct session {
 struct module {
     pthread_mutex_t lock;
     bool ready;
-    bool forked; /* since C_Initialize, and this is the child */
     bool log;
-    bool user; /* somebody logged in */
-    struct shared_chip *chip;
+    bool user;                /* somebody logged in */
+    struct shared_chip *chip; /* when not ready: NULL, or what a parent had */
     struct mixed_random random;
     struct contents contents;
     struct session *sessions;
