@@ -256,6 +256,32 @@ expired_device_is_refused(void **state)
     device_free(&d);
 }
 
+/* SPEC aws-iot 3.6. These devices ask for no name. */
+static void
+certificate_of_mode_sni_only_wants_a_server_name(void **state)
+{
+    struct fixture *f = *state;
+    struct table_entry e = { .status = CERT_ACTIVE,
+        .policy_set = SET,
+        .mode = MODE_SNI_ONLY,
+        .not_after_ms = clock_wall_ms() + 3600000 };
+    struct device d;
+
+    certs_id(&f->device, e.id);
+    assert_int_equal(table_put(f->table, &e, NULL), BM_OK);
+    d = device_open(f, &f->device);
+    say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+    expect_closed(&d);
+    (void)wait_record(f, 0, CAUSE_SNI_REQUIRED);
+    device_free(&d);
+    d = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    assert_int_equal(SSL_set_tlsext_host_name(d.ssl, "elsewhere.example"), 1);
+    assert_true(device_handshake(&d));
+    say_connect(&d, 4, "dev-1", span_of(NULL, 0));
+    expect_closed(&d);
+    device_free(&d);
+}
+
 static void
 device_without_policy_is_closed_at_connect(void **state)
 {
@@ -482,6 +508,7 @@ main(void)
         UNKNOWN(device_is_admitted_when_control_made_it_active),
         UNKNOWN(device_that_is_not_active_is_refused_by_verdict),
         UNKNOWN(expired_device_is_refused),
+        UNKNOWN(certificate_of_mode_sni_only_wants_a_server_name),
         UNKNOWN(device_without_policy_is_closed_at_connect),
         KNOWN(policy_set_that_control_does_not_have_admits_nobody),
         KNOWN(denied_client_id_is_closed_or_told_by_level),

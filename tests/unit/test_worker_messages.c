@@ -259,6 +259,24 @@ message_expiry_of_0_is_raised_to_1(void **state)
 }
 
 static void
+topic_of_256_bytes_passes_and_of_257_does_not(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "a");
+    char topic[258] = "t/";
+
+    memset(topic + 2, 'x', 255);
+    topic[256] = '\0';
+    say_publish(&d, 4, 1, topic, "x");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    topic[256] = 'x';
+    say_publish(&d, 4, 1, topic, "x");
+    expect_closed(&d);
+    assert_fact(wait_record(f, 0, CAUSE_TOO_LARGE), "topic_bytes=257 max=256");
+    device_free(&d);
+}
+
+static void
 payload_of_128_kib_passes_and_one_byte_more_does_not(void **state)
 {
     struct fixture *f = *state;
@@ -469,9 +487,15 @@ basic_ingest_goes_to_control_and_not_to_the_broker(void **state)
     expect(&a, LIT("\x40\x02\x00\x0a"));
     assert_string_equal(f->ingress_topic, "$aws/rules/r/t/x");
     assert_string_equal(f->ingress_payload, "for the rule");
+    f->stores_late = false; /* the first three levels do not count */
+    say_publish(&a, 4, 1, "$aws/rules/r/1/2/3/4/5/6/7/8", "deep");
+    expect(&a, LIT("\x40\x02\x00\x0a"));
     say_subscribe(&b, 5, "$aws/rules/r/#", 1); /* nobody can */
     expect_suback5(&b, 20, LIT("\x87"), CAUSE_SUBSCRIBE_DENIED,
         "action=iot:Subscribe resource=\"topicfilter/$aws/rules/r/#\"");
+    say_publish(&a, 4, 1, "$aws/rules/r/1/2/3/4/5/6/7/8/9", "too deep");
+    expect_closed(&a);
+    (void)wait_record(f, 0, CAUSE_TOO_LARGE);
     device_free(&a);
     device_free(&b);
 }
@@ -566,6 +590,7 @@ main(void)
         KNOWN(retained_publish_needs_its_own_permission),
         LIFTED(publishes_outside_the_limits_are_closed_with_a_cause),
         LIFTED(properties_that_no_client_may_send_reach_nobody),
+        KNOWN(topic_of_256_bytes_passes_and_of_257_does_not),
         LIFTED(message_expiry_of_0_is_raised_to_1),
         KNOWN(nothing_is_retained_on_a_reserved_topic),
         KNOWN(message_that_is_sent_again_is_no_duplicate),
