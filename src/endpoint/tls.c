@@ -64,8 +64,7 @@ prefer_aes_128(SSL_CTX *ctx)
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     return SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
                                          "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-           SSL_CTX_set_cipher_list(
-               ctx, "ECDHE+AESGCM+AES128:ALL:!COMPLEMENTOFDEFAULT:!eNULL") == 1;
+           SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM+AES128:ALL:!COMPLEMENTOFDEFAULT:!eNULL") == 1;
 }
 
 static bool
@@ -100,9 +99,11 @@ tls_context(const struct worker_options *o, SSL_CTX **out, struct bm_msg *msg)
     }
     if (SSL_CTX_use_certificate_chain_file(ctx, o->server_cert) != 1 ||
         SSL_CTX_use_PrivateKey_file(ctx, o->server_key, SSL_FILETYPE_PEM) != 1) {
+        const char *first = ERR_reason_error_string(ERR_peek_error()); /* the last says "PEM lib" */
+
         SSL_CTX_free(ctx);
         return bm_fail(msg, BM_ERR_INPUT, "server certificate %s with key %s: %s", o->server_cert,
-            o->server_key, openssl_words());
+            o->server_key, first != NULL ? first : "unknown error");
     }
     *out = ctx;
     return BM_OK;

@@ -235,6 +235,10 @@ worker_check_certificate(const char *cert, const char *key, struct bm_msg *msg)
     SSL_CTX *ctx = NULL;
     enum bm_err err = tls_context(&o, &ctx, msg);
 
+    if (err == BM_OK &&
+        X509_cmp_current_time(X509_get0_notAfter(SSL_CTX_get0_certificate(ctx))) < 0) {
+        log_warn("the server certificate %s has expired: clients will not connect", cert);
+    }
     SSL_CTX_free(ctx);
     return err;
 }

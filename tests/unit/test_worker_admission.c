@@ -265,6 +265,7 @@ certificate_of_mode_sni_only_wants_a_server_name(void **state)
         .policy_set = SET,
         .mode = MODE_SNI_ONLY,
         .not_after_ms = clock_wall_ms() + 3600000 };
+    char elsewhere[] = "elsewhere.example";
     struct device d;
 
     certs_id(&f->device, e.id);
@@ -275,7 +276,7 @@ certificate_of_mode_sni_only_wants_a_server_name(void **state)
     (void)wait_record(f, 0, CAUSE_SNI_REQUIRED);
     device_free(&d);
     d = device_start(f, &(struct tls_choice){ .cert = &f->device });
-    assert_int_equal(SSL_set_tlsext_host_name(d.ssl, "elsewhere.example"), 1);
+    assert_int_equal(SSL_set_tlsext_host_name(d.ssl, elsewhere), 1);
     assert_true(device_handshake(&d));
     say_connect(&d, 4, "dev-1", span_of(NULL, 0));
     expect_closed(&d);
