@@ -209,16 +209,21 @@ tell_saved(struct account *a, bool ok)
     account_sweep_saved(a, ok);
 }
 
+static void
+pause_saving(struct account *a, int64_t ms)
+{
+    a->saving.pause =
+        loop_after(a->o.loop, ms < SAVE_PAUSE_MAX_MS ? ms : SAVE_PAUSE_MAX_MS, on_pause, a);
+}
+
 /* The broker serves nobody while it writes: most of its time is for its clients. */
 static void
 on_saved(void *arg, enum bm_err err)
 {
     struct account *a = arg;
-    int64_t pause_ms = SAVE_PAUSE * (clock_mono_ms() - a->saving.began_ms);
 
     a->saving.running = false;
-    a->saving.pause = loop_after(
-        a->o.loop, pause_ms < SAVE_PAUSE_MAX_MS ? pause_ms : SAVE_PAUSE_MAX_MS, on_pause, a);
+    pause_saving(a, SAVE_PAUSE * (clock_mono_ms() - a->saving.began_ms));
     tell_saved(a, err == BM_OK);
 }
 
@@ -237,6 +242,7 @@ start_save(struct account *a)
         a->saving.running = true;
         return;
     }
+    pause_saving(a, SAVE_PAUSE_MAX_MS); /* a rule's message still wants it */
     tell_saved(a, false);
 }
 

@@ -102,6 +102,8 @@ check "a storm: all are cut off and come back" wait_for 60 at_least $((before + 
 stop cloud
 MQTT_PORT=$port start_cloud
 check "so they do when the cloud was away" wait_for 90 at_least $((before + 30))
+all_read() { [ "$(ss -Htn state established "dport = :$port" | awk '$1 == 0' | wc -l)" = 10 ]; } # its last CONNACK, too
+wait_for 20 all_read
 kill $fleet_pid
 wait $fleet_pid
 check "interrupted when all is well, it ends with 0" [ $? = 0 ]
