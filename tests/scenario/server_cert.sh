@@ -17,7 +17,7 @@ check_output "and both files are named" 'server.pem with key .*other.key: key va
     --cert "$work/server.pem" --key "$work/other.key"
 check_fails 1 "a file that is not there is refused" cloud_with --cert "$work/none.pem" --key "$work/server.key"
 
-openssl req -x509 -key "$work/server.key" -subj /CN=localhost -days -1 -out "$work/old.crt" 2>/dev/null
+openssl x509 -req -in "$work/server.csr" -signkey "$work/server.key" -days -1 -out "$work/old.crt" 2>/dev/null
 start old "$bin/birthmark" cloud --dir "$work/old" --api 127.0.0.1:0 --mqtt 127.0.0.1:0 --cert "$work/old.crt" --key "$work/server.key"
 check_output "of one that has expired the log warns" 'warn.*old.crt has expired' wait_line old 'has expired'
 stop old
