@@ -53,6 +53,14 @@ sign()
         openssl dgst -sha256 -verify "$work/pub.pem" -signature "$work/sig" "$work/data"
 }
 check "OpenSSL signs through the channel" sign
+head -c 32 /dev/zero >"$work/digest"
+token()
+{
+    env A71CH_ADDRESS="$channel" ${PRELOAD:+LD_PRELOAD="$PRELOAD" ASAN_OPTIONS=detect_leaks=0} \
+        pkcs11-tool --module "$lib/pkcs11/a71ch-pkcs11.so" --id 00 -m ECDSA -i "$work/digest" "$@"
+}
+check "a PKCS #11 token signs through it" token --sign -o "$work/raw"
+check_output "and verifies" 'Signature is valid' token --verify --signature-file "$work/raw"
 grep -E '"name":"pair-(sign|set)"' "$work/trace" >"$work/heard"
 check "the chip heard it" grep -q '"name":"pair-sign"' "$work/heard"
 check_fails 1 "and nothing of it in the clear" grep -v '"protected":true' "$work/heard"
