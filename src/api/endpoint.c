@@ -97,7 +97,7 @@ reply_published(struct call *c, enum bm_err err)
 {
     if (err != BM_OK)
         call_refuse(c, UNAVAILABLE,
-            "The broker behind the endpoint does not take the message now; try again.");
+            "The message could not be handed to the broker, or stored for the rules; try again.");
     else if (call_commit(c))
         call_reply_json(c, 200, json_pack("{s:s,s:s}", "message", "OK", "traceId", http_id(c->rq)));
 }

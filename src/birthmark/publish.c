@@ -32,14 +32,15 @@ delivery_free(struct delivery *d)
     free(d);
 }
 
-static void
+/* False: it is not stored for the rules. */
+static bool
 enter(struct account *a, struct span topic, struct span payload, int qos, bool retain)
 {
     const struct rules_message m = { .topic = topic, .payload = payload, .durable = qos == 1 };
 
     if (retain)
         (void)account_retained_changed(a, topic, payload.len == 0);
-    (void)account_ingress(a, &m);
+    return account_ingress(a, &m);
 }
 
 /* All in this stage are over. */
@@ -50,15 +51,16 @@ finish(struct account *a, enum stage stage, enum bm_err err)
 
     while (*at != NULL) {
         struct delivery *d = *at;
+        bool stored;
 
         if (d->stage != stage) {
             at = &d->next;
             continue;
         }
         *at = d->next;
-        if (err == BM_OK)
-            enter(a, buf_span(&d->topic), buf_span(&d->payload), d->qos, d->retain);
-        d->done(d->arg, err);
+        stored = err == BM_OK &&
+                 enter(a, buf_span(&d->topic), buf_span(&d->payload), d->qos, d->retain);
+        d->done(d->arg, stored || err != BM_OK || d->qos == 0 ? err : BM_ERR_IO);
         delivery_free(d);
     }
 }
@@ -97,7 +99,7 @@ account_publish(struct account *a, struct span topic, struct span payload, int q
         return hand_over(a, topic, payload, qos, retain, done, arg);
     if (broker_publish(a->broker, topic, payload, 0, false, NULL) != BM_OK)
         return BM_ERR_IO;
-    enter(a, topic, payload, 0, false);
+    (void)enter(a, topic, payload, 0, false);
     return BM_OK;
 }
 
