@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a broker may say of success in more words, and the service does not. SPEC aws-iot 6.6 */
+enum { NO_SUBSCRIBERS = 0x10, NO_SUBSCRIPTION = 0x11 };
+
 enum { TOPIC_FACT = 120, DISCONNECT_WITH_WILL = 4, DUP = 8 };
 
 /* What the policies may ask of the leaf; read only when one asks, most never do. */
@@ -601,8 +604,25 @@ broker_puback(struct conn *c, const struct mqtt_packet *p)
 {
     struct rd r = rd_of(p->body);
     uint16_t packet_id = rd_u16(&r);
+    uint8_t code = rd_left(&r) > 0 ? rd_u8(&r) : 0;
 
-    acks_answer(c, packet_id, rd_left(&r) > 0 ? rd_u8(&r) : 0);
+    acks_answer(c, packet_id, code == NO_SUBSCRIBERS ? 0 : code);
+}
+
+static void
+broker_unsuback(struct conn *c, const struct mqtt_packet *p)
+{
+    size_t at = c->out.len;
+    struct mqtt_suback a;
+
+    buf_add(&c->out, p->whole.ptr, p->whole.len);
+    if (c->level != 5 || c->out.failed || mqtt_parse_suback(p, 5, &a) != BM_OK) {
+        return;
+    }
+    at += (size_t)(a.codes.ptr - p->whole.ptr);
+    for (size_t i = 0; i < a.codes.len; i++) {
+        c->out.ptr[at + i] = c->out.ptr[at + i] == NO_SUBSCRIPTION ? 0 : c->out.ptr[at + i];
+    }
 }
 
 /* Only why it ended the connection counts; that it ends is seen on the socket, too. */
@@ -634,7 +654,7 @@ relay_delivery(struct conn *c, const struct mqtt_packet *p)
         broker_puback(c, p);
         return;
     case MQTT_UNSUBACK:
-        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        broker_unsuback(c, p);
         acks_save(c);
         return;
     case MQTT_DISCONNECT:

@@ -125,7 +125,7 @@ enum bm_err mqtt_parse_subscribe(
 void mqtt_build_subscribe(
     struct buf *out, enum mqtt_type type, uint8_t level, const struct mqtt_subscribe *s);
 
-/* SUBACK: one code for each filter, at most MQTT_FILTERS_MAX. */
+/* SUBACK, and UNSUBACK of level 5: one code for each filter, at most MQTT_FILTERS_MAX. */
 struct mqtt_suback {
     uint16_t packet_id;
     struct span properties; /* raw, level 5 */

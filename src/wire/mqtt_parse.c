@@ -533,10 +533,10 @@ mqtt_parse_suback(const struct mqtt_packet *p, uint8_t level, struct mqtt_suback
 
     a.packet_id = rd_u16(&r);
     if (level == 5) {
-        a.properties = properties_read(&r, 1u << MQTT_SUBACK, NULL);
+        a.properties = properties_read(&r, 1u << p->type, NULL);
     }
     a.codes = rd_rest(&r);
-    if (p->type != MQTT_SUBACK || r.failed || a.codes.len == 0 || a.codes.len > MQTT_FILTERS_MAX) {
+    if ((p->type != MQTT_SUBACK && p->type != MQTT_UNSUBACK) || r.failed || a.codes.len == 0 || a.codes.len > MQTT_FILTERS_MAX) {
         return BM_ERR_PROTO;
     }
     *out = a;

@@ -433,6 +433,20 @@ topic_alias_was_not_offered_and_is_refused(void **state)
     device_free(&d);
 }
 
+/* A broker says that nobody is subscribed; the service has no such codes. SPEC aws-iot 6.6 */
+static void
+acknowledgements_have_the_service_s_codes(void **state)
+{
+    struct fixture *f = *state;
+    struct device d = device_in5(f, &f->device, "a");
+
+    say_publish(&d, 5, 1, "t/nobody", "x");
+    expect(&d, LIT("\x40\x02\x00\x0a"));
+    device_send(&d, LIT("\xa2\x06\x00\x0b\x00\x00\x01t"));
+    expect(&d, LIT("\xb0\x04\x00\x0b\x00\x00"));
+    device_free(&d);
+}
+
 static void
 filter_with_hash_does_not_match_its_parent(void **state)
 {
@@ -590,6 +604,7 @@ main(void)
         KNOWN(retained_publish_needs_its_own_permission),
         LIFTED(publishes_outside_the_limits_are_closed_with_a_cause),
         LIFTED(properties_that_no_client_may_send_reach_nobody),
+        KNOWN(acknowledgements_have_the_service_s_codes),
         KNOWN(topic_of_256_bytes_passes_and_of_257_does_not),
         LIFTED(message_expiry_of_0_is_raised_to_1),
         KNOWN(nothing_is_retained_on_a_reserved_topic),
