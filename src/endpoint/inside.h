@@ -275,6 +275,7 @@ struct conn {
     struct loop_timer *up_pause; /* the same of the broker */
     struct loop_timer *behind;   /* looks again whether the client still is */
     int64_t behind_ms;           /* since then it takes less than comes; 0: it does not */
+    int64_t behind_told_ms;      /* the behind_ms that has a record */
     int64_t took_ms;             /* when it last took something meanwhile */
     int64_t sent_us;             /* rates of what the client sends, see throttle.h: messages, */
     int64_t sent_bytes_us;       /* bytes */
@@ -417,7 +418,7 @@ void fact_text(char *out, size_t cap, struct span s);
 
 /* client.c */
 enum bm_err client_attach(struct conn *c); /* OpenSSL and the loop to its socket */
-bool client_reads(const struct conn *c); /* or is its input left where it is? */
+bool client_reads(const struct conn *c);   /* or is its input left where it is? */
 /* Write to both sides, take up what was held back, and set what epoll waits for. */
 void conn_settle(struct conn *c);
 /* What held its client back is over: read again, but not from here. Ends no connection. */

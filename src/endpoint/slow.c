@@ -36,12 +36,18 @@ slow_broker_is_read(const struct conn *c)
     return !is_held(c) || (c->out.len < UNSENT_MAX && is_behind(c));
 }
 
+/* One record for each time that it is behind. */
 bool
 slow_discards(struct conn *c, const struct mqtt_publish *m)
 {
     if (m->qos != 0 || c->behind_ms == 0 || !is_behind(c)) {
         return false;
     }
+    if (c->behind_told_ms == c->behind_ms) {
+        metrics_add(&c->w->o->metrics->causes[CAUSE_SLOW], 1);
+        return true;
+    }
+    c->behind_told_ms = c->behind_ms;
     conn_note(c, CAUSE_SLOW, "discarded=\"QoS 0\" behind_ms=%lld unsent_bytes=%zu",
         (long long)(clock_mono_ms() - c->behind_ms), c->out.len);
     return true;

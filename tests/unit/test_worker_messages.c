@@ -223,8 +223,9 @@ properties_that_no_client_may_send_reach_nobody(void **state)
         { (const uint8_t *)"\x40\x07\x00\x01\x00\x03\x23\x00\x01", 9 }, /* PUBACK with an alias */
         { (const uint8_t *)"\x82\x0f\x00\x0a\x00\x00\x09$share/a/\x05", 17 },  /* no filter */
         { (const uint8_t *)"\x82\x10\x00\x0a\x00\x00\x0a$share/a/t\x05", 18 }, /* no local */
+        { (const uint8_t *)"\x82\x09\x00\x0a\x02\x0b\x05\x00\x01t\x01", 11 },  /* an identifier */
     };
-    static const uint8_t codes[] = { 0x82, 0x81, 0x81, 0x81, 0x81, 0x8f, 0x82 };
+    static const uint8_t codes[] = { 0x82, 0x81, 0x81, 0x81, 0x81, 0x8f, 0x82, 0xa1 };
     struct fixture *f = *state;
     struct device hears = device_in5(f, &f->other, "hears");
 
