@@ -162,21 +162,24 @@ static void
 start(struct backend *b, struct backend_session *s)
 {
     struct real *r = real_of(b);
+    struct span command = span_of(s->command, s->command_len);
     struct bm_msg msg = { "" };
 
     if (s->request == BACKEND_RESET) {
         backend_finish(b, &(struct backend_answer){ .bytes = span_of(r->atr, r->atr_len) });
         return;
     }
-    if (r->driver.fd < 0) {
-        r->restarts++;
-        if (start_driver(r, &msg) != BM_OK) {
-            fail(r, msg.text);
-            return;
-        }
-    }
     r->ins = s->command_len > 1 ? s->command[1] : 0;
-    if (send_request(r, JRCP_APDU, span_of(s->command, s->command_len)) != BM_OK) {
+    /* what a driver that has ended did not get, the next one may have */
+    if (r->driver.fd >= 0) {
+        if (send_request(r, JRCP_APDU, command) == BM_OK)
+            return;
+        lose_driver(r);
+    }
+    r->restarts++;
+    if (start_driver(r, &msg) != BM_OK) {
+        fail(r, msg.text);
+    } else if (send_request(r, JRCP_APDU, command) != BM_OK) {
         lose_driver(r);
         fail(r, "the process that holds the link to the chip has ended; ask again");
     }

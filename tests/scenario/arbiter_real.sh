@@ -39,7 +39,9 @@ check "the signature is right" sh -c "openssl ec -in '$work/ref.pem' -pubout -ou
 check_output "--stats counts it" '"signatures":1,' "$bin/a71chd" --stats "$tcp"
 
 # what holds the link dies, and what holds the chip
-kill -9 "$(pgrep -P "$(cat "$work/real.pid")")"
+driver=$(pgrep -P "$(cat "$work/real.pid")")
+kill -9 "$driver"
+wait_for 20 not_running "$driver"
 check "the process that holds the link is started again" "$bin/a71chConfig" "$unix" get pub -c 10 -x 0 -k "$work/again.pem"
 check_output "and counted" '"restarts":1' "$bin/a71chd" --stats "$tcp"
 stop chip KILL
