@@ -64,6 +64,8 @@ static const char usage[] =
     "                     instead: an MQTT broker or cluster that runs already; only with one "
     "account.\n"
     "                     mqtts://...: in TLS\n"
+    "  --broker-profile NAME   nats or rabbitmq: it keeps topics with dots, so escape them (default: "
+    "an MQTT broker)\n"
     "  --broker-password FILE  its password is the first line of FILE\n"
     "  --broker-ca FILE   CA certificates (PEM) that its certificate is to be of (default: the "
     "system's)\n"
@@ -214,6 +216,7 @@ struct cloud_args {
     size_t timeline_max;
     const char *broker; /* a program, or where one is */
     const char *broker_password;
+    const char *broker_profile;
     const char *broker_ca;
     const char *broker_cert;
     const char *broker_key;
@@ -329,6 +332,9 @@ parse_option(int opt, struct cloud_args *a)
     case 'B':
         a->broker_password = optarg;
         return -1;
+    case 'H':
+        a->broker_profile = optarg;
+        return -1;
     case 'E':
         a->broker_ca = optarg;
         return -1;
@@ -397,6 +403,7 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         { "console", required_argument, NULL, 'W' }, { "cert", required_argument, NULL, 'C' },
         { "key", required_argument, NULL, 'K' },
         { "broker-password", required_argument, NULL, 'B' },
+        { "broker-profile", required_argument, NULL, 'H' },
         { "broker-ca", required_argument, NULL, 'E' }, { "broker-cert", required_argument, NULL, 'F' },
         { "broker-key", required_argument, NULL, 'G' }, { "new-credentials", no_argument, NULL, 'c' },
         { "account", required_argument, NULL, 'A' }, { "limit", required_argument, NULL, 'L' },
@@ -417,6 +424,11 @@ parse_args(int argc, char **argv, struct cloud_args *a)
         return cmd_misuse("cloud", "--cert and --key go together");
     if (a->broker_password != NULL && !by_address(a))
         return cmd_misuse("cloud", "--broker-password goes with --broker mqtt://...");
+    if (a->broker_profile != NULL && !by_address(a))
+        return cmd_misuse("cloud", "--broker-profile goes with --broker mqtt://...");
+    if (a->broker_profile != NULL && topics_named(a->broker_profile) == NULL)
+        return cmd_misuse(
+            "cloud", "--broker-profile wants nats or rabbitmq, not '%s'", a->broker_profile);
     if ((a->broker_ca != NULL || a->broker_cert != NULL || a->broker_key != NULL) &&
         (a->broker == NULL || strncmp(a->broker, "mqtts://", 8) != 0))
         return cmd_misuse("cloud",
@@ -534,6 +546,8 @@ place_cluster(const struct cloud_args *a, struct cloud_texts *t, struct control_
         err = read_password(a->broker_password, u->password, sizeof u->password, msg);
     if (err == BM_OK && u->password[0] != '\0' && u->username[0] == '\0')
         err = bm_fail(msg, BM_ERR_ARG, "a password without a user: mqtt://USER@HOST");
+    if (a->broker_profile != NULL)
+        u->topics = topics_named(a->broker_profile);
     return err == BM_OK ? place_tls(a, t, u, msg) : err;
 }
 

@@ -24,6 +24,7 @@ enum {
     FETCH_BATCH = 50, /* of QoS 1: fewer than the broker keeps in flight */
     FETCH_WAIT_MS = 10000,
     SAVE_WAIT_MS = 30000,
+    TOPIC_ROOM = 65536,
 };
 
 /* One question for retained messages; the first of the list is under way. */
@@ -254,6 +255,38 @@ on_publish(struct mosquitto *mosq, void *arg, int packet_id)
         b->options.acknowledged(b->options.arg, packet_id);
 }
 
+/* ---- topics ---- */
+
+static bool
+terminate(const struct span *s, bool ok, char out[TOPIC_ROOM])
+{
+    if (!ok || s->len >= TOPIC_ROOM)
+        return false;
+    memmove(out, s->ptr, s->len);
+    out[s->len] = '\0';
+    return true;
+}
+
+/* A topic or filter as the broker has to get it. False: too long. */
+static bool
+to_broker(const struct broker *b, struct span topic, char out[TOPIC_ROOM])
+{
+    struct wr room = wr_of(out, TOPIC_ROOM);
+    bool ok = topics_to_broker(b->options.upstream->topics, topic, &room, &topic);
+
+    return terminate(&topic, ok, out);
+}
+
+static bool
+from_broker(const struct broker *b, const char *topic, char out[TOPIC_ROOM])
+{
+    struct wr room = wr_of(out, TOPIC_ROOM);
+    struct span s = span_str(topic);
+    bool ok = topics_from_broker(b->options.upstream->topics, s, &room, &s);
+
+    return terminate(&s, ok, out);
+}
+
 /* ---- retained messages ---- */
 
 static void
@@ -452,18 +485,21 @@ on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *m)
 {
     struct broker *b = arg;
     struct fetch *f = b->fetches;
+    char topic[TOPIC_ROOM];
 
     (void)mosq;
+    if (!from_broker(b, m->topic, topic))
+        return;
     if (b->options.message != NULL)
-        b->options.message(b->options.arg, m->topic, span_of(m->payload, (size_t)m->payloadlen),
-            m->qos, m->retain);
+        b->options.message(
+            b->options.arg, topic, span_of(m->payload, (size_t)m->payloadlen), m->qos, m->retain);
     if (f == NULL || !m->retain) /* published while we ask: no answer to us */
         return;
     for (size_t i = f->asked; i < f->asked + f->batch; i++) {
         if (strcmp(f->topics[i], m->topic) != 0 || f->seen[i])
             continue;
         f->seen[i] = true;
-        f->each(f->arg, m->topic, span_of(m->payload, (size_t)m->payloadlen), m->qos);
+        f->each(f->arg, topic, span_of(m->payload, (size_t)m->payloadlen), m->qos);
     }
 }
 
@@ -482,7 +518,9 @@ broker_retained(struct broker *b, const char *const *topics, size_t count, broke
     f->seen = calloc(count, sizeof *f->seen);
     whole = f->topics != NULL && f->seen != NULL;
     for (size_t i = 0; whole && i < count; i++) {
-        f->topics[i] = strdup(topics[i]);
+        char there[TOPIC_ROOM];
+
+        f->topics[i] = to_broker(b, span_str(topics[i]), there) ? strdup(there) : NULL;
         whole = f->topics[i] != NULL;
     }
     if (!whole) {
@@ -577,16 +615,14 @@ enum bm_err
 broker_publish(
     struct broker *b, struct span topic, struct span payload, int qos, bool retain, int *packet_id)
 {
-    char name[65536];
+    char name[TOPIC_ROOM];
     int id = 0;
     int rc;
 
     if (!b->up)
         return BM_ERR_IO;
-    if (topic.len >= sizeof name)
+    if (!to_broker(b, topic, name))
         return BM_ERR_ARG;
-    memcpy(name, topic.ptr, topic.len);
-    name[topic.len] = '\0';
     rc = mosquitto_publish(b->mosq, &id, name, (int)payload.len, payload.ptr, qos, retain);
     if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8)
         return BM_ERR_ARG;
@@ -614,11 +650,19 @@ asked(struct broker *b, int rc)
 enum bm_err
 broker_subscribe(struct broker *b, const char *filter)
 {
-    return b->up ? asked(b, mosquitto_subscribe(b->mosq, NULL, filter, 1)) : BM_ERR_IO;
+    char there[TOPIC_ROOM];
+
+    if (!to_broker(b, span_str(filter), there))
+        return BM_ERR_INPUT;
+    return b->up ? asked(b, mosquitto_subscribe(b->mosq, NULL, there, 1)) : BM_ERR_IO;
 }
 
 enum bm_err
 broker_unsubscribe(struct broker *b, const char *filter)
 {
-    return b->up ? asked(b, mosquitto_unsubscribe(b->mosq, NULL, filter)) : BM_ERR_IO;
+    char there[TOPIC_ROOM];
+
+    if (!to_broker(b, span_str(filter), there))
+        return BM_ERR_INPUT;
+    return b->up ? asked(b, mosquitto_unsubscribe(b->mosq, NULL, there)) : BM_ERR_IO;
 }

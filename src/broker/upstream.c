@@ -183,3 +183,13 @@ upstream_answers(const struct upstream *u, size_t which, int wait_ms)
     (void)close(fd);
     return cause == 0;
 }
+
+size_t
+upstream_first(const struct upstream *u, size_t from, int wait_ms)
+{
+    for (size_t i = 0; u->path == NULL && i < u->count; i++) {
+        if (upstream_answers(u, from + i, wait_ms))
+            return from + i;
+    }
+    return from;
+}

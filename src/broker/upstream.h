@@ -4,12 +4,14 @@
  * by address, with credentials. SPEC endpoint 5.
  *
  * A cluster has one or more addresses, tried in turn. What it must do is what the protocol says:
- * `#` does not match what begins with `$`, and no character of a topic means anything to it but `/`.
+ * `#` does not match what begins with `$`, and no character of a topic means anything to it but `/`;
+ * or it has a profile that makes up for that: see topics.h.
  */
 #ifndef BM_BROKER_UPSTREAM_H
 #define BM_BROKER_UPSTREAM_H
 
 #include "base/err.h"
+#include "broker/topics.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +36,7 @@ struct upstream {
     const char *ca;                    /* whom we trust; NULL: whom the system does */
     const char *cert;                  /* ours, with its chain, and its key; NULL, both: none */
     const char *key;
+    const struct topics *topics; /* how it has to get them; NULL: as they are */
 };
 
 /* A mosquitto of ours: we start it, and know what it has on disk. */
@@ -58,5 +61,7 @@ bool upstream_is_url(const char *text);
 int upstream_open(const struct upstream *u, size_t which);
 /* Does somebody listen there? Waits for a network address at most `wait_ms`. */
 bool upstream_answers(const struct upstream *u, size_t which, int wait_ms);
+/* The first that answers, beginning with `from`; that one when none does, or when it is ours. */
+size_t upstream_first(const struct upstream *u, size_t from, int wait_ms);
 
 #endif

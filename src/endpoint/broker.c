@@ -51,6 +51,32 @@ upstream_of(const struct conn *c)
     return c->w->o->accounts[c->account].broker;
 }
 
+/* ---- topics ---- */
+
+const struct topics *
+broker_topics(const struct conn *c)
+{
+    return upstream_of(c)->topics;
+}
+
+bool
+broker_takes(struct conn *c, struct span topic, enum reason reason)
+{
+    uint8_t space[BROKER_TOPIC_ROOM];
+    struct wr room = wr_of(space, sizeof space);
+    const struct topics *t = broker_topics(c);
+    struct span there;
+    char text[80];
+
+    if (topics_to_broker(t, topic, &room, &there)) {
+        return true;
+    }
+    fact_text(text, sizeof text, topic);
+    conn_dismiss(c, CAUSE_TOO_LARGE, reason,
+        "topic=\"%s\" topic_bytes=%zu broker=%s broker_max=%zu", text, there.len, t->name, t->max);
+    return false;
+}
+
 /*
  * Level 5: aliases towards the client would hide the topic from iot:Receive, so none are asked for.
  * A client may take less at a time than the service gives, not more; without a word of it the
@@ -111,6 +137,8 @@ write_connect(struct conn *c)
     struct mqtt_packet p = { .type = MQTT_CONNECT, .body = buf_span(&c->connect) };
     struct mqtt_connect m;
     struct buf properties = { 0 };
+    uint8_t space[BROKER_TOPIC_ROOM];
+    struct wr room = wr_of(space, sizeof space);
     enum bm_err err = mqtt_parse_connect(&p, &m, NULL);
 
     if (err == BM_OK) {
@@ -123,12 +151,17 @@ write_connect(struct conn *c)
         }
         m.properties = buf_span(&properties);
         log_in(c, &m);
-        err = properties.failed ? BM_ERR_MEM
-                                : mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
+        err = properties.failed ? BM_ERR_MEM : BM_OK;
     }
     c->kept = c->level == 5 ? expiry_of(m.properties) != 0 : !m.clean;
     if (err == BM_OK && m.has_will) {
         err = relay_note_will(c, &m);
+    }
+    if (err == BM_OK && m.has_will) {
+        (void)topics_to_broker(broker_topics(c), m.will_topic, &room, &m.will_topic);
+    }
+    if (err == BM_OK) {
+        err = mqtt_build_connect(&c->up_out, &m, span_str(c->client_id), 0);
     }
     buf_fini(&properties);
     buf_fini(&c->connect);

@@ -98,7 +98,7 @@ check_will(struct conn *c, const struct mqtt_connect *m)
         conn_dismiss(c, CAUSE_PROTOCOL, REASON_TOPIC_INVALID,
             "field=will topic=\"%s\" error=\"%s\"", topic, why);
     }
-    return why == NULL;
+    return why == NULL && broker_takes(c, m->will_topic, REASON_TOPIC_INVALID);
 }
 
 static void
@@ -594,12 +594,28 @@ connack_properties(const struct conn *c, struct span from, struct buf *out)
     }
 }
 
+/*
+ * The broker behind us speaks 3.1.1 only. It may say so in either form, because 3.1.1 has no other;
+ * translating would lose what level 5 promises, its properties, in silence.
+ */
+static bool
+refuses_level_5(const struct conn *c, const struct mqtt_packet *p)
+{
+    return c->level == 5 && p->type == MQTT_CONNACK && p->body.len >= 2 &&
+           (p->body.ptr[1] == REASON_VERSION || (p->body.len == 2 && p->body.ptr[1] == 1));
+}
+
 void
 hello_connack(struct conn *c, const struct mqtt_packet *p)
 {
     struct mqtt_connack k;
     struct buf properties = { 0 };
 
+    if (refuses_level_5(c, p)) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_VERSION,
+            "field=\"protocol level\" level=5 broker=\"speaks MQTT 3.1.1 only\"");
+        return;
+    }
     if (p->type == MQTT_DISCONNECT || mqtt_parse_connack(p, c->level, &k) != BM_OK) {
         conn_dismiss(c, CAUSE_BROKER_DOWN, REASON_UNAVAILABLE,
             "broker=\"answered CONNECT with packet type %u\"", p->type);

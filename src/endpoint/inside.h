@@ -61,12 +61,17 @@ enum {
     LEAN_MAX = 16, /* versions with ciphers */
 };
 
-/* MQTT 5 reason codes the endpoint gives itself, all from the lists of SPEC aws-iot 6.6. */
+/* For a topic of a client, or a filter that became `x/+/#`, as a broker gets it. */
+enum { BROKER_TOPIC_ROOM = TOPICS_PREFIX + TOPICS_GROWTH * (MQTT_TOPIC_MAX + 2) };
+
+/* MQTT 5 reason codes the endpoint gives itself, from the lists of SPEC aws-iot 6.6; and VERSION
+ * and SHARED, which the service has no need of: a cluster behind us may lack either. */
 enum reason {
     REASON_UNSPECIFIED = 0x80,
     REASON_UNAVAILABLE = 0x80, /* nothing is wrong with the device: it is to come again */
     REASON_MALFORMED = 0x81,
     REASON_PROTOCOL = 0x82,
+    REASON_VERSION = 0x84,
     REASON_CLIENT_ID = 0x85,
     REASON_NOT_AUTHORIZED = 0x87,
     REASON_SHUTTING_DOWN = 0x8b,
@@ -79,6 +84,7 @@ enum reason {
     REASON_QUOTA = 0x97,
     REASON_ADMINISTRATIVE = 0x98,
     REASON_QOS = 0x9b,
+    REASON_SHARED = 0x9e,
     REASON_SUBSCRIPTION_ID = 0xa1,
 };
 
@@ -525,6 +531,10 @@ void broker_flush(struct conn *c);
 void broker_watch(struct conn *c);
 void broker_stop_waiting(struct conn *c);
 void broker_drop(struct conn *c);
+/* How c's broker has to get topics; NULL: as they are. */
+const struct topics *broker_topics(const struct conn *c);
+/* Does it take a topic, or filter, of this length? If not, c is dismissed. */
+bool broker_takes(struct conn *c, struct span topic, enum reason reason);
 /* The broker of c is gone, and now it is c's turn to end. */
 void broker_lost(struct conn *c);
 /* It did not answer: a cluster may at another address. */

@@ -17,6 +17,7 @@
 enum { NO_SUBSCRIBERS = 0x10, NO_SUBSCRIPTION = 0x11 };
 
 enum { TOPIC_FACT = 120, DISCONNECT_WITH_WILL = 4, DUP = 8 };
+enum { FOREIGN_TOPIC_MAX = 4096 }; /* of what clients of a cluster that are none of ours send */
 
 /* What the policies may ask of the leaf; read only when one asks, most never do. */
 static bool
@@ -137,6 +138,9 @@ check_publish(struct conn *c, const struct mqtt_publish *m)
         conn_dismiss(c, CAUSE_TOO_LARGE, REASON_TOPIC_INVALID,
             "topic=\"%s\" topic_bytes=%zu max=%d slashes_max=%d", topic, m->topic.len,
             MQTT_TOPIC_MAX, SLASHES_MAX);
+        return false;
+    }
+    if (!broker_takes(c, m->topic, REASON_TOPIC_INVALID)) {
         return false;
     }
     if (m->payload.len > MQTT_PAYLOAD_MAX) {
@@ -407,9 +411,17 @@ within_flight(struct conn *c)
 static void
 forward_publish(struct conn *c, const struct mqtt_packet *p, const struct mqtt_publish *m)
 {
+    uint8_t space[BROKER_TOPIC_ROOM];
+    struct wr room = wr_of(space, sizeof space);
+    struct mqtt_publish up = *m;
     size_t behind = p->whole.len - (size_t)(m->properties.ptr - p->whole.ptr);
 
-    buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    if (broker_topics(c) == NULL) {
+        buf_add(&c->up_out, p->whole.ptr, p->whole.len);
+    } else {
+        (void)topics_to_broker(broker_topics(c), m->topic, &room, &up.topic);
+        mqtt_build_publish(&c->up_out, c->level, &up);
+    }
     if (m->properties.len > 0 && !c->up_out.failed) {
         mqtt_bound_expiry(c->up_out.ptr + c->up_out.len - behind, m->properties.len);
     }
@@ -568,11 +580,15 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
     struct mqtt_publish m;
     char topic[TOPIC_FACT];
     size_t at = c->out.len;
+    uint8_t space[FOREIGN_TOPIC_MAX];
+    struct wr room = wr_of(space, sizeof space);
+    bool ours;
 
     if (mqtt_parse_publish(p, c->level, &m, NULL) != BM_OK || m.qos == 2) {
         conn_end(c, CAUSE_BROKER_DOWN, "broker=\"sent a malformed or QoS 2 message\"");
         return;
     }
+    ours = topics_from_broker(broker_topics(c), m.topic, &room, &m.topic);
     if (m.retain && c->level == 4 && retained_unasked(c, &m)) {
         if (m.qos == 1) {
             mqtt_build_puback(&c->up_out, c->level, m.packet_id, 0, span_of(NULL, 0));
@@ -582,15 +598,19 @@ broker_publish(struct conn *c, const struct mqtt_packet *p)
     if (slow_discards(c, &m)) {
         return;
     }
-    if (relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {
+    if (ours && relay_decide(c, POLICY_RECEIVE, m.topic) == POLICY_ALLOWED) {
         count(c->w, METRIC_DELIVERED, 1);
-        buf_add(&c->out, p->whole.ptr, p->whole.len);
+        if (broker_topics(c) == NULL) {
+            buf_add(&c->out, p->whole.ptr, p->whole.len);
+        } else {
+            mqtt_build_publish(&c->out, c->level, &m);
+        }
         if (m.dup && !c->out.failed) { /* SPEC aws-iot 6.3 */
             c->out.ptr[at] &= (uint8_t)~DUP;
         }
         return;
     }
-    if (c->denials++ < DENIALS_RECORDED) {
+    if (ours && c->denials++ < DENIALS_RECORDED) {
         fact_text(topic, sizeof topic, m.topic);
         conn_record(c, CAUSE_RECEIVE_DENIED, "action=iot:Receive resource=\"topic/%s\"", topic);
     }

@@ -20,10 +20,16 @@ check_filter(struct conn *c, struct span whole)
     struct span filter = mqtt_plain_filter(whole);
     char text[TOPIC_FACT];
 
-    if (mqtt_filter_valid(filter) && relay_depth_fits(filter) && mqtt_share_valid(whole)) {
-        return true;
-    }
     fact_text(text, sizeof text, whole);
+    if (filter.len != whole.len && !topics_share(broker_topics(c))) {
+        conn_dismiss(c, CAUSE_PROTOCOL, REASON_SHARED,
+            "filter=\"%s\" error=\"no shared subscriptions\" broker=%s", text,
+            broker_topics(c)->name);
+        return false;
+    }
+    if (mqtt_filter_valid(filter) && relay_depth_fits(filter) && mqtt_share_valid(whole)) {
+        return broker_takes(c, filter, REASON_FILTER_INVALID);
+    }
     if (filter.len > MQTT_TOPIC_MAX || !relay_depth_fits(filter)) {
         conn_dismiss(c, CAUSE_TOO_LARGE, REASON_FILTER_INVALID,
             "filter=\"%s\" filter_bytes=%zu max=%d slashes_max=%d", text, filter.len,
@@ -226,7 +232,7 @@ suback_denied(struct conn *c, const struct mqtt_subscribe *s, uint8_t denied)
  * move while the result is used.
  */
 static struct span
-broker_filter(struct span filter, struct wr *room)
+by_the_standard(struct span filter, struct wr *room)
 {
     struct span plain = mqtt_plain_filter(filter);
     uint8_t *start = room->pos;
@@ -256,14 +262,15 @@ broker_options(const struct conn *c, struct span filter, uint8_t options)
 static void
 forward_filters(struct conn *c, enum mqtt_type type, const struct mqtt_subscribe *s, uint8_t denied)
 {
-    uint8_t space[MQTT_FILTERS_MAX * 1024];
+    uint8_t space[MQTT_FILTERS_MAX * (1024 + BROKER_TOPIC_ROOM)];
     struct wr room = wr_of(space, sizeof space);
     struct mqtt_subscribe up = { .packet_id = s->packet_id, .properties = s->properties };
 
     for (size_t i = 0; i < s->count; i++) {
         if ((denied >> i & 1) == 0) {
             up.filters[up.count] = s->filters[i];
-            up.filters[up.count].filter = broker_filter(s->filters[i].filter, &room);
+            (void)topics_to_broker(broker_topics(c), by_the_standard(s->filters[i].filter, &room),
+                &room, &up.filters[up.count].filter);
             up.filters[up.count].options =
                 broker_options(c, s->filters[i].filter, s->filters[i].options);
             up.count++;

@@ -154,10 +154,7 @@ open_accounts(struct worker *w, struct bm_msg *msg)
             strlen(a->broker->path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
             return bm_fail(msg, BM_ERR_ARG, "broker socket %s: path too long", a->broker->path);
         }
-        while (!upstream_is_ours(a->broker) && w->accounts[i].address < a->broker->count &&
-               !upstream_answers(a->broker, w->accounts[i].address, BROKER_ANSWER_MS)) {
-            w->accounts[i].address++;
-        }
+        w->accounts[i].address = upstream_first(a->broker, w->o->index, BROKER_ANSWER_MS);
         err = transport_context(a->broker, &w->accounts[i].broker_tls, msg);
         if (err == BM_OK) {
             err = table_attach(a->dir, &w->accounts[i].table, msg);

@@ -114,9 +114,15 @@ who_listens_answers_and_who_does_not_is_told(void **state)
     memcpy(&u.addresses[0].sa, &at, sizeof at);
     u.addresses[0].len = sizeof at;
     assert_false(upstream_answers(&u, 0, 5000));
-    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(listen(fd, 8), 0);
     assert_true(upstream_answers(&u, 7, 5000)); /* round and round */
+    u.addresses[1] = u.addresses[0];
+    ((struct sockaddr_in *)(void *)&u.addresses[1].sa)->sin_addr.s_addr = htonl(0x7f000002);
+    u.count = 2;
+    assert_int_equal(upstream_first(&u, 2, 5000), 2);
+    assert_int_equal(upstream_first(&u, 3, 5000), 4); /* nobody listens there */
     (void)close(fd);
+    assert_int_equal(upstream_first(&u, 3, 5000), 3);
     u.path = "/nonexistent/socket";
     assert_false(upstream_answers(&u, 0, 0));
 }
