@@ -437,6 +437,7 @@ client_that_does_not_read_is_not_read(void **state)
     static uint8_t pings[1 << 14];
     struct fixture *f = *state;
     struct device d = device_in(f, &f->device, "d");
+    const char *unsent;
     size_t taken = 0;
 
     for (size_t i = 0; i < sizeof pings; i += 2) {
@@ -448,7 +449,9 @@ client_that_does_not_read_is_not_read(void **state)
         taken += ret > 0 ? (size_t)ret : 0;
         pump(f, d.fd, POLLOUT, ret > 0 ? 0 : 50);
     }
-    assert_true(has_record(f, CAUSE_SLOW));
+    unsent = strstr(wait_record(f, 0, CAUSE_SLOW)->facts, "unsent_bytes=");
+    assert_non_null(unsent);
+    assert_in_range(strtoul(unsent + strlen("unsent_bytes="), NULL, 10), HOLD_MAX, 2 * HOLD_MAX);
     device_free(&d);
 }
 
