@@ -508,7 +508,11 @@ client_disconnect(struct conn *c, const struct mqtt_packet *p)
         return;
     }
     buf_add(&c->up_out, p->whole.ptr, p->whole.len);
-    if (d.reason == DISCONNECT_WITH_WILL) {
+    /* OASIS MQTT 5.0, 3.14.4: then the will is published; mosquitto does it for one code only */
+    if (d.reason != 0) {
+        if (!c->up_out.failed) {
+            c->up_out.ptr[c->up_out.len - p->body.len] = DISCONNECT_WITH_WILL;
+        }
         relay_will(c);
     }
     conn_record(c, CAUSE_DISCONNECTED, "by=client how=DISCONNECT");

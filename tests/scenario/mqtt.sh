@@ -59,6 +59,30 @@ as b mosquitto_pub -q 1 -t t/kept -m kept
 check_output "and what came meanwhile is delivered" '^kept$' timeout 60 mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" \
     -h 127.0.0.1 -p "$port" -i a -c -q 1 -C 1 -t t/kept
 
+# leave CODE: of MQTT 5, with a will that says so
+leave()
+{
+    /usr/bin/python3 - "$port" "$ca" "$work/a.pem" "$work/a.key" "$1" <<'PY'
+import sys
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCodes
+port, ca, cert, key, code = sys.argv[1:]
+client = mqtt.Client("leaver", protocol=mqtt.MQTTv5)
+client.tls_set(ca, cert, key)
+client.will_set("t/will", "left with " + code, 1)
+client.on_connect = lambda c, *_: c.disconnect(ReasonCodes(PacketTypes.DISCONNECT, code))
+client.connect("127.0.0.1", int(port))
+client.loop_forever()
+PY
+}
+for code in "Normal disconnection" "Disconnect with will message" "Unspecified error"; do
+    check "MQTT 5: a client leaves: $code" leave "$code"
+done
+check "who leaves with code 4 asks for its will" wait_for 10 got sub-mqttv311 "left with Disconnect with will message"
+check "who leaves with an error gets it, too" wait_for 10 got sub-mqttv311 "left with Unspecified error"
+check_fails 1 "who leaves without does not" got sub-mqttv311 "left with Normal disconnection"
+
 start doomed stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/a.pem" --key "$work/a.key" -h 127.0.0.1 -p "$port" -i doomed -d -t t/none \
     --will-topic t/will --will-payload "will fired"
 check "a device with a will is in" wait_for 10 subscribed doomed
