@@ -2,6 +2,7 @@
 /* See cmd.h. */
 #include "birthmark/cmd.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,20 @@ cmd_common_end(struct cmd_common *c)
     if (c->dir[0] == '\0' && !cmd_default_dir(c->dir, sizeof c->dir))
         return cmd_misuse(c->command, "no state folder: give --dir, or set BIRTHMARK_DIR or HOME");
     return CMD_GO_ON;
+}
+
+bool
+cmd_number(const char *text, long least, long most, long *out)
+{
+    char *end;
+    long v;
+
+    errno = 0;
+    v = strtol(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || v < least || v > most)
+        return false;
+    *out = v;
+    return true;
 }
 
 int

@@ -71,6 +71,8 @@ int cmd_common_option(struct cmd_common *c, int opt);
 /* After the last option: the state folder is known then. CMD_GO_ON or an exit code. */
 int cmd_common_end(struct cmd_common *c);
 
+/* A number of `least` to `most`, and nothing behind it. */
+bool cmd_number(const char *text, long least, long most, long *out);
 /* One line on stderr for misuse: what is wrong and where to read on. Returns EXIT_USAGE. */
 int cmd_misuse(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

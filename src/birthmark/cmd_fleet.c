@@ -165,13 +165,12 @@ struct fleet_command {
 static bool
 number(const char *text, long least, long most, unsigned *out)
 {
-    char *end = NULL;
-    long v = strtol(text, &end, 10);
+    long v;
+    bool ok = cmd_number(text, least, most, &v);
 
-    if (end == text || *end != '\0' || v < least || v > most)
-        return false;
-    *out = (unsigned)v;
-    return true;
+    if (ok)
+        *out = (unsigned)v;
+    return ok;
 }
 
 static int

@@ -368,16 +368,6 @@ since_parse(const char *text, int64_t *ms)
     return false;
 }
 
-static bool
-number_parse(const char *text, long most, long *out)
-{
-    char *rest;
-
-    errno = 0;
-    *out = strtol(text, &rest, 10);
-    return errno == 0 && *text >= '0' && *text <= '9' && *rest == '\0' && *out > 0 && *out <= most;
-}
-
 int
 cmd_watch(int argc, char **argv)
 {
@@ -399,9 +389,9 @@ cmd_watch(int argc, char **argv)
             return cmd_misuse("watch",
                 "--since wants 90s, 10m, 2h, 1d or a time like 2026-11-23T09:00:00Z, not '%s'",
                 optarg);
-        if (opt == 'n' && !number_parse(optarg, 1000000000, &count))
+        if (opt == 'n' && !cmd_number(optarg, 1, 1000000000, &count))
             return cmd_misuse("watch", "--count wants 1 to 1000000000, not '%s'", optarg);
-        if (opt == 'f' && !number_parse(optarg, 1000000000, &seconds))
+        if (opt == 'f' && !cmd_number(optarg, 1, 1000000000, &seconds))
             return cmd_misuse("watch", "--for wants 1 to 1000000000 seconds, not '%s'", optarg);
         if (opt == 'r')
             w.refusals_only = true;

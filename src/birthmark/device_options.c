@@ -192,18 +192,6 @@ static const struct option options[] = {
     { NULL, 0, NULL, 0 },
 };
 
-static bool
-number(const char *text, long least, long most, long *out)
-{
-    char *end = NULL;
-    long v = strtol(text, &end, 10);
-
-    if (end == text || *end != '\0' || v < least || v > most)
-        return false;
-    *out = v;
-    return true;
-}
-
 static int
 wants(const char *name, const char *what)
 {
@@ -266,7 +254,7 @@ take_connection(struct device_options *o, int opt)
         c->host = optarg;
         return CMD_GO_ON;
     case 'p':
-        if (!number(optarg, 1, 65535, &n))
+        if (!cmd_number(optarg, 1, 65535, &n))
             return wants("port", "1 to 65535");
         c->port = (uint16_t)n;
         return CMD_GO_ON;
@@ -276,12 +264,12 @@ take_connection(struct device_options *o, int opt)
         c->client_id = optarg;
         return CMD_GO_ON;
     case 'k':
-        if (!number(optarg, 5, 65535, &n))
+        if (!cmd_number(optarg, 5, 65535, &n))
             return wants("keep-alive", "5 to 65535 seconds");
         c->keep_alive_s = (unsigned)n;
         return CMD_GO_ON;
     case OPT_ACK_TIMEOUT:
-        if (!number(optarg, 1, 86400, &n))
+        if (!cmd_number(optarg, 1, 86400, &n))
             return wants("ack-timeout", "seconds from 1 on");
         c->ack_ms = (unsigned)n * 1000;
         return CMD_GO_ON;
@@ -311,7 +299,7 @@ take_connection(struct device_options *o, int opt)
         o->client.clock_offset_ms = ms - clock_wall_ms();
         return CMD_GO_ON;
     case OPT_SEED:
-        if (!number(optarg, 1, 0x7fffffff, &n))
+        if (!cmd_number(optarg, 1, 0x7fffffff, &n))
             return wants("seed", "a number from 1 on");
         o->client.seed = (uint64_t)n;
         return CMD_GO_ON;
@@ -350,7 +338,7 @@ take_message(struct device_options *o, int opt)
         o->lines = true;
         return CMD_GO_ON;
     case 'q':
-        if (!number(optarg, 0, 1, &n))
+        if (!cmd_number(optarg, 0, 1, &n))
             return wants("qos", "0 or 1");
         o->qos = (int)n;
         return CMD_GO_ON;
@@ -361,13 +349,13 @@ take_message(struct device_options *o, int opt)
         o->verbose = true;
         return CMD_GO_ON;
     case 'C':
-        return number(optarg, 1, 0x7fffffff, &o->count) ? CMD_GO_ON
+        return cmd_number(optarg, 1, 0x7fffffff, &o->count) ? CMD_GO_ON
                                                         : wants("count", "a number from 1 on");
     case 'W':
-        return number(optarg, 1, 0x7fffffff, &o->window_s) ? CMD_GO_ON
+        return cmd_number(optarg, 1, 0x7fffffff, &o->window_s) ? CMD_GO_ON
                                                            : wants("window", "seconds from 1 on");
     case OPT_TIMEOUT:
-        return number(optarg, 0, 0x7fffffff, &o->timeout_s) ? CMD_GO_ON
+        return cmd_number(optarg, 0, 0x7fffffff, &o->timeout_s) ? CMD_GO_ON
                                                             : wants("timeout", "seconds");
     case OPT_JSON:
         o->json = true;
@@ -400,14 +388,14 @@ take_queue(struct device_options *o, int opt)
         o->command = optarg;
         return CMD_GO_ON;
     case OPT_EVERY:
-        return number(optarg, 1, 0x7fffffff, &o->every_s) ? CMD_GO_ON : wants("every", "seconds");
+        return cmd_number(optarg, 1, 0x7fffffff, &o->every_s) ? CMD_GO_ON : wants("every", "seconds");
     case OPT_MAX_MESSAGES:
-        if (!number(optarg, 1, 0x7fffffff, &n))
+        if (!cmd_number(optarg, 1, 0x7fffffff, &n))
             return wants("max-messages", "a number from 1 on");
         o->queue.max_count = (uint64_t)n;
         return CMD_GO_ON;
     case OPT_MAX_BYTES:
-        if (!number(optarg, 1, LONG_MAX / 2, &n))
+        if (!cmd_number(optarg, 1, LONG_MAX / 2, &n))
             return wants("max-bytes", "a number from 1 on");
         o->queue.max_bytes = (uint64_t)n;
         return CMD_GO_ON;
@@ -440,7 +428,7 @@ take_renewal(struct device_options *o, int opt)
 {
     switch (opt) {
     case OPT_RENEW_BEFORE:
-        return number(optarg, 1, 36500, &o->renew_before) ? CMD_GO_ON
+        return cmd_number(optarg, 1, 36500, &o->renew_before) ? CMD_GO_ON
                                                           : wants("renew-before", "days from 1 on");
     case OPT_RENEW_COMMAND:
         o->renew_command = optarg;

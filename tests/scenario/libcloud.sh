@@ -66,6 +66,15 @@ make_device()
         cat "$work/$1.crt" "$work/$2.crt" >"$work/$1.pem"
 }
 
+# active_device NAME POLICY: of the CA `factory`
+active_device()
+{
+    make_device "$1" factory &&
+        iot iot register-certificate --certificate-pem "file://$work/$1.crt" --ca-certificate-pem "file://$work/factory.crt" \
+            --status ACTIVE >/dev/null &&
+        iot iot attach-policy --policy-name "$2" --target "$arn:cert/$(id_of "$work/$1.crt")"
+}
+
 as()
 {
     device=$1 program=$2

@@ -13,17 +13,9 @@ iot iot create-policy --policy-name narrow --policy-document '{"Version":"2012-1
  {"Effect":"Allow","Action":["iot:Publish","iot:Receive"],"Resource":"arn:aws:iot:us-east-1:000000000000:topic/t/*"},
  {"Effect":"Allow","Action":"iot:Subscribe","Resource":"arn:aws:iot:us-east-1:000000000000:topicfilter/t/*"}]}' >/dev/null
 
-# NAME POLICY
-registered()
-{
-    make_device "$1" factory
-    iot iot register-certificate --certificate-pem "file://$work/$1.crt" --ca-certificate-pem "file://$work/factory.crt" \
-        --status ACTIVE >/dev/null
-    iot iot attach-policy --policy-name "$2" --target "$arn:cert/$(id_of "$work/$1.crt")"
-}
-registered a open
-registered b narrow
-registered c open
+active_device a open
+active_device b narrow
+active_device c open
 
 # what the subscriber of this name and topic has printed so far
 got() { grep -qxF "$2" "$work/$1.log"; }

@@ -7,6 +7,8 @@
  *
  * usage: p11_many THREADS CHILDREN SIGNATURES-OF-EACH      the chip is that of the environment
  */
+#include "fork_first.h"
+
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,17 +18,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if defined __SANITIZE_ADDRESS__
-#define FORK_FIRST 1 /* its allocator does not survive a fork beside busy threads */
-#elif defined __has_feature
-#if __has_feature(address_sanitizer)
-#define FORK_FIRST 1
-#endif
-#endif
-#ifndef FORK_FIRST
-#define FORK_FIRST 0
-#endif
 
 enum { WORKERS_MAX = 64, SIG_LEN = 64 };
 

@@ -12,9 +12,7 @@ iot iot create-policy --policy-name narrow --policy-document '{"Version":"2012-1
  {"Effect":"Allow","Action":"iot:Connect","Resource":"*"},
  {"Effect":"Allow","Action":["iot:Publish","iot:Receive"],"Resource":"arn:aws:iot:us-east-1:000000000000:topic/t/*"},
  {"Effect":"Allow","Action":"iot:Subscribe","Resource":"arn:aws:iot:us-east-1:000000000000:topicfilter/t/*"}]}' >/dev/null
-make_device d factory
-iot iot register-certificate --certificate-pem "file://$work/d.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE >/dev/null
-iot iot attach-policy --policy-name narrow --target "$arn:cert/$(id_of "$work/d.crt")"
+active_device d narrow
 clients=$root/tests/clients
 
 said() { grep -qxF "$1" "$work/said"; }

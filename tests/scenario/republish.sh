@@ -12,9 +12,7 @@ make_ca factory
 register_ca factory
 iot iot create-policy --policy-name open --policy-document "$open_policy" >/dev/null
 for d in keeper sender; do
-    make_device $d factory
-    iot iot register-certificate --certificate-pem "file://$work/$d.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE >/dev/null
-    iot iot attach-policy --policy-name open --target "$arn:cert/$(id_of "$work/$d.crt")"
+    active_device $d open
 done
 iot iot create-topic-rule --rule-name again --topic-rule-payload "{\"sql\":\"SELECT * FROM 'in/+'\",\"awsIotSqlVersion\":\"2016-03-23\",\"actions\":[
     {\"republish\":{\"roleArn\":\"arn:aws:iam::000000000000:role/r\",\"topic\":\"out/\${topic(2)}\",\"qos\":1}}]}" || not_ok "a rule is created"

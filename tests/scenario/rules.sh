@@ -8,9 +8,7 @@ start_cloud
 make_ca factory
 register_ca factory
 iot iot create-policy --policy-name open --policy-document "$open_policy" >/dev/null
-make_device a factory
-iot iot register-certificate --certificate-pem "file://$work/a.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE >/dev/null
-iot iot attach-policy --policy-name open --target "$arn:cert/$(id_of "$work/a.crt")"
+active_device a open
 role='"roleArn":"arn:aws:iam::000000000000:role/r"'
 
 # NAME SQL ACTION [ERROR-ACTION]

@@ -17,9 +17,7 @@ start_cloud
 make_ca factory
 register_ca factory
 iot iot create-policy --policy-name open --policy-document "$open_policy" >/dev/null
-make_device d factory
-iot iot register-certificate --certificate-pem "file://$work/d.crt" --ca-certificate-pem "file://$work/factory.crt" --status ACTIVE >/dev/null
-iot iot attach-policy --policy-name open --target "$arn:cert/$(id_of "$work/d.crt")"
+active_device d open
 
 # ID LEVEL EXPIRY [LEAVES]: what became of it in $work/ID.said
 session() { timeout 20 /usr/bin/python3 "$root/tests/clients/session.py" "$port" "$ca" "$work/d.pem" "$work/d.key" "$@" >"$work/$1.said" 2>&1; }

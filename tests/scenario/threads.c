@@ -13,6 +13,7 @@
  */
 #include "a71ch.h"
 #include "base/bytes.h"
+#include "fork_first.h"
 #include "openssl/core/shared_chip.h"
 
 #include <errno.h>
@@ -26,17 +27,6 @@
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
-
-#if defined __SANITIZE_ADDRESS__
-#define FORK_FIRST 1 /* its allocator does not survive a fork beside busy threads */
-#elif defined __has_feature
-#if __has_feature(address_sanitizer)
-#define FORK_FIRST 1
-#endif
-#endif
-#ifndef FORK_FIRST
-#define FORK_FIRST 0
-#endif
 
 enum { WORKERS_MAX = 64 };
 
