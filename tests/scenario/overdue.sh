@@ -30,7 +30,7 @@ for id in late311 late5 soon; do
     check "a session is made: $id" sub "$id" -c -V "$level" $([ "$level" = mqttv311 ] || echo -x 3000) -E
     check "and a message waits for it" pub -t "t/$id" -m waits
 done
-start held mosquitto_sub --cafile "$ca" --cert "$work/d.pem" --key "$work/d.key" -h 127.0.0.1 -p "$port" -i held -c -q 1 -t t/held -d
+start held stdbuf -oL mosquitto_sub --cafile "$ca" --cert "$work/d.pem" --key "$work/d.key" -h 127.0.0.1 -p "$port" -i held -c -q 1 -t t/held -d
 wait_for 20 grep -q Subscribed "$work/held.log"
 check "a message is acknowledged, so the file is written" pub -t t/held -m x
 check_output "one that is connected has no time in the file" '^connected$' sessions times held
