@@ -404,6 +404,39 @@ half_done_handshakes_hold_newcomers_back_only_until_they_time_out(void **state)
     }
 }
 
+/* The worker serves what is ready in order: a ping's answer says that it saw what came before. */
+static void
+newcomers_wait_while_as_many_handshakes_as_allowed_are_half_done(void **state)
+{
+    enum { HALF = 2 };
+    struct fixture *f = *state;
+    struct device in = device_in(f, &f->other, "in");
+    struct device half[HALF];
+    struct device waits;
+
+    for (int i = 0; i < HALF; i++) {
+        half[i] = (struct device){ .f = f, .fd = -1 };
+        tcp_connect(&half[i]);
+        assert_int_equal(send(half[i].fd, "\x16\x03\x01", 3, MSG_NOSIGNAL), 3);
+    }
+    wait_metric(f, "\nbirthmark_accepted_total 3\n");
+    expect_ping(&in);
+    expect_ping(&in);
+    waits = device_start(f, &(struct tls_choice){ .cert = &f->device });
+    assert_int_not_equal(SSL_do_handshake(waits.ssl), 1);
+    expect_ping(&in);
+    expect_ping(&in);
+    wait_metric(f, "\nbirthmark_accepted_total 3\n");
+    assert_int_not_equal(SSL_do_handshake(waits.ssl), 1);
+    device_free(&half[0]);
+    assert_true(device_handshake(&waits));
+    say_connect(&waits, 4, "patient", span_of(NULL, 0));
+    expect(&waits, LIT("\x20\x02\x00\x00"));
+    device_free(&waits);
+    device_free(&half[1]);
+    device_free(&in);
+}
+
 static void
 chain_beyond_32_kib_is_refused(void **state)
 {
@@ -517,6 +550,9 @@ main(void)
         UNKNOWN(bytes_that_are_not_tls_are_refused_with_a_cause),
         KNOWN(peers_that_only_connect_shut_nobody_out),
         KNOWN(half_done_handshakes_hold_newcomers_back_only_until_they_time_out),
+        cmocka_unit_test_setup_teardown(
+            newcomers_wait_while_as_many_handshakes_as_allowed_are_half_done, set_up_narrow,
+            tear_down),
         UNKNOWN(chain_beyond_32_kib_is_refused),
         KNOWN(both_tls_versions_and_any_alpn_offer_are_served),
         KNOWN(keys_and_record_sizes_outlive_the_session),

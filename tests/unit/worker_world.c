@@ -118,6 +118,7 @@ start_worker(struct fixture *f)
             (void)setrlimit(RLIMIT_NOFILE, &few);
         }
 
+        (void)signal(SIGPIPE, SIG_DFL); /* as in a process of its own */
         (void)close(pair[0]);
         (void)fd_prepare(pair[1]);
         err = worker_run(&o, &msg);
@@ -260,6 +261,19 @@ set_up_poor(void **state)
     struct fixture *f = new_fixture();
 
     f->descriptors = 160; /* 64 in reserve, two for each device: room for 48 */
+    set_up_with(f);
+    put_table(f, &f->device, CERT_ACTIVE, SET);
+    *state = f;
+    return 0;
+}
+
+int
+set_up_narrow(void **state)
+{
+    struct fixture *f = new_fixture();
+
+    f->limits.v[LIMIT_HANDSHAKES] = 2;
+    f->limits.v[LIMIT_HANDSHAKE_MS] = 60000;
     set_up_with(f);
     put_table(f, &f->device, CERT_ACTIVE, SET);
     *state = f;

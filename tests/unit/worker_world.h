@@ -185,7 +185,7 @@ void end_child(pid_t *pid, int *status);
 /* The device is not in the table; known: it is ACTIVE; impatient: keep-alive from 1 s; hasty: that,
  * lifted; lifted: no limits of rates; lagging: the same, and who is behind for 0.2 s is slow;
  * paced: that with 20 messages a second; slow: one CONNECT a second of the account; poor: 48
- * connections at most. */
+ * connections at most; narrow: two handshakes in flight, which do not time out during a test. */
 int set_up(void **state);
 int set_up_known(void **state);
 int set_up_impatient(void **state);
@@ -195,6 +195,7 @@ int set_up_lagging(void **state);
 int set_up_paced(void **state);
 int set_up_slow(void **state);
 int set_up_poor(void **state);
+int set_up_narrow(void **state);
 int tear_down(void **state);
 
 #define KNOWN(name) cmocka_unit_test_setup_teardown(name, set_up_known, tear_down)
