@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A server certificate of the user's own: served with its chain; one that cannot serve is named before anything starts. And which cipher
-# suite is chosen with it.
+# suite is chosen with it, and that TLS 1.1 is not.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/libcloud.sh"
 
@@ -22,6 +22,18 @@ start old "$bin/birthmark" cloud --dir "$work/old" --api 127.0.0.1:0 --mqtt 127.
 check_output "of one that has expired the log warns" 'warn.*old.crt has expired' wait_line old 'has expired'
 stop old
 
+# a system whose OpenSSL still takes TLS 1.1
+cat >"$work/lax.cnf" <<'END'
+openssl_conf = init
+[init]
+ssl_conf = ssl
+[ssl]
+system_default = lax
+[lax]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+END
+CLOUD_AS="env OPENSSL_CONF=$work/lax.cnf"
 CLOUD_OPTIONS="--cert $work/server.pem --key $work/server.key"
 start_cloud
 check_fails 1 "no root-ca line: the user knows who signed it" grep -q '^root-ca' "$work/cloud.log"
@@ -37,6 +49,8 @@ chooses()
     openssl s_client -connect "127.0.0.1:$port" -CAfile "$work/root.crt" -cert "$work/other.pem" -key "$work/other.key" "$@" </dev/null 2>&1 |
         grep -qE "Cipher is $pattern\$"
 }
+check_output "TLS 1.1 is refused, whatever the system's OpenSSL allows" 'alert protocol version' sh -c \
+    'OPENSSL_CONF=$1 openssl s_client -tls1_1 -connect "$2" -CAfile "$3" </dev/null 2>&1 || true' sh "$work/lax.cnf" "127.0.0.1:$port" "$work/root.crt"
 check "a client that offers what OpenSSL does gets AES-128-GCM" chooses TLS_AES_128_GCM_SHA256
 check "and with TLS 1.2" chooses ECDHE-ECDSA-AES128-GCM-SHA256 -tls1_2
 check "one that has no AES in hardware says so and gets ChaCha20" chooses TLS_CHACHA20_POLY1305_SHA256 \

@@ -548,6 +548,29 @@ clients_that_vanish_while_they_are_written_to_harm_nobody(void **state)
     device_free(&a);
 }
 
+/* It ended its side and then broke off, both while the worker stood still: the answer to its ping
+ * meets EPIPE, not ECONNRESET, and so SIGPIPE. */
+static void
+answer_to_a_client_that_broke_off_does_not_end_the_worker(void **state)
+{
+    const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    struct fixture *f = *state;
+    struct device stays = device_in(f, &f->other, "stays");
+    struct device d = device_in(f, &f->device, "d");
+    int status;
+
+    assert_int_equal(kill(f->worker, SIGSTOP), 0);
+    assert_int_equal(waitpid(f->worker, &status, WUNTRACED), f->worker);
+    device_send(&d, LIT("\xc0\x00"));
+    assert_int_equal(shutdown(d.fd, SHUT_WR), 0);
+    assert_int_equal(setsockopt(d.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    device_free(&d);
+    assert_int_equal(kill(f->worker, SIGCONT), 0);
+    wait_event(f, "presence/disconnected/d", "\"CONNECTION_LOST\"");
+    expect_ping(&stays);
+    device_free(&stays);
+}
+
 /*
  * While the broker reads nothing, what a client sends backs up to the client; when it reads again,
  * what waits inside of OpenSSL has no event of its own: SPEC endpoint 10.3
@@ -607,6 +630,44 @@ nothing_is_left_in_tls_when_the_broker_reads_again(void **state)
     device_free(&a);
 }
 
+/* More QoS 1 than may be in flight, read by the worker at once: the rest waits in its own buffer when
+ * it came in one TLS record, inside of OpenSSL when each came in its own. Neither has an event. */
+static void
+what_waits_for_acknowledgements_is_taken_up_again(void **state)
+{
+    enum { MESSAGES = 150 };
+    struct fixture *f = *state;
+    struct device d = device_in(f, &f->device, "d");
+
+    for (int round = 0; round < 2; round++) {
+        struct buf out = { 0 };
+        struct mqtt_packet p;
+        int status;
+
+        assert_int_equal(kill(f->worker, SIGSTOP), 0);
+        assert_int_equal(waitpid(f->worker, &status, WUNTRACED), f->worker);
+        for (int i = 0; i < MESSAGES; i++) {
+            struct mqtt_publish m = { .qos = 1,
+                .packet_id = (uint16_t)(i + 1),
+                .topic = LIT("t/x"),
+                .payload = LIT("x") };
+
+            mqtt_build_publish(&out, 4, &m);
+            if (round == 1 || i == MESSAGES - 1) {
+                device_send(&d, buf_span(&out));
+                out.len = 0;
+            }
+        }
+        assert_int_equal(kill(f->worker, SIGCONT), 0);
+        for (int i = 0; i < MESSAGES; i++) {
+            assert_true(device_next(&d, &p));
+            assert_int_equal(p.type, MQTT_PUBACK);
+        }
+        buf_fini(&out);
+    }
+    device_free(&d);
+}
+
 static void
 end_of_the_worker_tells_clients_and_sends_its_records(void **state)
 {
@@ -653,6 +714,8 @@ main(void)
             what_is_over_the_rate_for_long_is_discarded_at_qos_0, set_up_paced, tear_down),
         LIFTED(burst_of_publishes_is_relayed_whole),
         LIFTED(clients_that_vanish_while_they_are_written_to_harm_nobody),
+        KNOWN(what_waits_for_acknowledgements_is_taken_up_again),
+        KNOWN(answer_to_a_client_that_broke_off_does_not_end_the_worker),
         LIFTED(nothing_is_left_in_tls_when_the_broker_reads_again),
         KNOWN(end_of_the_worker_tells_clients_and_sends_its_records),
     };
